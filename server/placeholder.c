@@ -1,0 +1,5 @@
+int larder_server_placeholder(void);
+int larder_server_placeholder(void)
+{
+    return 0;
+}
