@@ -1,0 +1,71 @@
+/* The blob directory: the files, their names, and how one becomes visible.
+ *
+ * A file is written under tmp/<node>/, checked, fsynced, renamed to its name and
+ * its directory fsynced. A name outside tmp/ always means a whole file. Nothing
+ * but rename and fsync is relied on: the directory may be NFS or CephFS.
+ * Thread-safe.
+ */
+#ifndef LARDER_STORE_BLOBDIR_H
+#define LARDER_STORE_BLOBDIR_H
+
+#include "store/digest.h"
+#include "store/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum blob_kind {
+    BLOB_LAYER,    /* layers/sha256_<hex>.erofs, by diff_id */
+    BLOB_FSMETA,   /* fsmeta/sha256_<hex>.erofs, by manifest digest */
+    BLOB_VMDK,     /* vmdk/sha256_<hex>.vmdk, by manifest digest */
+    BLOB_MANIFEST, /* manifests/<hex>.json, by sha256 of the reference */
+};
+
+enum { BLOB_PATH_SIZE = 96 }; /* the longest relative path with its NUL */
+
+/* The path relative to the blob directory. Made of the digest alone. */
+void blob_path(enum blob_kind kind, const struct digest *key, char path[BLOB_PATH_SIZE]);
+
+/* "layer", "fsmeta", "vmdk", "manifest": as the catalogue says it. */
+[[nodiscard]] const char *blob_kind_name(enum blob_kind kind);
+[[nodiscard]] bool blob_kind_parse(const char *name, enum blob_kind *kind);
+
+struct blobdir;
+
+/* Opens the directory, makes what is missing of it and an empty tmp/<node_id>/. */
+[[nodiscard]] struct blobdir *blobdir_open(const char *path, const char *node_id,
+                                           struct error *error);
+/* Removes tmp/<node_id>/ and closes. NULL is fine. */
+void blobdir_close(struct blobdir *blobdir);
+
+/* Removes what a dead node left under tmp/. */
+[[nodiscard]] bool blobdir_remove_node(struct blobdir *blobdir, const char *node_id,
+                                       struct error *error);
+/* The names of the directories under tmp/; NULL-terminated, free each and all. */
+[[nodiscard]] char **blobdir_list_nodes(struct blobdir *blobdir, struct error *error);
+
+/* A file on its way: created under tmp/, published or gone. */
+struct blob_draft;
+
+/* A new empty file, open for reading and writing; 0644. */
+[[nodiscard]] struct blob_draft *blob_draft_new(struct blobdir *blobdir, enum blob_kind kind,
+                                                const struct digest *key, struct error *error);
+[[nodiscard]] int blob_draft_fd(const struct blob_draft *draft);
+/* fsync, rename to its name (over an older one), fsync of its directory. */
+[[nodiscard]] bool blob_draft_publish(struct blob_draft *draft, struct error *error);
+/* Frees; unlinks the file unless it was published. NULL is fine. */
+void blob_draft_free(struct blob_draft *draft);
+
+/* Opens a published file for reading: an fd, or -1 with os_errno (ENOENT: not there). */
+[[nodiscard]] int blob_open(struct blobdir *blobdir, enum blob_kind kind, const struct digest *key,
+                            struct error *error);
+/* True when the file is there with exactly that size. */
+[[nodiscard]] bool blob_is_whole(struct blobdir *blobdir, enum blob_kind kind,
+                                 const struct digest *key, int64_t size_bytes);
+/* Unlinks; a file that is not there is fine. *freed_bytes: its allocated bytes. */
+[[nodiscard]] bool blob_unlink(struct blobdir *blobdir, enum blob_kind kind,
+                               const struct digest *key, int64_t *freed_bytes, struct error *error);
+/* fsyncs the directory of that kind, so that unlinks last. */
+[[nodiscard]] bool blob_sync(struct blobdir *blobdir, enum blob_kind kind, struct error *error);
+
+#endif

@@ -1,0 +1,106 @@
+/* Who uses images: sandboxes, snapshots and pins. Strings live in the caller's
+ * arena. A sandbox whose lease ran out (by PostgreSQL's clock) holds nothing and
+ * is not found any more. Thread-safe.
+ */
+#ifndef LARDER_STORE_CATALOGUE_HOLDERS_H
+#define LARDER_STORE_CATALOGUE_HOLDERS_H
+
+#include "store/catalogue/images.h"
+
+struct sandbox {
+    const char *id;
+    const char *host;
+    const char *rootfs_json; /* the rootfs source as given, JSON text */
+    int64_t created_at_ms;
+    bool expires;
+    int64_t expires_at_ms;            /* when `expires` */
+    const struct image_detail *image; /* NULL for bind and disk, and after a forced removal */
+};
+
+struct sandbox_registration {
+    const char *id;
+    const char *host;
+    const char *rootfs_json;
+    const struct reference *reference;    /* NULL unless the source is oci */
+    const struct platform_choice *choice; /* for oci */
+    bool expires;
+    int64_t ttl_seconds; /* when `expires`: from now */
+};
+
+/* Registers or renews; *created says which. An oci source holds its image from
+ * here on and moves its last_used_at. Fails as catalogue_inspect_image does. */
+[[nodiscard]] bool catalogue_put_sandbox(struct catalogue *catalogue,
+                                         const struct sandbox_registration *registration,
+                                         struct arena *arena, struct sandbox *sandbox,
+                                         bool *created, struct error *error);
+
+/* ERROR_SANDBOX_NOT_FOUND. */
+[[nodiscard]] bool catalogue_find_sandbox(struct catalogue *catalogue, const char *id,
+                                          struct arena *arena, struct sandbox *sandbox,
+                                          struct error *error);
+
+struct sandbox_filter { /* NULL selects everything */
+    const char *host;
+    const char *reference; /* canonical */
+    const char *manifest_digest;
+};
+struct sandbox_page {
+    struct sandbox *sandboxes; /* by id */
+    size_t count;
+    const char *next_page_token;
+};
+[[nodiscard]] bool catalogue_list_sandboxes(struct catalogue *catalogue,
+                                            const struct sandbox_filter *filter, size_t limit,
+                                            const char *page_token, struct arena *arena,
+                                            struct sandbox_page *page, struct error *error);
+
+/* ERROR_SANDBOX_NOT_FOUND when there is none. */
+[[nodiscard]] bool catalogue_remove_sandbox(struct catalogue *catalogue, const char *id,
+                                            struct error *error);
+/* All of a host; none is fine. */
+[[nodiscard]] bool catalogue_remove_host(struct catalogue *catalogue, const char *host,
+                                         struct error *error);
+
+struct snapshot {
+    const char *id;
+    const char *manifest_digest;
+    int64_t created_at_ms;
+};
+struct snapshot_page {
+    struct snapshot *snapshots; /* by id */
+    size_t count;
+    const char *next_page_token;
+};
+/* Holds the manifest; ERROR_IMAGE_NOT_FOUND when it is not here. Again with the
+ * same id moves it to the given manifest. */
+[[nodiscard]] bool catalogue_put_snapshot(struct catalogue *catalogue, const char *id,
+                                          const char *manifest_digest, struct arena *arena,
+                                          struct snapshot *snapshot, bool *created,
+                                          struct error *error);
+[[nodiscard]] bool catalogue_find_snapshot(struct catalogue *catalogue, const char *id,
+                                           struct arena *arena, struct snapshot *snapshot,
+                                           struct error *error);
+[[nodiscard]] bool catalogue_list_snapshots(struct catalogue *catalogue,
+                                            const char *manifest_digest, size_t limit,
+                                            const char *page_token, struct arena *arena,
+                                            struct snapshot_page *page, struct error *error);
+[[nodiscard]] bool catalogue_remove_snapshot(struct catalogue *catalogue, const char *id,
+                                             struct error *error);
+
+struct pin {
+    const char *pattern; /* canonical reference, or a glob of them */
+    int64_t created_at_ms;
+};
+struct pin_list {
+    struct pin *pins; /* by pattern */
+    size_t count;
+};
+[[nodiscard]] bool catalogue_put_pin(struct catalogue *catalogue, const char *pattern,
+                                     bool *created, struct error *error);
+/* Removing one that is not there is fine. */
+[[nodiscard]] bool catalogue_remove_pin(struct catalogue *catalogue, const char *pattern,
+                                        struct error *error);
+[[nodiscard]] bool catalogue_list_pins(struct catalogue *catalogue, struct arena *arena,
+                                       struct pin_list *pins, struct error *error);
+
+#endif

@@ -1,0 +1,181 @@
+/* Pulls in the catalogue: the queue that nodes claim from, progress, and the one
+ * transaction that makes an image visible.
+ *
+ *     queued ─claim► resolving ► fetching ► composing ─► done
+ *        │               └───────────┴──────────┴──────► failed, cancelled
+ *        └─────────────────────────────────────────────► cancelled
+ *
+ * Every change of state goes through the functions here, and each but the first
+ * names the node that runs the pull, so that a node that lost it changes nothing.
+ * A pull whose node's heartbeat stopped may be claimed again. Thread-safe.
+ */
+#ifndef LARDER_STORE_CATALOGUE_PULLS_H
+#define LARDER_STORE_CATALOGUE_PULLS_H
+
+#include "store/catalogue/images.h"
+#include "store/digest.h"
+
+enum pull_policy { PULL_IF_MISSING, PULL_ALWAYS, PULL_NEVER };
+enum pull_state {
+    PULL_QUEUED,
+    PULL_RESOLVING,
+    PULL_FETCHING,
+    PULL_COMPOSING,
+    PULL_DONE,
+    PULL_FAILED,
+    PULL_CANCELLED,
+};
+
+[[nodiscard]] const char *pull_policy_name(enum pull_policy policy);
+[[nodiscard]] bool pull_policy_parse(const char *name, enum pull_policy *policy);
+[[nodiscard]] const char *pull_state_name(enum pull_state state);
+[[nodiscard]] bool pull_state_is_final(enum pull_state state);
+
+struct pull_layer {
+    const char *diff_id;
+    const char *blob_digest;
+    const char *media_type;
+    const char *state; /* "waiting", "fetching", "done", "reused" */
+    int64_t position;
+    int64_t total_bytes; /* of the blob */
+    int64_t received_bytes;
+    int64_t tar_bytes; /* inflated so far */
+};
+
+struct pull {
+    const char *id;        /* a UUID */
+    const char *reference; /* canonical */
+    const char *platform;  /* "linux/amd64" */
+    enum pull_policy policy;
+    bool force;
+    enum pull_state state;
+    const char *node_id;         /* NULL while queued */
+    const char *manifest_digest; /* NULL until it is resolved */
+    int64_t created_at_ms;
+    int64_t started_at_ms;  /* 0: not yet */
+    int64_t finished_at_ms; /* 0: not yet */
+    bool has_error;
+    struct error error;        /* when failed or cancelled */
+    struct pull_layer *layers; /* bottom to top; empty until resolved */
+    size_t layer_count;
+};
+
+struct pull_request {
+    const struct reference *reference;
+    const struct platform *platform;
+    enum pull_policy policy;
+    bool force;
+};
+
+/* Queues a pull, or joins the one that already runs for this reference and
+ * platform (*joined). */
+[[nodiscard]] bool catalogue_queue_pull(struct catalogue *catalogue,
+                                        const struct pull_request *request, struct arena *arena,
+                                        struct pull *pull, bool *joined, struct error *error);
+
+/* ERROR_PULL_NOT_FOUND, also for an id that is no UUID. */
+[[nodiscard]] bool catalogue_find_pull(struct catalogue *catalogue, const char *id,
+                                       struct arena *arena, struct pull *pull, struct error *error);
+
+struct pull_page {
+    struct pull *pulls; /* newest first */
+    size_t count;
+    const char *next_page_token;
+};
+[[nodiscard]] bool catalogue_list_pulls(struct catalogue *catalogue, size_t limit,
+                                        const char *page_token, struct arena *arena,
+                                        struct pull_page *page, struct error *error);
+
+/* A queued pull is cancelled at once, a running one by its node within a second,
+ * a finished one stays as it is. ERROR_PULL_NOT_FOUND. */
+[[nodiscard]] bool catalogue_cancel_pull(struct catalogue *catalogue, const char *id,
+                                         struct error *error);
+
+/* --- for the node that runs pulls --- */
+
+/* Registers the node, or renews its heartbeat; *cancelled are the ids of its pulls
+ * that someone wants cancelled. */
+[[nodiscard]] bool catalogue_register_node(struct catalogue *catalogue, const char *node_id,
+                                           struct error *error);
+[[nodiscard]] bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id,
+                                       struct arena *arena, struct id_list *cancelled,
+                                       struct error *error);
+/* Nodes that are not registered or whose heartbeat stopped, of those given. */
+[[nodiscard]] bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids,
+                                        struct arena *arena, struct id_list *dead,
+                                        struct error *error);
+/* Gives back what it runs to the queue and unregisters. */
+[[nodiscard]] bool catalogue_leave_node(struct catalogue *catalogue, const char *node_id,
+                                        struct error *error);
+
+/* Takes the oldest pull that waits, or whose node is dead; *claimed false: none. */
+[[nodiscard]] bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id,
+                                        struct arena *arena, struct pull *pull, bool *claimed,
+                                        struct error *error);
+
+/* The manifest is known: records its layers and moves on to `fetching`. */
+[[nodiscard]] bool catalogue_pull_resolved(struct catalogue *catalogue, const char *node_id,
+                                           const struct pull *pull, struct error *error);
+[[nodiscard]] bool catalogue_pull_composing(struct catalogue *catalogue, const char *node_id,
+                                            const char *pull_id, struct error *error);
+/* Writes the byte counts of a running pull. */
+[[nodiscard]] bool catalogue_pull_progress(struct catalogue *catalogue, const char *pull_id,
+                                           const struct pull_layer *layers, size_t layer_count,
+                                           struct error *error);
+[[nodiscard]] bool catalogue_pull_failed(struct catalogue *catalogue, const char *node_id,
+                                         const char *pull_id, const struct error *why,
+                                         struct error *error);
+
+/* What a layer file is, as the catalogue records it. */
+struct layer_record {
+    struct digest diff_id;
+    int64_t erofs_size_bytes;
+    struct digest erofs_digest;
+    int64_t tar_size_bytes;
+};
+
+/* Holds the layer for the pull if it is catalogued; else, when `record` says what
+ * was just published, catalogues it first and takes it out of condemned_files;
+ * else, when it is condemned, fills *condemned. The caller holds the file's lock. */
+enum layer_hold { LAYER_HELD, LAYER_CONDEMNED, LAYER_MISSING };
+[[nodiscard]] bool catalogue_hold_layer(struct catalogue *catalogue, const char *pull_id,
+                                        const struct digest *diff_id, bool reused,
+                                        struct layer_record *found, enum layer_hold *hold,
+                                        struct error *error);
+[[nodiscard]] bool catalogue_add_layer(struct catalogue *catalogue, const char *pull_id,
+                                       const struct layer_record *record, bool reused,
+                                       struct error *error);
+
+/* Everything that makes the image visible. */
+struct image_record {
+    const struct reference *reference;
+    const char *index_digest; /* NULL when the reference led to the manifest itself */
+    const char *manifest_digest;
+    const char *manifest_media_type;
+    const void *manifest_bytes;
+    size_t manifest_size_bytes;
+    const char *config_digest;
+    const void *config_bytes;
+    size_t config_size_bytes;
+    const char *config_detail_json;
+    const struct platform *platform; /* the image's own */
+    int64_t size_bytes;
+    int64_t fsmeta_size_bytes;
+    const char *fsmeta_digest;
+    int64_t vmdk_size_bytes;
+    const char *vmdk_digest;
+    const struct pull_layer *layers;
+    size_t layer_count;
+};
+
+/* One transaction: config, manifest, layers, reference, condemned rows of its
+ * files gone, pull `done`. The caller holds the locks of fsmeta and vmdk. */
+[[nodiscard]] bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id,
+                                       const char *pull_id, const struct image_record *image,
+                                       struct error *error);
+/* The image was complete already: moves last_used_at and finishes the pull. */
+[[nodiscard]] bool catalogue_pull_cached(struct catalogue *catalogue, const char *node_id,
+                                         const char *pull_id, const struct image_handle *image,
+                                         struct error *error);
+
+#endif

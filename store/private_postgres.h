@@ -1,0 +1,25 @@
+/* A PostgreSQL of the node's own, for when no --database is given: its data under
+ * <data-dir>/postgres, reachable on a unix socket only, run as an unprivileged
+ * user when the node is root, stopped at exit. One that a killed node left behind
+ * is taken over.
+ */
+#ifndef LARDER_STORE_PRIVATE_POSTGRES_H
+#define LARDER_STORE_PRIVATE_POSTGRES_H
+
+#include "store/cleanup.h"
+#include "store/error.h"
+
+struct private_postgres;
+
+/* initdb once, start, wait until it answers. Two nodes on one directory: the
+ * second fails with a sentence that says so. */
+[[nodiscard]] struct private_postgres *private_postgres_start(const char *directory,
+                                                              struct error *error);
+
+/* The conninfo to reach it; lives as long as it does. */
+[[nodiscard]] const char *private_postgres_conninfo(const struct private_postgres *postgres);
+
+/* Fast shutdown, wait, free. NULL is fine. */
+void private_postgres_stop(struct private_postgres *postgres);
+
+#endif

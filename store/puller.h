@@ -1,0 +1,45 @@
+/* The puller: the threads of a node that run queued pulls, and its heartbeat.
+ *
+ * A pull is a row first (catalogue/pulls.h): whoever asks, on whichever node,
+ * queues it, and any node's puller claims it. Stopping gives running pulls back
+ * to the queue.
+ */
+#ifndef LARDER_STORE_PULLER_H
+#define LARDER_STORE_PULLER_H
+
+#include "store/blobdir.h"
+#include "store/catalogue/pulls.h"
+#include "store/registry/registry_client.h"
+
+struct puller;
+
+struct puller_config {
+    struct catalogue *catalogue;
+    struct blobdir *blobdir;
+    struct registry_client *registry;
+    const char *node_id; /* a UUID; copied */
+    const struct platform *default_platform;
+    unsigned pull_jobs;
+    unsigned layer_jobs;
+    uint64_t max_layer_bytes;
+    unsigned max_image_layers;
+    /* Called from the puller's threads: one line of what happened ("pull done"), as
+     * a JSON object of fields. Never NULL. */
+    void (*log)(void *context, const char *event, const struct pull *pull,
+                const struct error *error, const char *detail);
+    void *log_context;
+};
+
+/* Registers the node and starts the threads. What it is given must outlive it. */
+[[nodiscard]] struct puller *puller_start(const struct puller_config *config, struct error *error);
+
+/* A pull was queued here: look now rather than at the next poll. Any thread. */
+void puller_wake(struct puller *puller);
+
+/* A pull was cancelled here: look now. Any thread. */
+void puller_cancel(struct puller *puller, const char *pull_id);
+
+/* Gives running pulls back, stops the threads, frees. NULL is fine. */
+void puller_stop(struct puller *puller);
+
+#endif
