@@ -1,0 +1,247 @@
+#include "store/convert/inflate.h"
+
+#include "blobs.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+#include <zstd.h>
+
+TestSuite(inflate, .fini = blobs_free);
+
+struct outcome {
+    bool succeeded;
+    struct error error;
+    struct bytes tar; /* what came out, also before a failure */
+};
+
+enum { NO_LIMIT = INT32_MAX, ROOM_BYTES = 10 << 20 };
+
+/* What came out of the last blob. */
+static uint8_t room[ROOM_BYTES];
+
+/* Feeds pieces of `in_piece` bytes and takes pieces of `out_piece`. */
+static struct outcome inflate_in_pieces(enum layer_compression compression,
+                                        const struct bytes *blob, size_t in_piece, size_t out_piece,
+                                        uint64_t max_tar_bytes)
+{
+    struct outcome outcome = {.tar = {room, 0}};
+    cleanup_inflate struct inflate *inflate = inflate_new(compression, max_tar_bytes);
+    for (size_t offset = 0; offset < blob->size;) {
+        size_t piece = blob->size - offset < in_piece ? blob->size - offset : in_piece;
+        struct inflate_buffers buffers = {blob->data + offset, piece, NULL, 0};
+        do {
+            cr_assert_leq(outcome.tar.size + out_piece, sizeof(room));
+            buffers.out = room + outcome.tar.size;
+            buffers.out_bytes = out_piece;
+            if (!inflate_step(inflate, &buffers, &outcome.error))
+                return outcome;
+            outcome.tar.size += out_piece - buffers.out_bytes;
+        } while (buffers.out_bytes == 0);
+        cr_assert_eq(buffers.in_bytes, 0, "a step with room left uses up its input");
+        offset += piece;
+    }
+    outcome.succeeded = inflate_end(inflate, &outcome.error);
+    return outcome;
+}
+
+static struct outcome inflate_blob(enum layer_compression compression, const struct bytes *blob)
+{
+    return inflate_in_pieces(compression, blob, 65536, 65536, NO_LIMIT);
+}
+
+static void expect_tar(const struct outcome *outcome, const struct bytes *tar, const char *what)
+{
+    cr_expect(outcome->succeeded, "%s inflates: %s", what, outcome->error.message);
+    cr_expect_eq(outcome->tar.size, tar->size, "%s gives %zu bytes, not %zu", what, tar->size,
+                 outcome->tar.size);
+    if (outcome->tar.size == tar->size && tar->size > 0)
+        cr_expect_eq(memcmp(outcome->tar.data, tar->data, tar->size), 0, "%s gives its bytes",
+                     what);
+}
+
+static void expect_refusal(const struct outcome *outcome, enum error_code code,
+                           const char *fragment, const char *what)
+{
+    cr_expect_not(outcome->succeeded, "%s is refused", what);
+    cr_expect_eq(outcome->error.code, code, "%s gives %s, not %s: %s", what, error_code_name(code),
+                 error_code_name(outcome->error.code), outcome->error.message);
+    cr_expect(strstr(outcome->error.message, fragment), "%s: \"%s\" tells of \"%s\"", what,
+              outcome->error.message, fragment);
+}
+
+Test(inflate, every_compression_gives_the_tar_back_however_it_is_cut)
+{
+    struct bytes tar = blobs_sample(200000);
+    struct bytes gzip = {0};
+    struct bytes members = {0};
+    struct bytes zstd = {0};
+    struct bytes frames = {0};
+    blobs_append_gzip_member(&gzip, tar.data, tar.size);
+    blobs_append_zstd_frame(&zstd, tar.data, tar.size);
+    blobs_append_skippable_frame(&frames);
+    for (size_t offset = 0; offset < tar.size; offset += 10000) {
+        blobs_append_gzip_member(&members, tar.data + offset, 10000);
+        blobs_append_gzip_member(&members, NULL, 0);
+        blobs_append_zstd_frame(&frames, tar.data + offset, 10000);
+        blobs_append_skippable_frame(&frames);
+    }
+    const struct {
+        const char *name;
+        enum layer_compression compression;
+        const struct bytes *blob;
+    } blobs[] = {
+        {"a plain tar", LAYER_PLAIN, &tar},
+        {"gzip", LAYER_GZIP, &gzip},
+        {"gzip of 40 members, each second one empty", LAYER_GZIP, &members},
+        {"zstd", LAYER_ZSTD, &zstd},
+        {"zstd of 20 frames among skippable ones", LAYER_ZSTD, &frames},
+    };
+    static const size_t pieces[][2] = {{1 << 20, 1 << 20}, {65536, 1000}, {7, 1 << 20}, {5, 3}};
+    for (size_t i = 0; i < sizeof(blobs) / sizeof(blobs[0]); i++)
+        for (size_t j = 0; j < sizeof(pieces) / sizeof(pieces[0]); j++) {
+            struct outcome outcome = inflate_in_pieces(blobs[i].compression, blobs[i].blob,
+                                                       pieces[j][0], pieces[j][1], NO_LIMIT);
+            expect_tar(&outcome, &tar, blobs[i].name);
+        }
+}
+
+Test(inflate, a_blob_that_is_not_what_its_media_type_says_is_refused_naming_both)
+{
+    struct bytes tar = blobs_sample(1000);
+    struct bytes gzip = {0};
+    struct bytes zstd = {0};
+    blobs_append_gzip_member(&gzip, tar.data, tar.size);
+    blobs_append_zstd_frame(&zstd, tar.data, tar.size);
+    const struct {
+        enum layer_compression said;
+        const struct bytes *blob;
+        const char *message;
+    } cases[] = {
+        {LAYER_GZIP, &tar, "says gzip but the blob begins like plain tar"},
+        {LAYER_GZIP, &zstd, "says gzip but the blob begins like zstd"},
+        {LAYER_ZSTD, &gzip, "says zstd but the blob begins like gzip"},
+        {LAYER_ZSTD, &tar, "says zstd but the blob begins like plain tar"},
+        {LAYER_PLAIN, &gzip, "says plain tar but the blob begins like gzip"},
+        {LAYER_PLAIN, &zstd, "says plain tar but the blob begins like zstd"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct outcome outcome = inflate_blob(cases[i].said, cases[i].blob);
+        expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, cases[i].message, "a wrong magic");
+    }
+}
+
+Test(inflate, a_blob_cut_off_anywhere_is_refused)
+{
+    struct bytes tar = blobs_sample(3000);
+    struct bytes gzip = {0};
+    struct bytes zstd = {0};
+    blobs_append_gzip_member(&gzip, tar.data, tar.size);
+    blobs_append_zstd_frame(&zstd, tar.data, tar.size);
+    for (size_t size = INFLATE_MAGIC_BYTES; size < gzip.size; size++) {
+        struct outcome outcome = inflate_blob(LAYER_GZIP, &(struct bytes){gzip.data, size});
+        expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "cut off", "a piece of gzip");
+    }
+    for (size_t size = INFLATE_MAGIC_BYTES; size < zstd.size; size++) {
+        struct outcome outcome = inflate_blob(LAYER_ZSTD, &(struct bytes){zstd.data, size});
+        expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "cut off", "a piece of zstd");
+    }
+    struct outcome empty = inflate_blob(LAYER_GZIP, &(struct bytes){NULL, 0});
+    expect_refusal(&empty, ERROR_UNSUPPORTED_LAYER, "cut off", "an empty gzip blob");
+    empty = inflate_blob(LAYER_ZSTD, &(struct bytes){NULL, 0});
+    expect_refusal(&empty, ERROR_UNSUPPORTED_LAYER, "cut off", "an empty zstd blob");
+}
+
+Test(inflate, zeros_may_follow_gzip_but_nothing_else)
+{
+    struct bytes tar = blobs_sample(3000);
+    static const uint8_t zeros[1000];
+    struct bytes padded = {0};
+    blobs_append_gzip_member(&padded, tar.data, tar.size);
+    blobs_append(&padded, zeros, sizeof(zeros));
+    for (size_t piece = INFLATE_MAGIC_BYTES; piece < 4096; piece *= 2) {
+        struct outcome outcome = inflate_in_pieces(LAYER_GZIP, &padded, piece, 4096, NO_LIMIT);
+        expect_tar(&outcome, &tar, "gzip with zero padding");
+    }
+
+    const struct {
+        enum layer_compression compression;
+        const char *tail;
+        size_t size;
+        const char *message;
+    } cases[] = {
+        {LAYER_GZIP, "junk", 4, "not gzip"},    {LAYER_GZIP, "\0\0\0junk", 7, "not gzip"},
+        {LAYER_GZIP, "\x1f\x8c\x08\0\0\0\0\0\0\0", 10, "damaged"}, {LAYER_GZIP, "\x1f\x8b", 2, "cut off"},
+        {LAYER_GZIP, "\x1f", 1, "cut off"},     {LAYER_GZIP, "\0\0\x1f\x8b\x08", 5, "not gzip"},
+        {LAYER_ZSTD, "junk", 4, "damaged"},     {LAYER_ZSTD, "\0\0\0\0\0\0\0\0", 8, "damaged"},
+        {LAYER_ZSTD, "\x28\xb5", 2, "cut off"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct bytes blob = {0};
+        if (cases[i].compression == LAYER_GZIP)
+            blobs_append_gzip_member(&blob, tar.data, tar.size);
+        else
+            blobs_append_zstd_frame(&blob, tar.data, tar.size);
+        blobs_append(&blob, cases[i].tail, cases[i].size);
+        struct outcome outcome = inflate_blob(cases[i].compression, &blob);
+        expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, cases[i].message, "a tail");
+    }
+}
+
+/* The header's mtime, flags and system are under no checksum of gzip's own; what
+ * they cover is the blob's digest's business. */
+Test(inflate, a_flipped_bit_never_gives_other_bytes)
+{
+    struct bytes tar = blobs_sample(3000);
+    struct bytes blobs[2] = {{0}, {0}};
+    blobs_append_gzip_member(&blobs[LAYER_GZIP - 1], tar.data, tar.size);
+    blobs_append_zstd_frame(&blobs[LAYER_ZSTD - 1], tar.data, tar.size);
+    for (enum layer_compression compression = LAYER_GZIP; compression <= LAYER_ZSTD;
+         compression++) {
+        struct bytes *blob = &blobs[compression - 1];
+        for (size_t bit = 0; bit < blob->size * 8; bit++) {
+            blob->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            struct outcome outcome = inflate_blob(compression, blob);
+            blob->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            bool same =
+                outcome.tar.size == tar.size && memcmp(outcome.tar.data, tar.data, tar.size) == 0;
+            cr_assert(same || !outcome.succeeded, "bit %zu flipped is noticed", bit);
+            cr_assert(outcome.succeeded || outcome.error.code == ERROR_UNSUPPORTED_LAYER);
+        }
+    }
+}
+
+Test(inflate, a_bomb_stops_at_the_limit_and_names_it)
+{
+    struct bytes tar = blobs_zeros(10000000);
+    struct bytes gzip = {0};
+    struct bytes zstd = {0};
+    blobs_append_gzip_member(&gzip, tar.data, tar.size);
+    blobs_append_zstd_frame(&zstd, tar.data, tar.size);
+    const struct bytes *blobs[] = {&tar, &gzip, &zstd};
+    for (enum layer_compression compression = LAYER_PLAIN; compression <= LAYER_ZSTD;
+         compression++) {
+        struct outcome outcome =
+            inflate_in_pieces(compression, blobs[compression], 65536, 4096, 1000000);
+        expect_refusal(&outcome, ERROR_LAYER_TOO_LARGE, "1000000", "ten times the limit");
+        cr_expect_leq(outcome.tar.size, 1000000, "no more than the limit is given out");
+
+        outcome = inflate_in_pieces(compression, blobs[compression], 65536, 4096, tar.size);
+        expect_tar(&outcome, &tar, "exactly the limit");
+    }
+}
+
+Test(inflate, a_zstd_window_over_the_bound_is_refused)
+{
+    struct bytes tar = blobs_sample(1000);
+    ZSTD_CCtx *context = ZSTD_createCCtx();
+    ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, INFLATE_ZSTD_WINDOW_LOG_MAX + 1);
+    uint8_t frame[4096];
+    ZSTD_outBuffer out = {frame, sizeof(frame), 0};
+    ZSTD_inBuffer in = {tar.data, tar.size, 0};
+    /* Flush first: a frame whose size is known would shrink its window. */
+    cr_assert_not(ZSTD_isError(ZSTD_compressStream2(context, &out, &in, ZSTD_e_flush)));
+    cr_assert_eq(ZSTD_compressStream2(context, &out, &in, ZSTD_e_end), 0);
+    ZSTD_freeCCtx(context);
+    struct outcome outcome = inflate_blob(LAYER_ZSTD, &(struct bytes){frame, out.pos});
+    expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "damaged", "a 256 MiB window");
+}
