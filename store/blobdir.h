@@ -21,7 +21,7 @@ enum blob_kind {
     BLOB_MANIFEST, /* manifests/<hex>.json, by sha256 of the reference */
 };
 
-enum { BLOB_PATH_SIZE = 96 }; /* the longest relative path with its NUL */
+enum { BLOB_PATH_SIZE = 128 }; /* the longest relative path with its NUL */
 
 /* The path relative to the blob directory. Made of the digest alone. */
 void blob_path(enum blob_kind kind, const struct digest *key, char path[BLOB_PATH_SIZE]);
