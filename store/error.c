@@ -42,11 +42,50 @@ static const struct code_row codes[ERROR_CODE_COUNT] = {
     [ERROR_CATALOGUE_UNAVAILABLE] = {"CatalogueUnavailable", "Catalogue unavailable", 503},
 };
 
+/* Length of the UTF-8 sequence that starts here, or 0 when none does (RFC 3629). */
+static size_t sequence_length(const unsigned char *text)
+{
+    static const struct {
+        unsigned char low, high; /* of the first byte */
+        unsigned char second_low, second_high;
+        size_t length;
+    } forms[] = {
+        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        if (text[0] < forms[i].low || text[0] > forms[i].high)
+            continue;
+        if (forms[i].length > 1 &&
+            (text[1] < forms[i].second_low || text[1] > forms[i].second_high))
+            return 0;
+        for (size_t byte = 2; byte < forms[i].length; byte++)
+            if ((text[byte] & 0xc0) != 0x80)
+                return 0;
+        return forms[i].length;
+    }
+    return 0;
+}
+
+/* A message may quote bytes from anywhere, and may have been cut within a
+ * character: what is not printable UTF-8 becomes '?'. */
+static void make_printable(char *message)
+{
+    for (size_t i = 0; message[i] != '\0';) {
+        size_t length = sequence_length((const unsigned char *)message + i);
+        if (length == 0)
+            message[i] = '?';
+        i += length == 0 ? 1 : length;
+    }
+}
+
 static void set_message(struct error *error, enum error_code code, const char *format,
                         va_list arguments)
 {
     *error = (struct error){.code = code};
     vsnprintf(error->message, sizeof(error->message), format, arguments);
+    make_printable(error->message);
 }
 
 bool error_set(struct error *error, enum error_code code, const char *format, ...)
@@ -92,6 +131,7 @@ bool error_context(struct error *error, const char *format, ...)
     size_t used = length < 0 ? 0 : (size_t)length;
     if (used < sizeof(error->message))
         snprintf(error->message + used, sizeof(error->message) - used, ": %s", original);
+    make_printable(error->message);
     return false;
 }
 

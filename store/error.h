@@ -52,7 +52,8 @@ struct error {
     char message[768];       /* one sentence that names the thing and what to do */
 };
 
-/* Fills *error. The message is truncated, never overrun. Always returns false,
+/* Fills *error. The message is truncated, never overrun, and always printable
+ * UTF-8: other bytes become '?'. Always returns false,
  * so that a failing function can `return error_set(…)`. */
 bool error_set(struct error *error, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

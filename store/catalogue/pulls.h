@@ -54,6 +54,7 @@ struct pull {
     int64_t created_at_ms;
     int64_t started_at_ms;  /* 0: not yet */
     int64_t finished_at_ms; /* 0: not yet */
+    int64_t attempts;       /* how often a node took it up */
     bool has_error;
     struct error error;        /* when failed or cancelled */
     struct pull_layer *layers; /* bottom to top; empty until resolved */
@@ -122,6 +123,7 @@ struct pull_page {
 [[nodiscard]] bool catalogue_pull_progress(struct catalogue *catalogue, const char *pull_id,
                                            const struct pull_layer *layers, size_t layer_count,
                                            struct error *error);
+/* Ends the pull as `failed`, or as `cancelled` when that is why. */
 [[nodiscard]] bool catalogue_pull_failed(struct catalogue *catalogue, const char *node_id,
                                          const char *pull_id, const struct error *why,
                                          struct error *error);
@@ -134,14 +136,22 @@ struct layer_record {
     int64_t tar_size_bytes;
 };
 
-/* Holds the layer for the pull if it is catalogued; else, when `record` says what
- * was just published, catalogues it first and takes it out of condemned_files;
- * else, when it is condemned, fills *condemned. The caller holds the file's lock. */
-enum layer_hold { LAYER_HELD, LAYER_CONDEMNED, LAYER_MISSING };
+/* What the catalogue knows of a layer that a pull needs. */
+enum layer_hold {
+    LAYER_HELD,      /* catalogued; held for the pull from here on */
+    LAYER_CONDEMNED, /* its file waits for the reaper, and may be rescued */
+    LAYER_MISSING,
+};
+
+/* Holds the layer for the pull if it is catalogued. *record is filled unless it is
+ * missing. The caller holds the file's lock. */
 [[nodiscard]] bool catalogue_hold_layer(struct catalogue *catalogue, const char *pull_id,
-                                        const struct digest *diff_id, bool reused,
-                                        struct layer_record *found, enum layer_hold *hold,
-                                        struct error *error);
+                                        const struct digest *diff_id, enum layer_hold *hold,
+                                        struct layer_record *record, struct error *error);
+
+/* Catalogues a layer whose file is whole and published (or rescued, `reused`), takes
+ * it out of condemned_files and holds it for the pull. The caller holds the file's
+ * lock. */
 [[nodiscard]] bool catalogue_add_layer(struct catalogue *catalogue, const char *pull_id,
                                        const struct layer_record *record, bool reused,
                                        struct error *error);
@@ -173,7 +183,8 @@ struct image_record {
 [[nodiscard]] bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id,
                                        const char *pull_id, const struct image_record *image,
                                        struct error *error);
-/* The image was complete already: moves last_used_at and finishes the pull. */
+/* The image was complete already: moves last_used_at and finishes the pull. Fails
+ * with ERROR_IMAGE_NOT_FOUND when it went meanwhile. */
 [[nodiscard]] bool catalogue_pull_cached(struct catalogue *catalogue, const char *node_id,
                                          const char *pull_id, const struct image_handle *image,
                                          struct error *error);

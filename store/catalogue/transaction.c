@@ -1,0 +1,37 @@
+#include "store/catalogue/transaction.h"
+
+#include <string.h>
+
+enum { MAX_TRIES = 5 };
+
+static bool try_once(struct catalogue *catalogue, transaction_body *body, void *context,
+                     struct error *error)
+{
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    if (!session || !session_begin(session, error))
+        return false;
+    if (!body(session, context, error)) {
+        session_rollback(session);
+        return false;
+    }
+    return session_commit(session, error);
+}
+
+/* PostgreSQL documentation, appendix A: these say that nothing was done. */
+static bool may_retry(const struct error *error)
+{
+    return strcmp(error->sqlstate, "40P01") == 0 || /* deadlock_detected */
+           strcmp(error->sqlstate, "40001") == 0 || /* serialization_failure */
+           strcmp(error->sqlstate, "23503") == 0;   /* foreign_key_violation */
+}
+
+bool catalogue_transact(struct catalogue *catalogue, transaction_body *body, void *context,
+                        struct error *error)
+{
+    for (int tries = 1;; tries++) {
+        if (try_once(catalogue, body, context, error))
+            return true;
+        if (tries == MAX_TRIES || !may_retry(error))
+            return false;
+    }
+}

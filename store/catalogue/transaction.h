@@ -1,0 +1,18 @@
+/* A transaction that is tried again when PostgreSQL says that another one was in
+ * its way: a deadlock, a serialization failure, or a row that a concurrent removal
+ * took while a foreign key was being made to point at it.
+ */
+#ifndef LARDER_STORE_CATALOGUE_TRANSACTION_H
+#define LARDER_STORE_CATALOGUE_TRANSACTION_H
+
+#include "store/catalogue/catalogue.h"
+
+/* The statements of one try. Returning false rolls back. Must have no other effect. */
+typedef bool transaction_body(struct catalogue_session *session, void *context,
+                              struct error *error);
+
+/* Runs the body between BEGIN and COMMIT, up to five times. */
+[[nodiscard]] bool catalogue_transact(struct catalogue *catalogue, transaction_body *body,
+                                      void *context, struct error *error);
+
+#endif
