@@ -1,5 +1,7 @@
 #include "store/reference.h"
 
+#include "store/excerpt.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +12,7 @@ static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 static const char host_characters[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
 
-enum {
-    INPUT_MAX = REFERENCE_TEXT_SIZE - 1,
-    QUOTED_MAX = 96, /* as much of a bad reference as an error repeats */
-};
+enum { INPUT_MAX = REFERENCE_TEXT_SIZE - 1 };
 
 /* A piece of the text being parsed; not NUL-terminated. */
 struct piece {
@@ -23,13 +22,8 @@ struct piece {
 
 static bool refuse(struct error *error, const char *text, const char *why)
 {
-    char quoted[QUOTED_MAX + 1];
-    size_t length = strnlen(text, QUOTED_MAX);
-    for (size_t i = 0; i < length; i++)
-        quoted[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
-    quoted[length] = '\0';
-    return error_set(error, ERROR_INVALID_REFERENCE, "\"%s%s\" is not an image reference: %s",
-                     quoted, text[length] ? "…" : "", why);
+    return error_set(error, ERROR_INVALID_REFERENCE, "\"%s\" is not an image reference: %s",
+                     excerpt_of(text).text, why);
 }
 
 static void copy_piece(char *out, struct piece piece)
