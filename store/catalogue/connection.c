@@ -1,0 +1,230 @@
+/* The connection of a session: making it, losing it, waiting for its answers. */
+#include "store/catalogue/session_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    SETUP_TIMEOUT_MS = 5000,
+    /* PostgreSQL's own statement_timeout answers first and keeps the connection; this
+     * much later we stop believing that it will. */
+    ANSWER_GRACE_MS = 1000,
+    /* FATAL and end of file take two reads; more than this many is no goodbye. */
+    IDLE_READS_MAX = 8,
+};
+
+int64_t monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* libpq's messages end in a newline and may have several lines. */
+static void one_line(const char *message, char *line, size_t size)
+{
+    snprintf(line, size, "%s", message ? message : "");
+    for (size_t end = strlen(line); end > 0 && line[end - 1] == '\n'; end--)
+        line[end - 1] = '\0';
+    for (char *c = line; *c; c++)
+        if (*c == '\n' || *c == '\t')
+            *c = ' ';
+}
+
+static bool set_unavailable(struct error *error, const char *what, const char *why)
+{
+    char line[512];
+    one_line(why, line, sizeof(line));
+    error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "%s: %s", what, line);
+    error->retry_after_seconds = 1;
+    return false;
+}
+
+void session_disconnect(struct catalogue_session *session)
+{
+    PQfinish(session->connection);
+    session->connection = NULL;
+    session->prepared_count = 0;
+}
+
+static void ignore_notice(void *unused, const PGresult *notice)
+{
+    (void)unused;
+    (void)notice;
+}
+
+static bool set_up(struct catalogue_session *session, struct error *error)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "SET statement_timeout = %u; SET client_min_messages = error; "
+             "SET bytea_output = 'hex'; SET default_transaction_isolation = 'read committed'",
+             session->statement_timeout_ms);
+    return session_execute(session, sql, SETUP_TIMEOUT_MS, error);
+}
+
+bool session_connect(struct catalogue_session *session, const char *conninfo, struct error *error)
+{
+    /* What stands before dbname gives way to the conninfo, what stands behind it does
+     * not. connect_timeout bounds each host; with several, a standby is passed over. */
+    const char *const keywords[] = {"connect_timeout",           "target_session_attrs",
+                                    "fallback_application_name", "dbname",
+                                    "client_encoding",           NULL};
+    const char *const values[] = {"3", "read-write", "larder", conninfo, "UTF8", NULL};
+    session->connection = PQconnectdbParams(keywords, values, 1);
+    if (PQstatus(session->connection) != CONNECTION_OK) {
+        set_unavailable(error, "cannot connect to PostgreSQL", PQerrorMessage(session->connection));
+        session_disconnect(session);
+        return false;
+    }
+    PQsetNoticeReceiver(session->connection, ignore_notice, NULL);
+    if (PQsetnonblocking(session->connection, 1) != 0) {
+        session_disconnect(session);
+        return error_set(error, ERROR_INTERNAL, "PostgreSQL's connection cannot be non-blocking");
+    }
+    if (set_up(session, error))
+        return true;
+    session_disconnect(session);
+    return error_context(error, "cannot set up a connection to PostgreSQL");
+}
+
+bool session_is_alive(struct catalogue_session *session)
+{
+    for (int reads = 0; session->connection && reads < IDLE_READS_MAX; reads++) {
+        struct pollfd socket = {.fd = PQsocket(session->connection), .events = POLLIN};
+        int ready = poll(&socket, 1, 0);
+        if (ready == 0)
+            return PQtransactionStatus(session->connection) == PQTRANS_IDLE;
+        if (ready < 0 && errno == EINTR)
+            continue;
+        if (ready < 0 || !PQconsumeInput(session->connection))
+            break;
+        (void)PQisBusy(session->connection); /* parses what came: parameters, notices */
+    }
+    session_disconnect(session);
+    return false;
+}
+
+/* Sends what is left and reads until an answer is complete. */
+static bool wait_for_answer(struct catalogue_session *session, int64_t deadline_ms,
+                            const char *what, struct error *error)
+{
+    PGconn *connection = session->connection;
+    for (;;) {
+        int unsent = PQflush(connection);
+        if (unsent < 0)
+            return set_unavailable(error, what, PQerrorMessage(connection));
+        if (unsent == 0 && !PQisBusy(connection))
+            return true;
+        int64_t left_ms = deadline_ms - monotonic_ms();
+        if (left_ms <= 0)
+            return set_unavailable(error, what, "PostgreSQL did not answer in time");
+        struct pollfd socket = {.fd = PQsocket(connection),
+                                .events = (short)(POLLIN | (unsent ? POLLOUT : 0))};
+        int ready = poll(&socket, 1, (int)left_ms);
+        if (ready < 0 && errno != EINTR)
+            return error_set_errno(error, ERROR_INTERNAL, errno, "%s: poll", what);
+        if (ready > 0 && (socket.revents & ~POLLOUT) && !PQconsumeInput(connection))
+            return set_unavailable(error, what, PQerrorMessage(connection));
+    }
+}
+
+static enum error_code code_of_sqlstate(const char *sqlstate)
+{
+    static const struct {
+        const char *prefix;
+        enum error_code code;
+    } rows[] = {
+        {"08", ERROR_CATALOGUE_UNAVAILABLE},    /* connection */
+        {"57P", ERROR_CATALOGUE_UNAVAILABLE},   /* shutting down, starting up */
+        {"57014", ERROR_CATALOGUE_UNAVAILABLE}, /* statement_timeout */
+        {"25006", ERROR_CATALOGUE_UNAVAILABLE}, /* became a standby */
+        {"53100", ERROR_STORAGE_FULL},          /* its disk is full */
+        {"53", ERROR_CATALOGUE_UNAVAILABLE},    /* out of memory or connections */
+        {"22021", ERROR_INVALID_ARGUMENT},      /* not UTF-8 */
+        {"22P05", ERROR_INVALID_ARGUMENT},      /* \u0000 in JSON */
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (strncmp(sqlstate, rows[i].prefix, strlen(rows[i].prefix)) == 0)
+            return rows[i].code;
+    return ERROR_INTERNAL;
+}
+
+static void set_from_result(struct error *error, const PGresult *result, const char *what)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    char line[512];
+    one_line(primary ? primary : PQresultErrorMessage(result), line, sizeof(line));
+    /* libpq gives errors of its own without a SQLSTATE: the connection broke. */
+    enum error_code code = sqlstate ? code_of_sqlstate(sqlstate) : ERROR_CATALOGUE_UNAVAILABLE;
+    error_set(error, code, "%s: %s", what, line);
+    if (sqlstate)
+        snprintf(error->sqlstate, sizeof(error->sqlstate), "%s", sqlstate);
+    if (code == ERROR_CATALOGUE_UNAVAILABLE)
+        error->retry_after_seconds = 1;
+}
+
+static bool is_error(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_EMPTY_QUERY;
+}
+
+/* The next result that matters: *done when there is no more. */
+static bool take_result(struct catalogue_session *session, PGresult **kept, bool *done)
+{
+    PGresult *result = PQgetResult(session->connection);
+    *done = !result;
+    if (result && (!*kept || !is_error(*kept))) {
+        PQclear(*kept);
+        *kept = result;
+    } else {
+        PQclear(result);
+    }
+    return PQstatus(session->connection) == CONNECTION_OK;
+}
+
+PGresult *session_receive(struct catalogue_session *session, unsigned timeout_ms, const char *what,
+                          struct error *error)
+{
+    int64_t deadline_ms = monotonic_ms() + timeout_ms + ANSWER_GRACE_MS;
+    cleanup_result PGresult *kept = NULL;
+    bool connected = true;
+    for (bool done = false; !done && connected;) {
+        if (!wait_for_answer(session, deadline_ms, what, error)) {
+            session_disconnect(session);
+            return NULL;
+        }
+        connected = take_result(session, &kept, &done);
+    }
+    if (kept && !is_error(kept) && connected)
+        return steal(&kept);
+    if (kept && is_error(kept))
+        set_from_result(error, kept, what);
+    else
+        set_unavailable(error, what, "the connection to PostgreSQL was lost");
+    /* A server that turned into a standby will not turn back: choose a host anew. */
+    if (!connected || strcmp(error->sqlstate, "25006") == 0)
+        session_disconnect(session);
+    return NULL;
+}
+
+bool session_execute(struct catalogue_session *session, const char *sql, unsigned timeout_ms,
+                     struct error *error)
+{
+    if (!session->connection)
+        return set_unavailable(error, "catalogue", "the connection to PostgreSQL was lost");
+    if (!PQsendQuery(session->connection, sql)) {
+        set_unavailable(error, "catalogue", PQerrorMessage(session->connection));
+        session_disconnect(session);
+        return false;
+    }
+    char what[48];
+    snprintf(what, sizeof(what), "%.*s", (int)strcspn(sql, ";\n"), sql);
+    cleanup_result PGresult *result = session_receive(session, timeout_ms, what, error);
+    return result != NULL;
+}

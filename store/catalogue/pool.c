@@ -1,0 +1,196 @@
+/* The pool: a bounded number of sessions, handed out last used first. */
+#include "store/catalogue/session_internal.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    RECONNECT_PAUSE_MS = 50,
+    RETRY_AFTER_SECONDS = 1,
+};
+
+struct catalogue {
+    char *conninfo;
+    unsigned acquire_timeout_ms;
+    unsigned session_count;
+    struct catalogue_session *sessions; /* session_count of them */
+
+    pthread_mutex_t mutex; /* guards what follows; never held across I/O */
+    pthread_cond_t released;
+    struct catalogue_session *free; /* a stack */
+    unsigned free_count;
+    bool away; /* someone waited in vain for PostgreSQL: the next ones do not */
+};
+
+static void init_synchronisation(struct catalogue *catalogue)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&catalogue->released, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&catalogue->mutex, NULL);
+}
+
+static void push_free(struct catalogue *catalogue, struct catalogue_session *session)
+{
+    session->next_free = catalogue->free;
+    catalogue->free = session;
+    catalogue->free_count++;
+}
+
+/* A conninfo that libpq cannot parse is told now, not at the first request. */
+static bool check_conninfo(const char *conninfo, struct error *error)
+{
+    char *why = NULL;
+    PQconninfoOption *options = PQconninfoParse(conninfo, &why);
+    if (!options)
+        error_set(error, ERROR_INVALID_ARGUMENT, "the database's address is no libpq URI: %.*s",
+                  why ? (int)strcspn(why, "\n") : 0, why ? why : "");
+    PQfreemem(why);
+    PQconninfoFree(options);
+    return options != NULL;
+}
+
+struct catalogue *catalogue_open(const struct catalogue_config *config, struct error *error)
+{
+    assert(config->max_sessions > 0);
+    if (!check_conninfo(config->conninfo, error))
+        return NULL;
+    struct catalogue *catalogue = calloc(1, sizeof(*catalogue));
+    struct catalogue_session *sessions = calloc(config->max_sessions, sizeof(*sessions));
+    char *conninfo = strdup(config->conninfo);
+    if (!catalogue || !sessions || !conninfo)
+        abort();
+    *catalogue = (struct catalogue){.conninfo = conninfo,
+                                    .acquire_timeout_ms = config->acquire_timeout_ms,
+                                    .session_count = config->max_sessions,
+                                    .sessions = sessions};
+    init_synchronisation(catalogue);
+    for (unsigned i = 0; i < config->max_sessions; i++) {
+        sessions[i].catalogue = catalogue;
+        sessions[i].statement_timeout_ms = config->statement_timeout_ms;
+        push_free(catalogue, &sessions[i]);
+    }
+    return catalogue;
+}
+
+void catalogue_close(struct catalogue *catalogue)
+{
+    if (!catalogue)
+        return;
+    assert(catalogue->free_count == catalogue->session_count);
+    for (unsigned i = 0; i < catalogue->session_count; i++) {
+        session_disconnect(&catalogue->sessions[i]);
+        free(catalogue->sessions[i].prepared);
+    }
+    pthread_cond_destroy(&catalogue->released);
+    pthread_mutex_destroy(&catalogue->mutex);
+    free(catalogue->sessions);
+    free(catalogue->conninfo);
+    free(catalogue);
+}
+
+static struct timespec timespec_of_ms(int64_t ms)
+{
+    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
+}
+
+/* NULL when every session stayed busy until the deadline. */
+static struct catalogue_session *take_free(struct catalogue *catalogue, int64_t deadline_ms)
+{
+    struct timespec deadline = timespec_of_ms(deadline_ms);
+    pthread_mutex_lock(&catalogue->mutex);
+    int waited = 0;
+    while (!catalogue->free && waited == 0)
+        waited = pthread_cond_timedwait(&catalogue->released, &catalogue->mutex, &deadline);
+    struct catalogue_session *session = catalogue->free;
+    if (session) {
+        catalogue->free = session->next_free;
+        catalogue->free_count--;
+    }
+    pthread_mutex_unlock(&catalogue->mutex);
+    return session;
+}
+
+static void give_free(struct catalogue *catalogue, struct catalogue_session *session)
+{
+    pthread_mutex_lock(&catalogue->mutex);
+    push_free(catalogue, session);
+    pthread_cond_signal(&catalogue->released);
+    pthread_mutex_unlock(&catalogue->mutex);
+}
+
+static bool is_away(struct catalogue *catalogue)
+{
+    pthread_mutex_lock(&catalogue->mutex);
+    bool away = catalogue->away;
+    pthread_mutex_unlock(&catalogue->mutex);
+    return away;
+}
+
+static void set_away(struct catalogue *catalogue, bool away)
+{
+    pthread_mutex_lock(&catalogue->mutex);
+    catalogue->away = away;
+    pthread_mutex_unlock(&catalogue->mutex);
+}
+
+/* A restart of PostgreSQL takes a moment, which a request sits out. Once one has
+ * waited in vain, the others try once and answer at once, until it is back. */
+static bool reconnect(struct catalogue *catalogue, struct catalogue_session *session,
+                      int64_t deadline_ms, struct error *error)
+{
+    while (!session_connect(session, catalogue->conninfo, error)) {
+        bool time_is_up = monotonic_ms() + RECONNECT_PAUSE_MS >= deadline_ms;
+        if (time_is_up || is_away(catalogue)) {
+            set_away(catalogue, true);
+            return false;
+        }
+        struct timespec pause = timespec_of_ms(RECONNECT_PAUSE_MS);
+        nanosleep(&pause, NULL);
+    }
+    set_away(catalogue, false);
+    *error = (struct error){0};
+    return true;
+}
+
+struct catalogue_session *catalogue_acquire(struct catalogue *catalogue, struct error *error)
+{
+    int64_t deadline_ms = monotonic_ms() + catalogue->acquire_timeout_ms;
+    struct catalogue_session *session = take_free(catalogue, deadline_ms);
+    if (!session) {
+        error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
+                  "all %u connections to PostgreSQL were busy for %u ms", catalogue->session_count,
+                  catalogue->acquire_timeout_ms);
+        error->retry_after_seconds = RETRY_AFTER_SECONDS;
+        return NULL;
+    }
+    if (session_is_alive(session) || reconnect(catalogue, session, deadline_ms, error))
+        return session;
+    give_free(catalogue, session);
+    return NULL;
+}
+
+void catalogue_release(struct catalogue_session *session)
+{
+    if (!session)
+        return;
+    session_rollback(session);
+    give_free(session->catalogue, session);
+}
+
+static const struct statement ping = {"ping", "SELECT 1"};
+
+bool catalogue_ping(struct catalogue *catalogue, struct error *error)
+{
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    if (!session)
+        return false;
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    return session_query(session, &ping, NULL, 0, &arena, &rows, error);
+}

@@ -1,0 +1,50 @@
+/* What pool.c, session.c, connection.c and migrate.c share: the inside of a session. */
+#ifndef LARDER_STORE_CATALOGUE_SESSION_INTERNAL_H
+#define LARDER_STORE_CATALOGUE_SESSION_INTERNAL_H
+
+#include "store/catalogue/catalogue.h"
+
+#include <libpq-fe.h>
+
+/* Belongs to the pool while it is free, to the thread that acquired it until it is
+ * released. */
+struct catalogue_session {
+    struct catalogue *catalogue; /* not owned */
+    struct catalogue_session *next_free;
+    unsigned statement_timeout_ms;
+    PGconn *connection;                /* owned; NULL: none, or it broke */
+    const struct statement **prepared; /* owned; those the connection knows */
+    size_t prepared_count;
+    size_t prepared_capacity;
+};
+
+/* Makes the connection; bounded. The session has none before. */
+[[nodiscard]] bool session_connect(struct catalogue_session *session, const char *conninfo,
+                                   struct error *error);
+/* Closes it, if there is one. */
+void session_disconnect(struct catalogue_session *session);
+/* Whether an idle session has a connection that PostgreSQL did not close meanwhile.
+ * Costs one poll(2). Drops a dead one. */
+[[nodiscard]] bool session_is_alive(struct catalogue_session *session);
+
+/* Waits for the answer of what was sent and gives its result: the first that is an
+ * error, else the last. NULL with *error when the connection broke or the time ran
+ * out, after which the session is disconnected; an error that PostgreSQL answered
+ * becomes *error as well, but the session stays. `what` names the statement. */
+[[nodiscard]] PGresult *session_receive(struct catalogue_session *session, unsigned timeout_ms,
+                                        const char *what, struct error *error);
+
+/* Runs SQL without parameters or rows, of several statements if need be. */
+[[nodiscard]] bool session_execute(struct catalogue_session *session, const char *sql,
+                                   unsigned timeout_ms, struct error *error);
+
+/* Milliseconds of the monotonic clock. */
+[[nodiscard]] int64_t monotonic_ms(void);
+
+static inline void cleanup_result_slot(PGresult **slot)
+{
+    PQclear(*slot);
+}
+#define cleanup_result cleanup(cleanup_result_slot)
+
+#endif
