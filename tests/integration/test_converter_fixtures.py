@@ -1,0 +1,126 @@
+"""Every fixture, converted and mounted by the kernel, equals what its tars mean."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import erofsmount
+import layermodel
+import pytest
+from converter import Refused, convert
+from layermodel import differences
+from tarfixtures import GOOD, REFUSED
+from treewalk import walk
+
+# A change of these bytes is a decision: hosts that keep layers compare them. Each is
+# the sha256 over fsmeta and then all layer files.
+PINNED = {}
+
+# What an overlay of other file systems cannot know: link counts and groups.
+OVERLAY_IGNORES = ("nlink", "group")
+
+
+@pytest.fixture(scope="module", params=GOOD)
+def converted(request, tmp_path_factory):
+    """(fixture, Stack); skipped over where the fixture may be refused and was."""
+    made = GOOD[request.param]
+    directory = tmp_path_factory.mktemp("stack")
+    try:
+        stack = convert(str(directory), made.tars())
+    except Refused as refusal:
+        stack = None
+        assert made.may_refuse is not None, f"{made.name}: refused: {refusal}"
+        assert refusal.code == "UnsupportedLayer" and made.may_refuse in refusal.message
+    yield made, stack
+    for path in directory.rglob("*"):
+        if path.is_file():
+            path.unlink()
+
+
+def assert_same(made, fd, ignore=()):
+    lines = differences(made.expected(), walk(fd), ignore=(*made.ignore, *ignore))
+    assert not lines, f"{made.name}: " + "\n".join(lines[:40])
+
+
+def test_devices_view_shows_what_the_layers_mean(converted):
+    made, stack = converted
+    if stack:
+        with erofsmount.erofs_mounted(stack.fsmeta, stack.layers) as fd:
+            assert_same(made, fd)
+
+
+def test_flat_disk_shows_what_the_layers_mean(converted):
+    made, stack = converted
+    if stack:
+        flat = os.path.join(os.path.dirname(stack.fsmeta), "flat.raw")
+        erofsmount.flatten(stack.vmdk, flat)
+        parts = [stack.fsmeta, *stack.layers]
+        assert erofsmount.is_concatenation(flat, parts), f"{made.name}: vmdk is not {parts}"
+        with erofsmount.erofs_mounted(flat) as fd:
+            assert_same(made, fd)
+
+
+def test_fsck_finds_nothing(converted):
+    made, stack = converted
+    if stack:
+        for layer in sorted(set(stack.layers)):
+            assert not erofsmount.fsck(layer), f"{made.name}: layer {layer}"
+        assert not erofsmount.fsck(stack.fsmeta, stack.layers), f"{made.name}: fsmeta"
+
+
+def test_layer_files_stack_with_overlayfs(converted):
+    made, stack = converted
+    if not stack or not made.overlay or reaches_down(made):
+        return  # overlayfs has no hard link from one layer into another
+    with erofsmount.layers_stacked(stack.layers) as fd:
+        found = walk(fd, whiteouts_listed=True)
+    expected = dict(made.expected())
+    implied = layermodel.implied_paths([layer.members for layer in made.layers])
+    for path in implied & expected.keys() & found.keys():
+        # Only fsmeta can give an implied directory the metadata from below.
+        expected[path] = found[path]
+    lines = differences(expected, found, ignore=(*made.ignore, *OVERLAY_IGNORES))
+    assert not lines, f"{made.name}: " + "\n".join(lines[:40])
+
+
+def reaches_down(made):
+    return any(layermodel.apply_layer(layer.members).lower_links for layer in made.layers)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_name_of_the_member(name, tmp_path):
+    made = REFUSED[name]
+    with pytest.raises(Refused) as refusal:
+        convert(str(tmp_path), made.tars())
+    assert refusal.value.code == "UnsupportedLayer", f"{name}: {refusal.value}"
+    assert made.refused in refusal.value.message, f"{name}: {refusal.value} names no member"
+
+
+def digest_of(stack):
+    total = hashlib.sha256()
+    for path in (stack.fsmeta, *stack.layers):
+        total.update(Path(path).read_bytes())
+    return total.hexdigest()
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_bytes_are_pinned(name, tmp_path):
+    assert digest_of(convert(str(tmp_path), GOOD[name].tars())) == PINNED[name]
+
+
+def test_bytes_depend_on_the_tars_alone(tmp_path, monkeypatch):
+    digests = set()
+    tars = GOOD["xattrs_pax"].tars()
+    for number, (umask, zone) in enumerate([(0o022, "UTC"), (0o777, "Asia/Tokyo"), (0, "")]):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        monkeypatch.setenv("TZ", zone)
+        monkeypatch.setenv("TMPDIR", str(directory))
+        monkeypatch.setenv("LC_ALL", "C" if number else "C.UTF-8")
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(number))
+        previous = os.umask(umask)
+        try:
+            digests.add(digest_of(convert(str(directory), tars)))
+        finally:
+            os.umask(previous)
+    assert len(digests) == 1, "the same tars gave different bytes"
