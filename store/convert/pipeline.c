@@ -1,0 +1,313 @@
+#include "store/convert/pipeline.h"
+
+#include "store/compose.h"
+#include "store/convert/inflate.h"
+#include "store/convert/ring.h"
+#include "store/layer.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* PATH_MAX holds 2048 one-letter components: nothing deeper can be opened by path. */
+enum { MAX_PATH_DEPTH = 2048 };
+
+struct pipeline {
+    const struct convert_request *request;
+    _Atomic uint64_t *tar_bytes;
+    pthread_barrier_t arrived; /* the threads are up */
+    pthread_barrier_t go;      /* pipeline_run() was called */
+    pthread_t reader_thread;
+    pthread_t inflater_thread;
+    struct ring *blob_ring; /* reader to inflater */
+    struct ring *tar_ring;  /* inflater to builder */
+
+    /* The reader's, until it is joined. */
+    int input_fd;
+    struct digest_state *blob_state;
+    uint64_t blob_bytes;
+    struct error read_error;
+
+    /* The inflater's, until the tar ring has ended or it is joined. */
+    struct inflate *inflate;
+    struct error inflate_error;
+
+    /* The builder's. */
+    struct digest_state *tar_state;
+};
+
+static void wait_for_go(struct pipeline *pipeline)
+{
+    pthread_barrier_wait(&pipeline->arrived);
+    pthread_barrier_wait(&pipeline->go);
+}
+
+/* Reader */
+
+/* Fills the slot unless the blob ends; returns how much, or -1. */
+static ssize_t read_slot(int fd, uint8_t *slot)
+{
+    size_t filled = 0;
+    while (filled < RING_SLOT_BYTES) {
+        ssize_t got = read(fd, slot + filled, RING_SLOT_BYTES - filled);
+        if (got == 0)
+            break;
+        if (got < 0 && errno != EINTR)
+            return -1;
+        if (got > 0)
+            filled += (size_t)got;
+    }
+    return (ssize_t)filled;
+}
+
+/* Reads on when the inflater has given up: the digest may explain why it did. A
+ * blob that is too long already is wrong, whatever follows. */
+static void *run_reader(void *context)
+{
+    struct pipeline *pipeline = context;
+    wait_for_go(pipeline);
+    while (pipeline->blob_bytes <= pipeline->request->blob_size_bytes) {
+        uint8_t *slot = ring_reserve(pipeline->blob_ring);
+        ssize_t size = read_slot(pipeline->input_fd, slot);
+        if (size < 0)
+            error_set_errno(&pipeline->read_error, ERROR_INTERNAL, errno, "cannot read the blob");
+        if (size <= 0)
+            break;
+        pipeline->blob_bytes += (size_t)size;
+        digest_state_update(pipeline->blob_state, slot, (size_t)size);
+        ring_publish(pipeline->blob_ring, (size_t)size);
+    }
+    ring_close(pipeline->blob_ring);
+    return NULL;
+}
+
+/* Inflater */
+
+/* Inflates one piece into as many slots as it takes; `*out` has room for the next
+ * byte before and after. Sets *wanted to false when the builder has gone. */
+static bool inflate_piece(struct pipeline *pipeline, struct inflate_buffers *buffers, bool *wanted,
+                          struct error *error)
+{
+    for (;;) {
+        if (!inflate_step(pipeline->inflate, buffers, error))
+            return false;
+        if (buffers->out_bytes > 0)
+            return true;
+        *wanted = ring_publish(pipeline->tar_ring, RING_SLOT_BYTES);
+        if (!*wanted)
+            return true;
+        buffers->out = ring_reserve(pipeline->tar_ring);
+        buffers->out_bytes = RING_SLOT_BYTES;
+    }
+}
+
+static void inflate_blob(struct pipeline *pipeline)
+{
+    struct error *error = &pipeline->inflate_error;
+    struct inflate_buffers buffers = {.out = ring_reserve(pipeline->tar_ring),
+                                      .out_bytes = RING_SLOT_BYTES};
+    bool wanted = true;
+    while (wanted && (buffers.in_bytes = ring_take(pipeline->blob_ring, &buffers.in)) > 0)
+        if (!inflate_piece(pipeline, &buffers, &wanted, error))
+            return;
+    if (!wanted || !inflate_end(pipeline->inflate, error))
+        return;
+    if (buffers.out_bytes < RING_SLOT_BYTES)
+        ring_publish(pipeline->tar_ring, RING_SLOT_BYTES - buffers.out_bytes);
+}
+
+static void *run_inflater(void *context)
+{
+    struct pipeline *pipeline = context;
+    wait_for_go(pipeline);
+    inflate_blob(pipeline);
+    ring_abandon(pipeline->blob_ring);
+    ring_close(pipeline->tar_ring);
+    return NULL;
+}
+
+/* Builder */
+
+/* struct tar_source's next(). */
+static bool next_tar_piece(void *context, const void **bytes, size_t *size_bytes,
+                           struct error *error)
+{
+    struct pipeline *pipeline = context;
+    const uint8_t *piece = NULL;
+    *size_bytes = ring_take(pipeline->tar_ring, &piece);
+    *bytes = piece;
+    if (*size_bytes == 0 && pipeline->inflate_error.code != ERROR_NONE) {
+        *error = pipeline->inflate_error;
+        return false;
+    }
+    if (*size_bytes > 0)
+        digest_state_update(pipeline->tar_state, piece, *size_bytes);
+    atomic_fetch_add_explicit(pipeline->tar_bytes, *size_bytes, memory_order_relaxed);
+    return true;
+}
+
+static bool build(struct pipeline *pipeline, int output_fd, struct layer_result *result,
+                  struct error *error)
+{
+    const struct convert_request *request = pipeline->request;
+    const struct tar_source source = {next_tar_piece, pipeline};
+    const struct layer_limits limits = {
+        .max_entries = request->limits.max_entries,
+        .max_path_depth = MAX_PATH_DEPTH,
+        .max_output_bytes = request->limits.max_tar_bytes,
+    };
+    bool built = layer_build(&source, &request->diff_id, &limits, output_fd, result, error);
+    ring_abandon(pipeline->tar_ring);
+    return built;
+}
+
+static bool check_digest(const char *what, const struct digest *found,
+                         const struct digest *expected, struct error *error)
+{
+    if (digest_equal(found, expected))
+        return true;
+    char found_text[DIGEST_TEXT_SIZE];
+    char expected_text[DIGEST_TEXT_SIZE];
+    digest_format(found, found_text);
+    digest_format(expected, expected_text);
+    return error_set(error, ERROR_DIGEST_MISMATCH, "the %s is %s, but %s was expected", what,
+                     found_text, expected_text);
+}
+
+static bool check_blob(struct pipeline *pipeline, struct error *error)
+{
+    const struct convert_request *request = pipeline->request;
+    if (pipeline->read_error.code != ERROR_NONE) {
+        *error = pipeline->read_error;
+        return false;
+    }
+    if (pipeline->blob_bytes > request->blob_size_bytes)
+        return error_set(error, ERROR_DIGEST_MISMATCH,
+                         "the blob goes on after the %llu bytes that its descriptor says",
+                         (unsigned long long)request->blob_size_bytes);
+    if (pipeline->blob_bytes < request->blob_size_bytes)
+        return error_set(
+            error, ERROR_DIGEST_MISMATCH, "the blob has %llu bytes, but its descriptor says %llu",
+            (unsigned long long)pipeline->blob_bytes, (unsigned long long)request->blob_size_bytes);
+    struct digest found = digest_state_finish(pipeline->blob_state);
+    return check_digest("blob's digest", &found, &request->blob_digest, error);
+}
+
+/* Digests the file from its start to its end, which must be where we think it is. */
+static bool digest_file(int fd, uint64_t size_bytes, struct digest *digest, struct error *error)
+{
+    cleanup_digest_state struct digest_state *state = digest_state_new();
+    cleanup_free uint8_t *buffer = malloc(RING_SLOT_BYTES);
+    if (!buffer)
+        abort();
+    uint64_t offset = 0;
+    for (;;) {
+        ssize_t got = pread(fd, buffer, RING_SLOT_BYTES, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set_errno(error, ERROR_INTERNAL, errno, "cannot read the layer file");
+        if (got == 0)
+            break;
+        digest_state_update(state, buffer, (size_t)got);
+        offset += (uint64_t)got;
+    }
+    if (offset != size_bytes)
+        return error_set(error, ERROR_INTERNAL, "the layer file has %llu bytes instead of %llu",
+                         (unsigned long long)offset, (unsigned long long)size_bytes);
+    *digest = digest_state_finish(state);
+    return true;
+}
+
+/* Reads the layer file back and makes it durable. Its write-back goes on meanwhile,
+ * so that the fsync has little left to wait for. */
+static bool finish_output(int fd, uint64_t size_bytes, struct digest *digest, struct error *error)
+{
+    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    if (!erofs_file_check(fd, size_bytes, error))
+        return error_context(error, "reading the layer file back");
+    if (!digest_file(fd, size_bytes, digest, error))
+        return false;
+    if (fsync(fd) != 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot fsync the layer file");
+    return true;
+}
+
+/* A damaged blob gives these, once inflated; a full disk it cannot explain. */
+static bool blob_may_explain(enum error_code code)
+{
+    return code == ERROR_UNSUPPORTED_LAYER || code == ERROR_LAYER_TOO_LARGE ||
+           code == ERROR_DIGEST_MISMATCH;
+}
+
+/* With the threads joined: the first of what is wrong. */
+static bool check_input(struct pipeline *pipeline, bool built, const struct error *build_error,
+                        struct error *error)
+{
+    if (!check_blob(pipeline, error))
+        return false;
+    bool inflated = pipeline->inflate_error.code == ERROR_NONE;
+    if (!inflated || !built) {
+        *error = inflated ? *build_error : pipeline->inflate_error;
+        return false;
+    }
+    struct digest found = digest_state_finish(pipeline->tar_state);
+    return check_digest("digest of the tar (diff_id)", &found, &pipeline->request->diff_id, error);
+}
+
+bool pipeline_run(struct pipeline *pipeline, int output_fd, struct convert_report *report,
+                  struct error *error)
+{
+    pthread_barrier_wait(&pipeline->go);
+    struct layer_result result = {0};
+    struct error build_error = {0};
+    bool built = build(pipeline, output_fd, &result, &build_error);
+    if (!built && !blob_may_explain(build_error.code)) {
+        *error = build_error;
+        return false;
+    }
+    pthread_join(pipeline->inflater_thread, NULL);
+    pthread_join(pipeline->reader_thread, NULL);
+    if (!check_input(pipeline, built, &build_error, error))
+        return false;
+
+    *report = (struct convert_report){
+        .tar_size_bytes = atomic_load(pipeline->tar_bytes),
+        .erofs_size_bytes = result.erofs_size_bytes,
+        .entries = result.entries,
+    };
+    return finish_output(output_fd, result.erofs_size_bytes, &report->erofs_digest, error);
+}
+
+static bool start_threads(struct pipeline *pipeline, struct error *error)
+{
+    int result = pthread_create(&pipeline->reader_thread, NULL, run_reader, pipeline);
+    if (result == 0)
+        result = pthread_create(&pipeline->inflater_thread, NULL, run_inflater, pipeline);
+    if (result != 0)
+        return error_set_errno(error, ERROR_INTERNAL, result, "cannot start a thread");
+    pthread_barrier_wait(&pipeline->arrived);
+    return true;
+}
+
+struct pipeline *pipeline_start(const struct convert_request *request, int input_fd,
+                                _Atomic uint64_t *tar_bytes, struct error *error)
+{
+    struct pipeline *pipeline = calloc(1, sizeof(*pipeline));
+    if (!pipeline)
+        abort();
+    *pipeline = (struct pipeline){
+        .request = request,
+        .tar_bytes = tar_bytes,
+        .blob_ring = ring_new(),
+        .tar_ring = ring_new(),
+        .input_fd = input_fd,
+        /* libcrypto opens its configuration when it is first used: here. */
+        .blob_state = digest_state_new(),
+        .inflate = inflate_new(request->compression, request->limits.max_tar_bytes),
+        .tar_state = digest_state_new(),
+    };
+    pthread_barrier_init(&pipeline->arrived, NULL, 3);
+    pthread_barrier_init(&pipeline->go, NULL, 3);
+    return start_threads(pipeline, error) ? pipeline : NULL;
+}
