@@ -1,0 +1,119 @@
+/* A client of OCI distribution registries (distribution-spec, "Pull"; Docker's token
+ * authentication) on libcurl.
+ *
+ * One client serves a whole node: operations run on the caller's thread, each with a
+ * connection of its own, and any number of them at once. They block; `cancel`, when
+ * not NULL, ends one within about a second with ERROR_PULL_CANCELLED.
+ *
+ * Credentials come from Docker's config file, read again for each new token. They go to
+ * the registry itself and, for a token, to a realm of the same domain; over plain HTTP
+ * only where the registry is plain. No redirect carries them to another origin, and no
+ * redirect leads from https to http. They are in no error message.
+ *
+ * Connections that fail and answers 408, 429 and 5xx are tried again a few times, with
+ * growing, jittered pauses or the registry's Retry-After. What stays wrong:
+ *
+ *     ERROR_REGISTRY_NOT_ALLOWED    not among the allowed registries; nothing was sent
+ *     ERROR_REGISTRY_UNAUTHORIZED   401 or 403, also from the token realm
+ *     ERROR_IMAGE_NOT_FOUND         404 for a manifest
+ *     ERROR_TOO_MANY_REQUESTS       429, with retry_after_seconds when it was said
+ *     ERROR_DIGEST_MISMATCH         other content, or another size, than was asked for
+ *     ERROR_PULL_FAILED             anything else, with the registry's own words
+ *
+ * registry_status is the HTTP status when there was one. The process must ignore
+ * SIGPIPE.
+ */
+#ifndef LARDER_STORE_REGISTRY_REGISTRY_CLIENT_H
+#define LARDER_STORE_REGISTRY_REGISTRY_CLIENT_H
+
+#include "store/arena.h"
+#include "store/digest.h"
+#include "store/error.h"
+#include "store/reference.h"
+#include "store/registry/manifest.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct registry_config {
+    /* NULL: $DOCKER_CONFIG/config.json, else ~/.docker/config.json */
+    const char *docker_config_path;
+    /* Spoken to over plain HTTP, as loopback always is: `host:port`, or `host` for every
+     * port of it. */
+    const char *const *insecure_registries;
+    size_t insecure_registry_count;
+    /* Globs of the registries that may be pulled from, against the canonical name
+     * (`docker.io`, `*.example.com:5000`); none means all. */
+    const char *const *allowed_registries;
+    size_t allowed_registry_count;
+    unsigned connect_timeout_seconds; /* 0: 10 */
+    unsigned stall_timeout_seconds;   /* 0: 30; a transfer slower than 1 KiB/s is broken off */
+    unsigned max_attempts;            /* 0: 5; in a row without a byte of progress */
+};
+
+struct registry_client; /* opaque; any thread */
+
+/* Copies what it needs of the config. Touches neither network nor files. */
+[[nodiscard]] struct registry_client *registry_client_new(const struct registry_config *config)
+    __attribute__((returns_nonnull));
+
+/* No operation may be running. NULL is fine. */
+void registry_client_free(struct registry_client *client);
+
+/* A manifest, an index or a config as it was sent. */
+struct registry_document {
+    char media_type[MEDIA_TYPE_SIZE]; /* of the Content-Type, normalised; "" when unknown */
+    const char *bytes;                /* in the caller's arena, with a NUL after them */
+    size_t size_bytes;
+    struct digest digest; /* computed */
+};
+
+/* Fails with ERROR_REGISTRY_NOT_ALLOWED. The operations below check it themselves. */
+[[nodiscard]] bool registry_check_allowed(const struct registry_client *client,
+                                          const struct reference *reference, struct error *error);
+
+/* The manifest or index that the reference's digest, or else its tag, names now. What
+ * was asked for by digest is checked against it. */
+[[nodiscard]] bool registry_fetch_manifest(struct registry_client *client,
+                                           const struct reference *reference, struct arena *arena,
+                                           const atomic_bool *cancel,
+                                           struct registry_document *document, struct error *error);
+
+/* As registry_fetch_manifest, of the reference's repository but by that digest: the
+ * entry of an index. */
+[[nodiscard]] bool registry_fetch_manifest_by_digest(struct registry_client *client,
+                                                     const struct reference *reference,
+                                                     const struct digest *digest,
+                                                     struct arena *arena, const atomic_bool *cancel,
+                                                     struct registry_document *document,
+                                                     struct error *error);
+
+/* The digest that the reference names now, with HEAD: for "is it still the same?". */
+[[nodiscard]] bool registry_resolve(struct registry_client *client,
+                                    const struct reference *reference, const atomic_bool *cancel,
+                                    struct digest *digest, struct error *error);
+
+/* A small blob, such as the image config: at most JSON_DOCUMENT_MAX_BYTES, checked
+ * against the descriptor's size and digest. */
+[[nodiscard]] bool registry_fetch_config(struct registry_client *client,
+                                         const struct reference *reference,
+                                         const struct descriptor *descriptor, struct arena *arena,
+                                         const atomic_bool *cancel,
+                                         struct registry_document *document, struct error *error);
+
+/* Takes the next bytes of a blob, in order and each once. May block, which slows the
+ * download. False with an error ends it. */
+typedef bool registry_sink(void *context, const void *bytes, size_t size_bytes,
+                           struct error *error);
+
+/* Streams a blob into the sink: exactly the descriptor's size, or a failure. A dropped
+ * connection resumes where it stopped. The caller checks the digest: bytes reach the
+ * sink before the last is known. */
+[[nodiscard]] bool registry_fetch_blob(struct registry_client *client,
+                                       const struct reference *reference,
+                                       const struct descriptor *descriptor, registry_sink *sink,
+                                       void *context, const atomic_bool *cancel,
+                                       struct error *error);
+
+#endif
