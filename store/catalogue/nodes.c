@@ -1,0 +1,120 @@
+/* Nodes and their heartbeats, and which node runs which pull. */
+#include "store/catalogue/pull_rows.h"
+
+#include <unistd.h>
+
+/* Heartbeats come every second; a node that missed this many is taken for dead, so
+ * that its pulls go on elsewhere within 15 s. */
+#define DEAD_AFTER "interval '10 seconds'"
+
+bool catalogue_register_node(struct catalogue *catalogue, const char *node_id, struct error *error)
+{
+    static const struct statement enter = {
+        "node_register", "INSERT INTO nodes (id, hostname, version) VALUES ($1::uuid, $2, $3)"
+                         " ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()"};
+    char hostname[256] = "";
+    (void)gethostname(hostname, sizeof(hostname) - 1);
+
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    return session &&
+           QUERY(session, &enter, &arena, &rows, error, node_id, hostname, LARDER_VERSION);
+}
+
+static void collect_ids(const struct rows *rows, struct arena *arena, struct id_list *list)
+{
+    list->count = rows->count;
+    list->ids = arena_alloc_array(arena, rows->count, sizeof(*list->ids));
+    for (size_t row = 0; row < rows->count; row++)
+        list->ids[row] = rows_text(rows, row, 0);
+}
+
+bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, struct arena *arena,
+                         struct id_list *cancelled, struct error *error)
+{
+    /* A node that slept so long that its row was removed enters again. */
+    static const struct statement beat = {
+        "node_beat", "WITH beat AS ("
+                     "    INSERT INTO nodes (id, hostname, version) VALUES ($1::uuid, '', $2)"
+                     "    ON CONFLICT (id) DO UPDATE SET heartbeat_at = now())"
+                     " SELECT id FROM pulls"
+                     "  WHERE node_id = $1::uuid AND finished_at IS NULL AND cancel_requested"};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !QUERY(session, &beat, arena, &rows, error, node_id, LARDER_VERSION))
+        return false;
+    collect_ids(&rows, arena, cancelled);
+    return true;
+}
+
+bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids, struct arena *arena,
+                          struct id_list *dead, struct error *error)
+{
+    static const struct statement find = {
+        "nodes_dead",
+        "SELECT candidate FROM unnest($1::text[]) candidate"
+        " WHERE NOT EXISTS ("
+        "    SELECT FROM nodes n"
+        "     WHERE n.id::text = candidate AND n.heartbeat_at > now() - " DEAD_AFTER ")"};
+    size_t count = 0;
+    while (node_ids[count])
+        count++;
+    const char **texts = arena_alloc_array(arena, count, sizeof(*texts));
+    for (size_t i = 0; i < count; i++)
+        texts[i] = node_ids[i];
+
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session ||
+        !QUERY(session, &find, arena, &rows, error, parameter_text_array(arena, texts, count)))
+        return false;
+    collect_ids(&rows, arena, dead);
+    return true;
+}
+
+bool catalogue_leave_node(struct catalogue *catalogue, const char *node_id, struct error *error)
+{
+    static const struct statement leave = {
+        "node_leave",
+        "WITH given_back AS ("
+        "    UPDATE pulls SET state = 'queued', node_id = NULL, attempts = attempts - 1"
+        "     WHERE node_id = $1::uuid AND finished_at IS NULL)"
+        " DELETE FROM nodes WHERE id = $1::uuid"};
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    return session && QUERY(session, &leave, &arena, &rows, error, node_id);
+}
+
+bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id, struct arena *arena,
+                          struct pull *pull, bool *claimed, struct error *error)
+{
+    static const struct statement claim = {
+        "pull_claim",
+        "WITH claimed AS ("
+        "    UPDATE pulls"
+        "       SET node_id = $1::uuid, state = 'resolving', attempts = attempts + 1,"
+        "           started_at = coalesce(started_at, now())"
+        "     WHERE id = ("
+        "        SELECT p.id FROM pulls p"
+        "         WHERE p.finished_at IS NULL"
+        "           AND (p.state = 'queued' OR NOT EXISTS ("
+        "                SELECT FROM nodes n"
+        "                 WHERE n.id = p.node_id AND n.heartbeat_at > now() - " DEAD_AFTER "))"
+        "         ORDER BY p.created_at"
+        "         LIMIT 1"
+        "         FOR UPDATE SKIP LOCKED)"
+        "    RETURNING *)"
+        " SELECT " PULL_COLUMNS "   FROM claimed p LEFT JOIN pull_layers l ON l.pull_id = p.id"
+        "  ORDER BY l.position"};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !QUERY(session, &claim, arena, &rows, error, node_id))
+        return false;
+    struct pull *pulls = NULL;
+    *claimed = pull_rows_read(&rows, arena, &pulls) > 0;
+    if (*claimed)
+        *pull = pulls[0];
+    return true;
+}

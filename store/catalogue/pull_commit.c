@@ -1,0 +1,182 @@
+/* The end of a pull: the one transaction that makes an image visible. */
+#include "store/catalogue/pull_rows.h"
+#include "store/catalogue/transaction.h"
+
+#include <string.h>
+
+struct commit {
+    const char *node_id;
+    const char *pull_id;
+    const struct image_record *image;
+    char reference[REFERENCE_TEXT_SIZE];
+    char name[REFERENCE_TEXT_SIZE];
+};
+
+/* Every transaction that touches images locks references before manifests. */
+static bool lock_reference(struct catalogue_session *session, const struct commit *commit,
+                           struct arena *arena, struct error *error)
+{
+    static const struct statement lock = {"image_lock",
+                                          "SELECT FROM image_refs WHERE reference = $1 FOR UPDATE"};
+    struct rows rows;
+    return QUERY(session, &lock, arena, &rows, error, commit->reference);
+}
+
+static bool write_config(struct catalogue_session *session, const struct image_record *image,
+                         struct arena *arena, struct error *error)
+{
+    /* DO UPDATE, not DO NOTHING: it locks the row against a concurrent removal. */
+    static const struct statement write = {
+        "config_write", "INSERT INTO configs (digest, raw, detail) VALUES ($1, $2::bytea, $3::json)"
+                        " ON CONFLICT (digest) DO UPDATE SET detail = excluded.detail"};
+    struct rows rows;
+    return QUERY(session, &write, arena, &rows, error, image->config_digest,
+                 parameter_bytes(arena, image->config_bytes, image->config_size_bytes),
+                 image->config_detail_json);
+}
+
+static bool write_manifest(struct catalogue_session *session, const struct image_record *image,
+                           struct arena *arena, struct error *error)
+{
+    static const struct statement write = {
+        "manifest_write",
+        "INSERT INTO manifests (digest, media_type, raw, config_digest, os, architecture,"
+        "    variant, layer_count, size_bytes, fsmeta_size_bytes, fsmeta_digest,"
+        "    vmdk_size_bytes, vmdk_digest)"
+        " VALUES ($1, $2, $3::bytea, $4, $5, $6, $7, $8::int, $9::bigint, $10::bigint, $11,"
+        "    $12::bigint, $13)"
+        " ON CONFLICT (digest) DO UPDATE"
+        "   SET fsmeta_size_bytes = excluded.fsmeta_size_bytes,"
+        "       fsmeta_digest = excluded.fsmeta_digest,"
+        "       vmdk_size_bytes = excluded.vmdk_size_bytes,"
+        "       vmdk_digest = excluded.vmdk_digest"};
+    struct rows rows;
+    return QUERY(
+        session, &write, arena, &rows, error, image->manifest_digest, image->manifest_media_type,
+        parameter_bytes(arena, image->manifest_bytes, image->manifest_size_bytes),
+        image->config_digest, image->platform->os, image->platform->architecture,
+        image->platform->variant, parameter_int(arena, (int64_t)image->layer_count),
+        parameter_int(arena, image->size_bytes), parameter_int(arena, image->fsmeta_size_bytes),
+        image->fsmeta_digest, parameter_int(arena, image->vmdk_size_bytes), image->vmdk_digest);
+}
+
+static bool write_layers(struct catalogue_session *session, const struct commit *commit,
+                         struct arena *arena, struct error *error)
+{
+    /* From the pull's own record, so that both are the same list. */
+    static const struct statement write = {
+        "manifest_layers_write",
+        "INSERT INTO manifest_layers (manifest_digest, position, diff_id, blob_digest,"
+        "    media_type, compressed_size_bytes)"
+        " SELECT $2, position, diff_id, blob_digest, media_type, total_bytes"
+        "   FROM pull_layers WHERE pull_id = $1::uuid"
+        " ON CONFLICT (manifest_digest, position) DO NOTHING"};
+    struct rows rows;
+    return QUERY(session, &write, arena, &rows, error, commit->pull_id,
+                 commit->image->manifest_digest);
+}
+
+static bool write_reference(struct catalogue_session *session, const struct commit *commit,
+                            struct arena *arena, struct error *error)
+{
+    /* The platform is the manifest's: the foreign key wants all four to agree. */
+    static const struct statement write = {
+        "image_write",
+        "INSERT INTO image_refs (reference, os, architecture, variant, name, index_digest,"
+        "    manifest_digest)"
+        " SELECT $1, os, architecture, variant, $2, $3, digest FROM manifests WHERE digest = $4"
+        " ON CONFLICT (reference, os, architecture, variant) DO UPDATE"
+        "   SET manifest_digest = excluded.manifest_digest,"
+        "       index_digest = excluded.index_digest, last_used_at = now()"};
+    struct rows rows;
+    return QUERY(session, &write, arena, &rows, error, commit->reference, commit->name,
+                 commit->image->index_digest, commit->image->manifest_digest);
+}
+
+static bool pardon_files(struct catalogue_session *session, const struct commit *commit,
+                         struct arena *arena, struct error *error)
+{
+    static const struct statement pardon = {"files_pardon",
+                                            "DELETE FROM condemned_files"
+                                            " WHERE (kind IN ('fsmeta', 'vmdk') AND digest = $1)"
+                                            "    OR (kind = 'manifest' AND digest = $2)"};
+    struct digest key = digest_of(commit->reference, strlen(commit->reference));
+    char key_text[DIGEST_TEXT_SIZE];
+    digest_format(&key, key_text);
+    struct rows rows;
+    return QUERY(session, &pardon, arena, &rows, error, commit->image->manifest_digest, key_text);
+}
+
+static bool finish_pull(struct catalogue_session *session, const char *node_id, const char *pull_id,
+                        const char *manifest_digest, struct arena *arena, struct error *error)
+{
+    static const struct statement finish = {
+        "pull_finish", "UPDATE pulls SET state = 'done', manifest_digest = $3, finished_at = now()"
+                       " WHERE id = $1::uuid AND node_id = $2::uuid AND finished_at IS NULL"};
+    static const struct statement let_go = {
+        "pull_layers_let_go",
+        "UPDATE pull_layers SET held_diff_id = NULL WHERE pull_id = $1::uuid"};
+    struct rows rows;
+    if (!QUERY(session, &finish, arena, &rows, error, pull_id, node_id, manifest_digest))
+        return false;
+    if (rows.affected == 0)
+        return error_set(error, ERROR_PULL_CANCELLED,
+                         "the pull ended or was taken over by another node");
+    return QUERY(session, &let_go, arena, &rows, error, pull_id);
+}
+
+static bool commit_image(struct catalogue_session *session, void *context, struct error *error)
+{
+    const struct commit *commit = context;
+    cleanup_arena struct arena arena = {0};
+    return lock_reference(session, commit, &arena, error) &&
+           write_config(session, commit->image, &arena, error) &&
+           write_manifest(session, commit->image, &arena, error) &&
+           write_layers(session, commit, &arena, error) &&
+           write_reference(session, commit, &arena, error) &&
+           pardon_files(session, commit, &arena, error) &&
+           finish_pull(session, commit->node_id, commit->pull_id, commit->image->manifest_digest,
+                       &arena, error);
+}
+
+bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id, const char *pull_id,
+                         const struct image_record *image, struct error *error)
+{
+    struct commit commit = {.node_id = node_id, .pull_id = pull_id, .image = image};
+    reference_format(image->reference, commit.reference);
+    reference_format_name(image->reference, commit.name);
+    return catalogue_transact(catalogue, commit_image, &commit, error);
+}
+
+struct cached_commit {
+    const char *node_id;
+    const char *pull_id;
+    const struct image_handle *image;
+};
+
+static bool commit_cached(struct catalogue_session *session, void *context, struct error *error)
+{
+    static const struct statement touch = {
+        "image_touch", "UPDATE image_refs SET last_used_at = now()"
+                       " WHERE reference = $1 AND os = $2 AND architecture = $3 AND variant = $4"
+                       "   AND manifest_digest = $5"};
+    const struct cached_commit *commit = context;
+    const struct image_handle *image = commit->image;
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    if (!QUERY(session, &touch, &arena, &rows, error, image->reference, image->os,
+               image->architecture, image->variant, image->manifest_digest))
+        return false;
+    if (rows.affected == 0)
+        return error_set(error, ERROR_IMAGE_NOT_FOUND, "the image \"%s\" went meanwhile",
+                         image->reference);
+    return finish_pull(session, commit->node_id, commit->pull_id, image->manifest_digest, &arena,
+                       error);
+}
+
+bool catalogue_pull_cached(struct catalogue *catalogue, const char *node_id, const char *pull_id,
+                           const struct image_handle *image, struct error *error)
+{
+    struct cached_commit commit = {node_id, pull_id, image};
+    return catalogue_transact(catalogue, commit_cached, &commit, error);
+}
