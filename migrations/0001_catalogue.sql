@@ -178,3 +178,8 @@ CREATE TABLE condemned_files (
     CHECK ((kind = 'layer') = (tar_size_bytes IS NOT NULL))
 );
 CREATE INDEX condemned_files_oldest ON condemned_files (condemned_at);
+
+-- A glob (`*` matches anything, also `/`) as a LIKE pattern: the one place that knows how.
+CREATE FUNCTION glob_to_like(glob text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN replace(replace(replace(replace(glob, '\', '\\'), '%', '\%'), '_', '\_'), '*', '%');
