@@ -250,6 +250,16 @@ def implied_paths(layers):
     return {path for path, listed in explicit.items() if not listed}
 
 
+def visible_from(layers):
+    """The lowest layer of which anything shows: the topmost one with an opaque root.
+
+    overlayfs looks for the mark on directories below a layer's root only, so a stack
+    must begin there.
+    """
+    opaque = [number for number, members in enumerate(layers) if apply_layer(members).root.opaque]
+    return opaque[-1] if opaque else 0
+
+
 def find(root, parts):
     node = root
     for part in parts:

@@ -1,0 +1,91 @@
+"""Random stacks of layers: fsmeta must show what overlayfs shows of the same stack.
+
+The layers are unpacked by the tests' own applier into overlayfs's lower directories.
+LARDER_RANDOM_SEED repeats a stack, LARDER_RANDOM_STACKS sets how many are tried.
+"""
+
+import os
+import random
+import tempfile
+import time
+from contextlib import contextmanager
+
+import erofsmount
+import layermodel
+from converter import convert
+from layerunpack import unpack_layer
+from randomlayers import Generator
+from tarbytes import tar_of
+from treewalk import walk
+
+STACKS = 200
+DEADLINE_SECONDS = 60
+
+
+def seeds():
+    first = int(os.environ.get("LARDER_RANDOM_SEED", random.randrange(10**9)))
+    count = int(os.environ.get("LARDER_RANDOM_STACKS", STACKS))
+    print(f"LARDER_RANDOM_SEED={first} LARDER_RANDOM_STACKS={count}")
+    started = time.monotonic()
+    for seed in range(first, first + count):
+        if time.monotonic() - started > DEADLINE_SECONDS:
+            print(f"stopped after {seed - first} stacks and {DEADLINE_SECONDS} s")
+            return
+        yield seed
+
+
+@contextmanager
+def overlay_of(stack):
+    """A descriptor on overlayfs's view of the layers."""
+    with tempfile.TemporaryDirectory(prefix="larder-random-") as directory:
+        merged = layermodel.implied_dir()
+        lowers = []
+        for number, layer in enumerate(stack):
+            tree = layermodel.apply_layer(layer.members)
+            path = os.path.join(directory, str(number))
+            os.mkdir(path)
+            unpack_layer(tree.root, merged, path)
+            merged = layermodel.merge_dir(merged, tree.root)
+            lowers.append(path)
+        shown = layermodel.visible_from([layer.members for layer in stack])
+        with erofsmount.overlay_mounted(lowers[shown:]) as fd:
+            yield fd
+
+
+def overlay_records(stack):
+    with overlay_of(stack) as fd:
+        return walk(fd, whiteouts_listed=True)
+
+
+def expected_records(stack):
+    return layermodel.records_of(layermodel.merge_layers([layer.members for layer in stack]))
+
+
+def told(seed, stack, lines):
+    layers = "\n".join(
+        f"layer {number}: " + ", ".join(f"{m.kind} {m.name!r} {m.link!r}" for m in layer.members)
+        for number, layer in enumerate(stack)
+    )
+    return f"seed {seed}:\n" + "\n".join(lines[:20]) + "\n" + layers
+
+
+def test_overlayfs_shows_what_the_rules_say():
+    for seed in seeds():
+        stack = Generator(seed).stack()
+        # overlayfs counts the links that upper layers hide, too.
+        lines = layermodel.differences(
+            expected_records(stack), overlay_records(stack), ignore=("nlink",)
+        )
+        assert not lines, told(seed, stack, lines)
+
+
+def test_fsmeta_shows_what_overlayfs_shows():
+    for seed in seeds():
+        stack = Generator(seed).stack()
+        with tempfile.TemporaryDirectory(prefix="larder-random-") as directory:
+            made = convert(directory, [tar_of(layer) for layer in stack])
+            with erofsmount.erofs_mounted(made.fsmeta, made.layers) as fd:
+                found = walk(fd)
+        lines = layermodel.differences(overlay_records(stack), found, ignore=("nlink",))
+        lines += layermodel.differences(expected_records(stack), found)
+        assert not lines, told(seed, stack, lines)
