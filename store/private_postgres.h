@@ -1,7 +1,7 @@
 /* A PostgreSQL of the node's own, for when no --database is given: its data under
  * <data-dir>/postgres, reachable on a unix socket only, run as an unprivileged
  * user when the node is root, stopped at exit. One that a killed node left behind
- * is taken over.
+ * is stopped and started anew. The data directory must be on a local filesystem.
  */
 #ifndef LARDER_STORE_PRIVATE_POSTGRES_H
 #define LARDER_STORE_PRIVATE_POSTGRES_H
@@ -11,8 +11,10 @@
 
 struct private_postgres;
 
-/* initdb once, start, wait until it answers. Two nodes on one directory: the
- * second fails with a sentence that says so. */
+/* initdb once, start, wait until it answers. The directory (<data-dir>/postgres) is
+ * made if it is missing, its parent is not. Two nodes on one directory: the second
+ * fails with a sentence that says so. Call it from the main thread: PostgreSQL is
+ * told to stop when the thread that started it ends. */
 [[nodiscard]] struct private_postgres *private_postgres_start(const char *directory,
                                                               struct error *error);
 

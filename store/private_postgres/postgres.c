@@ -1,0 +1,211 @@
+/* The life of the node's own PostgreSQL: taking over, starting, stopping. */
+#include "store/private_postgres/internal.h"
+
+#include <fcntl.h>
+#include <libpq-fe.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum {
+    READY_POLL_MS = 20,
+    READY_TIMEOUT_MS = 10 * 60 * 1000, /* recovery after a crash takes its time */
+    /* Backends of a killed postmaster keep its shared memory for a moment. */
+    START_ATTEMPTS = 6,
+    START_PAUSE_MS = 500,
+};
+
+static void pause_ms(long ms)
+{
+    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&pause, NULL);
+}
+
+/* --- a postmaster that a killed node left behind --- */
+
+static pid_t recorded_pid(const struct private_postgres *postgres)
+{
+    cleanup_fd int fd = openat(postgres->data_fd, "postmaster.pid", O_RDONLY | O_CLOEXEC);
+    char text[32] = "";
+    ssize_t got = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    return got > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+}
+
+/* A postmaster works in its data directory, so no other process that got its number
+ * since is taken for it. */
+static bool works_in_data(const struct private_postgres *postgres, pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/cwd", (int)pid);
+    struct stat work;
+    struct stat data;
+    return stat(path, &work) == 0 && fstat(postgres->data_fd, &data) == 0 &&
+           work.st_dev == data.st_dev && work.st_ino == data.st_ino;
+}
+
+/* We hold node.lock: whoever started it is gone. Its connections went with that node,
+ * so a clean stop and a start of our own loses nothing. */
+static bool stop_stale(const struct private_postgres *postgres, struct error *error)
+{
+    pid_t pid = recorded_pid(postgres);
+    if (pid <= 1)
+        return true;
+    cleanup_fd int pidfd = pidfd_open(pid, 0);
+    if (pidfd < 0 || !works_in_data(postgres, pid))
+        return true;
+    return process_stop(pidfd, error) ||
+           error_context(error, "a PostgreSQL (process %d) left behind on %s", (int)pid,
+                         postgres->directory);
+}
+
+/* --- postgres --- */
+
+static bool start_postmaster(struct private_postgres *postgres,
+                             const struct postgres_binaries *binaries, struct error *error)
+{
+    char program[PATH_MAX + 16];
+    snprintf(program, sizeof(program), "%s/postgres", binaries->directory);
+    const char *const argv[] = {
+        program, "-D", DATA_PATH, "-p", "5432",
+        /* The socket is the only way in. */
+        "-c", "listen_addresses=", "-c", "unix_socket_directories=" RUN_PATH, "-c",
+        "unix_socket_permissions=0700",
+        /* Beside the node on one machine: modest. */
+        "-c", "shared_buffers=64MB", "-c", "max_connections=200", "-c", "max_wal_size=256MB", "-c",
+        "jit=off",
+        /* Our answers are durable. */
+        "-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "full_page_writes=on",
+        /* Starts, stops and disasters; errors of statements go to who asked. */
+        "-c", "log_min_messages=log", "-c", "log_checkpoints=off", "-c",
+        "log_autovacuum_min_duration=-1", "-c", "logging_collector=off", NULL};
+    const struct postgres_process process = {.argv = argv,
+                                             .owner = postgres->owner,
+                                             .data_fd = postgres->data_fd,
+                                             .run_fd = postgres->run_fd,
+                                             .log_fd = postgres->log_fd};
+    if (!process_start(&process, &postgres->pid, error))
+        return false;
+    postgres->pidfd = pidfd_open(postgres->pid, 0);
+    return postgres->pidfd >= 0 ||
+           error_set_errno(error, ERROR_INTERNAL, errno, "cannot watch PostgreSQL");
+}
+
+static void reap(struct private_postgres *postgres)
+{
+    while (waitpid(postgres->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    close(steal_fd(&postgres->pidfd));
+}
+
+static bool wait_until_ready(struct private_postgres *postgres, struct error *error)
+{
+    for (int waited_ms = 0; waited_ms < READY_TIMEOUT_MS; waited_ms += READY_POLL_MS) {
+        if (PQping(postgres->conninfo) == PQPING_OK)
+            return true;
+        if (process_is_gone(postgres->pidfd, READY_POLL_MS)) {
+            reap(postgres);
+            char line[256];
+            cluster_last_log_line(postgres, line, sizeof(line));
+            return error_set(error, ERROR_INTERNAL,
+                             "PostgreSQL does not start: %s (all of it in %s/postgres.log)", line,
+                             postgres->directory);
+        }
+    }
+    return error_set(error, ERROR_INTERNAL, "PostgreSQL on %s did not get ready in %d s",
+                     postgres->directory, READY_TIMEOUT_MS / 1000);
+}
+
+static bool start_and_wait(struct private_postgres *postgres,
+                           const struct postgres_binaries *binaries, struct error *error)
+{
+    for (int attempt = 1;; attempt++) {
+        if (!start_postmaster(postgres, binaries, error))
+            return false;
+        if (wait_until_ready(postgres, error))
+            return true;
+        if (postgres->pidfd >= 0 || attempt == START_ATTEMPTS)
+            return false;
+        pause_ms(START_PAUSE_MS);
+    }
+}
+
+/* libpq reads a comma as the next host, and a socket's path has little room: then the
+ * folder's descriptor stands for it. Quotes and backslashes are escaped. */
+static char *make_conninfo(const struct private_postgres *postgres)
+{
+    char host[PATH_MAX + 8];
+    snprintf(host, sizeof(host), "%s/run", postgres->directory);
+    struct sockaddr_un address;
+    bool fits = strlen(host) + sizeof("/.s.PGSQL.5432") <= sizeof(address.sun_path);
+    if (!fits || strchr(host, ',') || host[0] != '/')
+        snprintf(host, sizeof(host), "/proc/self/fd/%d", postgres->run_fd);
+
+    char escaped[2 * sizeof(host)];
+    char *out = escaped;
+    for (const char *in = host; *in; in++) {
+        if (*in == '\'' || *in == '\\')
+            *out++ = '\\';
+        *out++ = *in;
+    }
+    *out = '\0';
+    char *conninfo = NULL;
+    if (asprintf(&conninfo, "host='%s' port=5432 user=larder dbname=postgres", escaped) < 0)
+        abort();
+    return conninfo;
+}
+
+static bool start(struct private_postgres *postgres, struct error *error)
+{
+    struct postgres_binaries binaries;
+    if (!cluster_open(postgres, &binaries, error) || !stop_stale(postgres, error))
+        return false;
+    postgres->conninfo = make_conninfo(postgres);
+    return start_and_wait(postgres, &binaries, error);
+}
+
+struct private_postgres *private_postgres_start(const char *directory, struct error *error)
+{
+    struct private_postgres *postgres = calloc(1, sizeof(*postgres));
+    char *copy = strdup(directory);
+    if (!postgres || !copy)
+        abort();
+    *postgres = (struct private_postgres){.directory = copy,
+                                          .directory_fd = -1,
+                                          .lock_fd = -1,
+                                          .data_fd = -1,
+                                          .run_fd = -1,
+                                          .log_fd = -1,
+                                          .pidfd = -1};
+    if (start(postgres, error)) {
+        *error = (struct error){0}; /* of attempts before the last */
+        return postgres;
+    }
+    private_postgres_stop(postgres);
+    return NULL;
+}
+
+const char *private_postgres_conninfo(const struct private_postgres *postgres)
+{
+    return postgres->conninfo;
+}
+
+void private_postgres_stop(struct private_postgres *postgres)
+{
+    if (!postgres)
+        return;
+    struct error ignored;
+    if (postgres->pidfd >= 0 && process_stop(postgres->pidfd, &ignored))
+        reap(postgres);
+    /* The lock goes last: the next node finds everything at rest. */
+    const int fds[] = {postgres->pidfd,  postgres->data_fd,      postgres->run_fd,
+                       postgres->log_fd, postgres->directory_fd, postgres->lock_fd};
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free(postgres->conninfo);
+    free(postgres->directory);
+    free(postgres);
+}
