@@ -43,8 +43,14 @@ class Layout:
     def blob(self, data, media_type, **extra):
         """Stores the bytes and returns their descriptor."""
         digest = sha256(data)
-        (self.path / "blobs" / "sha256" / digest[7:]).write_bytes(data)
+        self.blob_path(digest).write_bytes(data)
         return {"mediaType": media_type, "digest": digest, "size": len(data), **extra}
+
+    def blob_path(self, digest):
+        return self.path / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+    def read_document(self, digest):
+        return json.loads(self.blob_path(digest).read_bytes())
 
     def document(self, value, media_type, **extra):
         return self.blob(json.dumps(value, indent=1).encode(), media_type, **extra)
