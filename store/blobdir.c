@@ -29,7 +29,6 @@ struct blobdir {
     int fd;                   /* the directory itself */
     int kind_fds[KIND_COUNT]; /* layers/, fsmeta/, vmdk/, manifests/ */
     int tmp_fd;               /* tmp/ */
-    int node_fd;              /* tmp/<node>/ */
     char node_id[NODE_ID_SIZE];
     atomic_uint draft_count; /* makes draft names unique within the node */
 };
@@ -40,7 +39,7 @@ struct blob_draft {
     struct digest key;
     int fd;
     bool published;
-    char name[BLOB_PATH_SIZE]; /* within tmp/<node>/ */
+    char name[BLOB_PATH_SIZE]; /* within tmp/: <node>/<kind>-<number> */
 };
 
 static void blob_name(enum blob_kind kind, const struct digest *key, char name[BLOB_PATH_SIZE])
@@ -154,9 +153,7 @@ static bool open_directories(struct blobdir *blobdir, const char *path, struct e
     blobdir->tmp_fd = open_directory(blobdir->fd, "tmp", error);
     if (blobdir->tmp_fd < 0)
         return false;
-    blobdir->node_fd = open_directory(blobdir->tmp_fd, blobdir->node_id, error);
-    return blobdir->node_fd >= 0 && empty_directory(blobdir->node_fd, blobdir->node_id, error) &&
-           sync_directory(blobdir->fd, path, error);
+    return sync_directory(blobdir->fd, path, error);
 }
 
 struct blobdir *blobdir_open(const char *path, const char *node_id, struct error *error)
@@ -166,7 +163,7 @@ struct blobdir *blobdir_open(const char *path, const char *node_id, struct error
     struct blobdir *blobdir = calloc(1, sizeof(*blobdir));
     if (!blobdir)
         abort();
-    blobdir->fd = blobdir->tmp_fd = blobdir->node_fd = -1;
+    blobdir->fd = blobdir->tmp_fd = -1;
     for (int kind = 0; kind < KIND_COUNT; kind++)
         blobdir->kind_fds[kind] = -1;
     snprintf(blobdir->node_id, sizeof(blobdir->node_id), "%s", node_id);
@@ -188,14 +185,13 @@ void blobdir_close(struct blobdir *blobdir)
 {
     if (!blobdir)
         return;
-    if (blobdir->node_fd >= 0) {
+    if (blobdir->tmp_fd >= 0) {
         /* What cannot be removed now, the next node that starts removes. */
         struct error ignored;
         (void)blobdir_remove_node(blobdir, blobdir->node_id, &ignored);
     }
     for (int kind = 0; kind < KIND_COUNT; kind++)
         close_if_open(blobdir->kind_fds[kind]);
-    close_if_open(blobdir->node_fd);
     close_if_open(blobdir->tmp_fd);
     close_if_open(blobdir->fd);
     free(blobdir);
@@ -237,6 +233,11 @@ char **blobdir_list_nodes(struct blobdir *blobdir, struct error *error)
     return names;
 }
 
+static int create_draft(struct blobdir *blobdir, const char *name)
+{
+    return openat(blobdir->tmp_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+}
+
 struct blob_draft *blob_draft_new(struct blobdir *blobdir, enum blob_kind kind,
                                   const struct digest *key, struct error *error)
 {
@@ -244,14 +245,17 @@ struct blob_draft *blob_draft_new(struct blobdir *blobdir, enum blob_kind kind,
     if (!draft)
         abort();
     *draft = (struct blob_draft){.blobdir = blobdir, .kind = kind, .key = *key};
-    snprintf(draft->name, sizeof(draft->name), "%s-%u", kinds[kind].name,
+    snprintf(draft->name, sizeof(draft->name), "%s/%s-%u", blobdir->node_id, kinds[kind].name,
              atomic_fetch_add(&blobdir->draft_count, 1));
-    draft->fd = openat(blobdir->node_fd, draft->name,
-                       O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    draft->fd = create_draft(blobdir, draft->name);
+    if (draft->fd < 0 && errno == ENOENT) {
+        /* The first draft; or others took this node for dead and removed its directory. */
+        mkdirat(blobdir->tmp_fd, blobdir->node_id, 0755);
+        draft->fd = create_draft(blobdir, draft->name);
+    }
     if (draft->fd < 0) {
         (void)error_set_errno(error, ERROR_INTERNAL, errno,
-                              "cannot make \"tmp/%s/%s\" in the blob directory", blobdir->node_id,
-                              draft->name);
+                              "cannot make \"tmp/%s\" in the blob directory", draft->name);
         free(draft);
         return NULL;
     }
@@ -273,7 +277,7 @@ bool blob_draft_publish(struct blob_draft *draft, struct error *error)
     if (fchmod(draft->fd, 0644) < 0 || fsync(draft->fd) < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot fsync \"%s\"", name);
     int directory = blobdir->kind_fds[draft->kind];
-    if (renameat(blobdir->node_fd, draft->name, directory, name) < 0)
+    if (renameat(blobdir->tmp_fd, draft->name, directory, name) < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot rename a draft to \"%s\"",
                                name);
     draft->published = true;
@@ -285,7 +289,7 @@ void blob_draft_free(struct blob_draft *draft)
     if (!draft)
         return;
     if (!draft->published)
-        unlinkat(draft->blobdir->node_fd, draft->name, 0);
+        unlinkat(draft->blobdir->tmp_fd, draft->name, 0);
     close_if_open(draft->fd);
     free(draft);
 }

@@ -32,7 +32,8 @@ void blob_path(enum blob_kind kind, const struct digest *key, char path[BLOB_PAT
 
 struct blobdir;
 
-/* Opens the directory, makes what is missing of it and an empty tmp/<node_id>/. */
+/* Opens the directory and makes what is missing of it. tmp/<node_id>/ comes with the
+ * first draft; the id is one that no process had before. */
 [[nodiscard]] struct blobdir *blobdir_open(const char *path, const char *node_id,
                                            struct error *error);
 /* Removes tmp/<node_id>/ and closes. NULL is fine. */

@@ -19,6 +19,8 @@ static void format_keys(enum blob_kind kind, const struct digest *key, char clas
                         char key_text[16])
 {
     enum { CLASS_BASE = 0x1a7de700 };
+    if (kind == BLOB_VMDK)
+        kind = BLOB_FSMETA; /* the two files of a manifest come and go under one lock */
     uint32_t low = 0;
     for (size_t i = 0; i < sizeof(low); i++)
         low = low << 8 | key->bytes[i];

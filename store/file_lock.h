@@ -1,6 +1,7 @@
 /* Locks on files of the blob directory, kept by PostgreSQL (advisory, of a
  * session): whoever publishes, rescues or unlinks a file holds its lock. It ends
- * with its connection, so a killed node leaves none.
+ * with its connection, so a killed node leaves none. fsmeta and vmdk of one manifest
+ * share a lock.
  */
 #ifndef LARDER_STORE_FILE_LOCK_H
 #define LARDER_STORE_FILE_LOCK_H

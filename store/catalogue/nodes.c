@@ -118,3 +118,15 @@ bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id, stru
         *pull = pulls[0];
     return true;
 }
+
+bool catalogue_requeue_pull(struct catalogue *catalogue, const char *node_id, const char *pull_id,
+                            struct error *error)
+{
+    static const struct statement requeue = {
+        "pull_requeue", "UPDATE pulls SET state = 'queued', node_id = NULL, attempts = attempts - 1"
+                        " WHERE id = $1::uuid AND node_id = $2::uuid AND finished_at IS NULL"};
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    return session && QUERY(session, &requeue, &arena, &rows, error, pull_id, node_id);
+}

@@ -123,6 +123,11 @@ struct pull_page {
 [[nodiscard]] bool catalogue_pull_progress(struct catalogue *catalogue, const char *pull_id,
                                            const struct pull_layer *layers, size_t layer_count,
                                            struct error *error);
+/* Back to the queue, as if it had not been taken up: the catalogue was away. Changes
+ * nothing when the pull ended or has another node. */
+[[nodiscard]] bool catalogue_requeue_pull(struct catalogue *catalogue, const char *node_id,
+                                          const char *pull_id, struct error *error);
+
 /* Ends the pull as `failed`, or as `cancelled` when that is why. */
 [[nodiscard]] bool catalogue_pull_failed(struct catalogue *catalogue, const char *node_id,
                                          const char *pull_id, const struct error *why,

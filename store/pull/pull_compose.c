@@ -1,0 +1,240 @@
+#include "store/compose.h"
+#include "store/file_lock.h"
+#include "store/pull/pull_task.h"
+#include "store/vmdk.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void cleanup_draft_slot(struct blob_draft **slot)
+{
+    blob_draft_free(*slot);
+}
+
+/* The layer files of the image, one fd for each distinct layer. */
+struct layer_files {
+    size_t count;
+    int *fds;
+};
+
+static void close_layer_files(const struct layer_files *files)
+{
+    for (size_t i = 0; i < files->count; i++)
+        if (files->fds[i] >= 0)
+            close(files->fds[i]);
+}
+
+static bool open_layer_files(struct pull_task *task, struct layer_files *files, struct error *error)
+{
+    files->fds = arena_alloc_array(&task->arena, task->layer_count, sizeof(*files->fds));
+    for (; files->count < task->layer_count; files->count++) {
+        files->fds[files->count] = blob_open(task->config->blobdir, BLOB_LAYER,
+                                             &task->layers[files->count].diff_id, error);
+        if (files->fds[files->count] < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool read_digest(int fd, int64_t size_bytes, struct digest *digest, struct error *error)
+{
+    enum { BUFFER_SIZE = 128 * 1024 };
+    cleanup_free unsigned char *buffer = malloc(BUFFER_SIZE);
+    if (!buffer)
+        abort();
+    cleanup_digest_state struct digest_state *state = digest_state_new();
+    for (int64_t offset = 0; offset < size_bytes;) {
+        ssize_t count = pread(fd, buffer, BUFFER_SIZE, offset);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return error_set_errno(error, ERROR_INTERNAL, count < 0 ? errno : EIO,
+                                   "cannot read a composed file back");
+        digest_state_update(state, buffer, (size_t)count);
+        offset += count;
+    }
+    *digest = digest_state_finish(state);
+    return true;
+}
+
+/* What was published: its size and digest as text. */
+struct published {
+    int64_t size_bytes;
+    const char *digest;
+};
+
+static bool publish(struct pull_task *task, struct blob_draft *draft, uint64_t size_bytes,
+                    struct published *published, struct error *error)
+{
+    struct digest digest;
+    char *text = arena_alloc(&task->arena, DIGEST_TEXT_SIZE);
+    if (!read_digest(blob_draft_fd(draft), (int64_t)size_bytes, &digest, error))
+        return false;
+    digest_format(&digest, text);
+    *published = (struct published){(int64_t)size_bytes, text};
+    return blob_draft_publish(draft, error);
+}
+
+static bool publish_fsmeta(struct pull_task *task, const struct layer_files *files,
+                           struct published *published, struct error *error)
+{
+    cleanup(cleanup_draft_slot) struct blob_draft *draft =
+        blob_draft_new(task->config->blobdir, BLOB_FSMETA, &task->manifest_digest, error);
+    if (!draft)
+        return false;
+    size_t count = task->manifest.layer_count;
+    struct compose_layer *layers = arena_alloc_array(&task->arena, count, sizeof(*layers));
+    for (size_t position = 0; position < count; position++) {
+        size_t index = task->layer_of_position[position];
+        layers[position] = (struct compose_layer){
+            .diff_id = task->layers[index].diff_id,
+            .fd = files->fds[index],
+            .size_bytes = (uint64_t)task->layers[index].record.erofs_size_bytes,
+        };
+    }
+    int fd = blob_draft_fd(draft);
+    struct compose_result result;
+    return compose_fsmeta(layers, count, &task->manifest_digest, fd, &result, error) &&
+           erofs_file_check(fd, result.fsmeta_size_bytes, error) &&
+           publish(task, draft, result.fsmeta_size_bytes, published, error);
+}
+
+static const char *path_from_vmdk(struct pull_task *task, enum blob_kind kind,
+                                  const struct digest *key)
+{
+    char path[BLOB_PATH_SIZE];
+    blob_path(kind, key, path);
+    return arena_printf(&task->arena, "../%s", path);
+}
+
+static bool publish_vmdk(struct pull_task *task, const struct published *fsmeta,
+                         struct published *published, struct error *error)
+{
+    cleanup(cleanup_draft_slot) struct blob_draft *draft =
+        blob_draft_new(task->config->blobdir, BLOB_VMDK, &task->manifest_digest, error);
+    if (!draft)
+        return false;
+    size_t count = task->manifest.layer_count;
+    struct vmdk_extent *extents = arena_alloc_array(&task->arena, count + 1, sizeof(*extents));
+    extents[0] = (struct vmdk_extent){path_from_vmdk(task, BLOB_FSMETA, &task->manifest_digest),
+                                      (uint64_t)fsmeta->size_bytes};
+    for (size_t position = 0; position < count; position++) {
+        const struct task_layer *layer = &task->layers[task->layer_of_position[position]];
+        extents[position + 1] =
+            (struct vmdk_extent){path_from_vmdk(task, BLOB_LAYER, &layer->diff_id),
+                                 (uint64_t)layer->record.erofs_size_bytes};
+    }
+    uint64_t size_bytes = 0;
+    return vmdk_write(extents, count + 1, blob_draft_fd(draft), &size_bytes, error) &&
+           publish(task, draft, size_bytes, published, error);
+}
+
+static bool write_all(int fd, const char *bytes, size_t size_bytes, struct error *error)
+{
+    while (size_bytes > 0) {
+        ssize_t count = write(fd, bytes, size_bytes);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return error_set_errno(error, ERROR_INTERNAL, errno,
+                                   "cannot write the image's description");
+        bytes += count;
+        size_bytes -= (size_t)count;
+    }
+    return true;
+}
+
+/* One file describes a reference, which may be cached for several platforms: that of
+ * the node's own platform if there is one, else the first. */
+static bool is_described_by_another(const struct pull_task *task, const struct digest *key)
+{
+    if (platform_equal(&task->platform, task->config->default_platform))
+        return false;
+    struct error ignored;
+    cleanup_fd int fd = blob_open(task->config->blobdir, BLOB_MANIFEST, key, &ignored);
+    return fd >= 0;
+}
+
+static bool publish_description(struct pull_task *task, const struct digest *key,
+                                struct error *error)
+{
+    if (is_described_by_another(task, key))
+        return true;
+    cleanup(cleanup_draft_slot) struct blob_draft *draft =
+        blob_draft_new(task->config->blobdir, BLOB_MANIFEST, key, error);
+    if (!draft)
+        return false;
+    cleanup_free char *text = pull_describe_image(task);
+    return write_all(blob_draft_fd(draft), text, strlen(text), error) &&
+           blob_draft_publish(draft, error);
+}
+
+static int64_t compressed_size_bytes(const struct manifest_document *manifest)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < manifest->layer_count; i++)
+        if (__builtin_add_overflow(sum, (int64_t)manifest->layers[i].blob.size_bytes, &sum))
+            return INT64_MAX;
+    return sum;
+}
+
+static bool commit(struct pull_task *task, const struct published *fsmeta,
+                   const struct published *vmdk, struct error *error)
+{
+    char config_digest[DIGEST_TEXT_SIZE];
+    digest_format(&task->config_bytes.digest, config_digest);
+    const struct image_record image = {
+        .reference = &task->reference,
+        .index_digest = task->is_from_index ? task->index_digest : NULL,
+        .manifest_digest = task->pull.manifest_digest,
+        .manifest_media_type = task->manifest.media_type,
+        .manifest_bytes = task->manifest_bytes.bytes,
+        .manifest_size_bytes = task->manifest_bytes.size_bytes,
+        .config_digest = config_digest,
+        .config_bytes = task->config_bytes.bytes,
+        .config_size_bytes = task->config_bytes.size_bytes,
+        .config_detail_json =
+            image_config_detail_json(&task->arena, &task->image_config, &task->config_bytes.digest),
+        .platform = &task->platform,
+        .size_bytes = compressed_size_bytes(&task->manifest),
+        .fsmeta_size_bytes = fsmeta->size_bytes,
+        .fsmeta_digest = fsmeta->digest,
+        .vmdk_size_bytes = vmdk->size_bytes,
+        .vmdk_digest = vmdk->digest,
+        .layers = task->pull.layers,
+        .layer_count = task->pull.layer_count,
+    };
+    return catalogue_pull_done(task->config->catalogue, task->config->node_id, task->pull.id,
+                               &image, error);
+}
+
+/* Under the locks of all three files, so that no reaper takes a condemned one of the
+ * same name between its publish and the commit that pardons it. */
+static bool publish_and_commit(struct pull_task *task, const struct layer_files *files,
+                               struct error *error)
+{
+    struct catalogue *catalogue = task->config->catalogue;
+    struct digest description = digest_of(task->pull.reference, strlen(task->pull.reference));
+    cleanup_file_lock struct file_lock *manifest_lock =
+        file_lock_acquire(catalogue, BLOB_FSMETA, &task->manifest_digest, &task->stop, error);
+    if (!manifest_lock)
+        return false;
+    cleanup_file_lock struct file_lock *description_lock =
+        file_lock_acquire(catalogue, BLOB_MANIFEST, &description, &task->stop, error);
+    struct published fsmeta;
+    struct published vmdk;
+    return description_lock && publish_fsmeta(task, files, &fsmeta, error) &&
+           publish_vmdk(task, &fsmeta, &vmdk, error) &&
+           publish_description(task, &description, error) && commit(task, &fsmeta, &vmdk, error);
+}
+
+bool pull_compose(struct pull_task *task, struct error *error)
+{
+    if (!catalogue_pull_composing(task->config->catalogue, task->config->node_id, task->pull.id,
+                                  error))
+        return false;
+    struct layer_files files = {0};
+    bool done = open_layer_files(task, &files, error) && publish_and_commit(task, &files, error);
+    close_layer_files(&files);
+    return done;
+}

@@ -1,0 +1,107 @@
+#include "store/file_lock.h"
+#include "store/pull/pull_task.h"
+
+#include <string.h>
+
+static void cleanup_draft_slot(struct blob_draft **slot)
+{
+    blob_draft_free(*slot);
+}
+
+static void cleanup_converter_slot(struct converter **slot)
+{
+    converter_free(*slot);
+}
+
+/* From the registry into the converter. */
+struct transfer {
+    struct task_layer *layer;
+    struct converter *converter;
+    bool converter_is_gone; /* then only it can say why */
+};
+
+static bool feed_converter(void *context, const void *bytes, size_t size_bytes, struct error *error)
+{
+    struct transfer *transfer = context;
+    if (!converter_write(transfer->converter, bytes, size_bytes, error)) {
+        transfer->converter_is_gone = true;
+        return false;
+    }
+    atomic_fetch_add(&transfer->layer->received_bytes, size_bytes);
+    atomic_store(&transfer->layer->tar_bytes, converter_tar_bytes(transfer->converter));
+    return true;
+}
+
+static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, int output_fd,
+                              struct convert_report *report, struct error *error)
+{
+    const struct manifest_layer *source = layer->source;
+    const struct convert_request request = {
+        .blob_digest = source->blob.digest,
+        .blob_size_bytes = source->blob.size_bytes,
+        .diff_id = layer->diff_id,
+        .compression = source->compression,
+        .limits = convert_limits_default(task->config->max_layer_bytes),
+    };
+    cleanup(cleanup_converter_slot) struct converter *converter =
+        converter_start(&request, output_fd, error);
+    if (!converter)
+        return false;
+
+    struct transfer transfer = {.layer = layer, .converter = converter};
+    atomic_store(&layer->received_bytes, 0);
+    if (!registry_fetch_blob(task->config->registry, &task->reference, &source->blob,
+                             feed_converter, &transfer, &task->stop, error) &&
+        !transfer.converter_is_gone)
+        return false;
+    return converter_finish(converter, report, error);
+}
+
+/* Killed before the publish: a draft, which the next start of any node removes. Killed
+ * after it: a whole file that nobody knows, which the next pull writes anew. */
+static bool build_layer(struct pull_task *task, struct task_layer *layer, struct error *error)
+{
+    cleanup(cleanup_draft_slot) struct blob_draft *draft =
+        blob_draft_new(task->config->blobdir, BLOB_LAYER, &layer->diff_id, error);
+    struct convert_report report;
+    if (!draft || !fetch_and_convert(task, layer, blob_draft_fd(draft), &report, error) ||
+        !blob_draft_publish(draft, error))
+        return false;
+    layer->record = (struct layer_record){
+        .diff_id = layer->diff_id,
+        .erofs_size_bytes = (int64_t)report.erofs_size_bytes,
+        .erofs_digest = report.erofs_digest,
+        .tar_size_bytes = (int64_t)report.tar_size_bytes,
+    };
+    return catalogue_add_layer(task->config->catalogue, task->pull.id, &layer->record, false,
+                               error);
+}
+
+static bool hold_or_build(struct pull_task *task, struct task_layer *layer, struct error *error)
+{
+    const struct puller_config *config = task->config;
+    enum layer_hold hold;
+    if (!catalogue_hold_layer(config->catalogue, task->pull.id, &layer->diff_id, &hold,
+                              &layer->record, error))
+        return false;
+    bool reusable =
+        hold != LAYER_MISSING && !task->pull.force &&
+        blob_is_whole(config->blobdir, BLOB_LAYER, &layer->diff_id, layer->record.erofs_size_bytes);
+    return reusable
+               ? catalogue_add_layer(config->catalogue, task->pull.id, &layer->record, true, error)
+               : build_layer(task, layer, error);
+}
+
+bool pull_layer(struct pull_task *task, struct task_layer *layer, struct error *error)
+{
+    cleanup_file_lock struct file_lock *lock =
+        file_lock_acquire(task->config->catalogue, BLOB_LAYER, &layer->diff_id, &task->stop, error);
+    bool done = lock && hold_or_build(task, layer, error);
+    if (!done && error->code != ERROR_PULL_CANCELLED) {
+        char digest[DIGEST_TEXT_SIZE];
+        digest_format(&layer->source->blob.digest, digest);
+        return error_context(error, "layer %s of %s", digest, task->pull.reference);
+    }
+    atomic_store(&layer->is_done, done);
+    return done;
+}

@@ -1,0 +1,173 @@
+#include "store/pull/pull_task.h"
+
+#include <string.h>
+
+static bool files_are_whole(struct blobdir *blobdir, const struct image_detail *detail)
+{
+    struct digest key;
+    if (!digest_parse(detail->handle.manifest_digest, &key) ||
+        !blob_is_whole(blobdir, BLOB_FSMETA, &key, detail->fsmeta_size_bytes) ||
+        !blob_is_whole(blobdir, BLOB_VMDK, &key, detail->vmdk_size_bytes))
+        return false;
+    for (size_t i = 0; i < detail->layer_count; i++)
+        if (!digest_parse(detail->layers[i].diff_id, &key) ||
+            !blob_is_whole(blobdir, BLOB_LAYER, &key, detail->layers[i].erofs_size_bytes))
+            return false;
+    return true;
+}
+
+bool pull_find_complete(struct pull_task *task, bool *complete, struct image_handle *handle,
+                        struct error *error)
+{
+    struct platform_choice choice = {.wanted = &task->wanted,
+                                     .preferred = task->config->default_platform};
+    struct image_detail detail;
+    *complete = false;
+    if (!catalogue_inspect_image(task->config->catalogue, &task->reference, &choice, &task->arena,
+                                 &detail, error))
+        return error->code == ERROR_IMAGE_NOT_FOUND || error->code == ERROR_PLATFORM_NOT_FOUND;
+
+    *handle = detail.handle;
+    struct platform found;
+    /* One for a lesser platform that would run here does not count: the registry may
+     * have the one that was asked for. */
+    *complete =
+        platform_from_fields(handle->os, handle->architecture, handle->variant, &found, error) &&
+        platform_equal(&found, &task->wanted) && files_are_whole(task->config->blobdir, &detail);
+    return true;
+}
+
+/* Follows the reference to the manifest of the wanted platform; *entry is the index's,
+ * or NULL. */
+static bool fetch_manifest(struct pull_task *task, const struct index_entry **entry,
+                           struct error *error)
+{
+    struct registry_client *registry = task->config->registry;
+    struct registry_document *document = &task->manifest_bytes;
+    *entry = NULL;
+    if (!registry_fetch_manifest(registry, &task->reference, &task->arena, &task->stop, document,
+                                 error) ||
+        !manifest_parse(&task->arena, document->bytes, document->size_bytes, document->media_type,
+                        &task->manifest, error))
+        return false;
+    if (task->manifest.kind == MEDIA_MANIFEST)
+        return true;
+
+    struct manifest_document index = task->manifest;
+    task->is_from_index = true;
+    digest_format(&document->digest, task->index_digest);
+    if (!manifest_choose(&index, &task->wanted, entry, error) ||
+        !registry_fetch_manifest_by_digest(registry, &task->reference, &(*entry)->manifest.digest,
+                                           &task->arena, &task->stop, document, error) ||
+        !manifest_parse(&task->arena, document->bytes, document->size_bytes,
+                        (*entry)->manifest.media_type, &task->manifest, error))
+        return false;
+    return task->manifest.kind == MEDIA_MANIFEST ||
+           error_set(error, ERROR_UNSUPPORTED_MANIFEST,
+                     "the index of %s leads to another index; only manifests may stand there",
+                     task->pull.reference);
+}
+
+/* The image's platform is its config's; what the index says must not contradict it. */
+static bool check_platform(struct pull_task *task, const struct index_entry *entry,
+                           struct error *error)
+{
+    const struct platform *indexed = entry && entry->platform_is_known ? &entry->platform : NULL;
+    if (!image_config_check(&task->image_config, task->manifest.layer_count, indexed, error))
+        return false;
+    task->platform = task->image_config.platform;
+    if (indexed && !task->image_config.variant_is_given)
+        memcpy(task->platform.variant, indexed->variant, sizeof(indexed->variant));
+
+    if (platform_rank(&task->wanted, &task->platform) < 0) {
+        char offered[PLATFORM_TEXT_SIZE];
+        platform_format(&task->platform, offered);
+        return error_set(error, ERROR_PLATFORM_NOT_FOUND,
+                         "%s is for %s only, and does not run on %s", task->pull.reference, offered,
+                         task->pull.platform);
+    }
+    return true;
+}
+
+static bool fetch_config(struct pull_task *task, struct error *error)
+{
+    struct registry_document *document = &task->config_bytes;
+    return registry_fetch_config(task->config->registry, &task->reference, &task->manifest.config,
+                                 &task->arena, &task->stop, document, error) &&
+           image_config_parse(&task->arena, document->bytes, document->size_bytes,
+                              &task->image_config, error);
+}
+
+static size_t find_layer(const struct pull_task *task, const struct digest *diff_id)
+{
+    size_t index = 0;
+    while (index < task->layer_count && !digest_equal(&task->layers[index].diff_id, diff_id))
+        index++;
+    return index;
+}
+
+/* The same layer may stand in a manifest twice: it is fetched once. */
+static void list_layers(struct pull_task *task)
+{
+    size_t count = task->manifest.layer_count;
+    task->layers = arena_alloc_array(&task->arena, count, sizeof(*task->layers));
+    task->layer_of_position =
+        arena_alloc_array(&task->arena, count, sizeof(*task->layer_of_position));
+    for (size_t position = 0; position < count; position++) {
+        const struct digest *diff_id = &task->image_config.diff_ids[position];
+        size_t index = find_layer(task, diff_id);
+        if (index == task->layer_count) {
+            task->layers[index].diff_id = *diff_id;
+            task->layers[index].source = &task->manifest.layers[position];
+            task->layer_count++;
+        }
+        task->layer_of_position[position] = index;
+    }
+}
+
+static const char *digest_text(struct pull_task *task, const struct digest *digest)
+{
+    char *text = arena_alloc(&task->arena, DIGEST_TEXT_SIZE);
+    digest_format(digest, text);
+    return text;
+}
+
+/* What the catalogue keeps of it. */
+static void describe_layers(struct pull_task *task)
+{
+    struct pull *pull = &task->pull;
+    pull->layer_count = task->manifest.layer_count;
+    pull->layers = arena_alloc_array(&task->arena, pull->layer_count, sizeof(*pull->layers));
+    for (size_t position = 0; position < pull->layer_count; position++) {
+        const struct descriptor *blob = &task->manifest.layers[position].blob;
+        pull->layers[position] = (struct pull_layer){
+            .position = (int64_t)position,
+            .diff_id = digest_text(task, &task->image_config.diff_ids[position]),
+            .blob_digest = digest_text(task, &blob->digest),
+            .media_type = blob->media_type,
+            .total_bytes = (int64_t)blob->size_bytes,
+            .state = "waiting",
+        };
+    }
+}
+
+bool pull_resolve(struct pull_task *task, struct error *error)
+{
+    const struct index_entry *entry = NULL;
+    if (!fetch_manifest(task, &entry, error))
+        return false;
+    if (task->manifest.layer_count > task->config->max_image_layers)
+        return error_set(error, ERROR_UNSUPPORTED_MANIFEST,
+                         "%s has %zu layers; this node takes at most %u (--max-image-layers)",
+                         task->pull.reference, task->manifest.layer_count,
+                         task->config->max_image_layers);
+    if (!fetch_config(task, error) || !check_platform(task, entry, error))
+        return false;
+
+    task->manifest_digest = task->manifest_bytes.digest;
+    task->pull.manifest_digest = digest_text(task, &task->manifest_digest);
+    list_layers(task);
+    describe_layers(task);
+    return catalogue_pull_resolved(task->config->catalogue, task->config->node_id, &task->pull,
+                                   error);
+}

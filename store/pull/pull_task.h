@@ -1,0 +1,72 @@
+/* One pull that runs on this node, and its steps. Only for the files of this folder
+ * (and puller.c's threads): resolve ► layers ► compose ► commit.
+ */
+#ifndef LARDER_STORE_PULL_PULL_TASK_H
+#define LARDER_STORE_PULL_PULL_TASK_H
+
+#include "store/puller.h"
+#include "store/registry/image_config.h"
+#include "store/registry/manifest.h"
+#include "store/registry/registry_client.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A layer that the image needs, once however often it stands in the manifest. */
+struct task_layer {
+    struct digest diff_id;
+    const struct manifest_layer *source; /* the first blob that leads to it */
+    struct layer_record record;          /* once its file is there */
+    atomic_ullong received_bytes;
+    atomic_ullong tar_bytes;
+    atomic_bool is_done;
+};
+
+struct pull_task {
+    const struct puller_config *config; /* the puller's */
+    struct arena arena;                 /* what the steps learn; the pull thread's */
+    struct pull pull;
+    struct reference reference;
+    struct platform wanted;
+    atomic_bool stop;      /* ends every step within a second, for whatever reason */
+    atomic_bool cancelled; /* that reason: somebody asked for it */
+
+    /* set by pull_resolve */
+    bool is_from_index;
+    char index_digest[DIGEST_TEXT_SIZE];
+    struct digest manifest_digest;
+    struct registry_document manifest_bytes;
+    struct registry_document config_bytes;
+    struct manifest_document manifest;
+    struct image_config image_config;
+    struct platform platform;  /* the image's own */
+    size_t *layer_of_position; /* position in the manifest to index in `layers` */
+    struct task_layer *layers;
+    size_t layer_count;
+};
+
+/* Is the image here with every file it needs? Then *handle is filled. */
+[[nodiscard]] bool pull_find_complete(struct pull_task *task, bool *complete,
+                                      struct image_handle *handle, struct error *error);
+
+/* Asks the registry: manifest, config, and which layers. */
+[[nodiscard]] bool pull_resolve(struct pull_task *task, struct error *error);
+
+/* Makes every layer file be there, `layer_jobs` at a time, and held for the pull. */
+[[nodiscard]] bool pull_fetch_layers(struct pull_task *task, struct error *error);
+
+/* Makes one layer file be there: reuses it, rescues it, or fetches and converts it. */
+[[nodiscard]] bool pull_layer(struct pull_task *task, struct task_layer *layer,
+                              struct error *error);
+
+/* fsmeta, vmdk and description, published; then the image committed. */
+[[nodiscard]] bool pull_compose(struct pull_task *task, struct error *error);
+
+/* The JSON of manifests/<hex>.json: what microsandbox's cache keeps of an image. The
+ * caller frees it. */
+[[nodiscard]] char *pull_describe_image(const struct pull_task *task);
+
+/* All steps, for a pull that was claimed. */
+[[nodiscard]] bool pull_run(struct pull_task *task, struct error *error);
+
+#endif

@@ -1,0 +1,307 @@
+#include "store/puller.h"
+
+#include "store/pull/pull_task.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    POLL_INTERVAL_MS = 1000,      /* for pulls queued, or left, by other nodes */
+    HEARTBEAT_INTERVAL_MS = 1000, /* ten of them missed: nodes.c takes the node for dead */
+    CLEAN_EVERY_BEATS = 60,       /* tmp/ of dead nodes */
+    NODE_ID_SIZE = 64,
+};
+
+struct puller {
+    struct puller_config config; /* node_id points into this struct */
+    char node_id[NODE_ID_SIZE];
+    pthread_t heartbeat;
+    pthread_t *threads; /* pull_jobs of them; owned by puller_start and puller_stop */
+    unsigned thread_count;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t changed;
+    bool stopping;
+    uint64_t wake_count;
+    struct pull_task **running; /* one slot for each thread; NULL while idle */
+};
+
+struct thread_argument {
+    struct puller *puller;
+    unsigned slot;
+};
+
+static void log_event(const struct puller *puller, const char *event, const struct pull *pull,
+                      const struct error *error, const char *detail)
+{
+    puller->config.log(puller->config.log_context, event, pull, error, detail);
+}
+
+static bool is_stopping(struct puller *puller)
+{
+    pthread_mutex_lock(&puller->mutex);
+    bool stopping = puller->stopping;
+    pthread_mutex_unlock(&puller->mutex);
+    return stopping;
+}
+
+static uint64_t wakes_so_far(struct puller *puller)
+{
+    pthread_mutex_lock(&puller->mutex);
+    uint64_t count = puller->wake_count;
+    pthread_mutex_unlock(&puller->mutex);
+    return count;
+}
+
+/* Sleeps until woken since `seen`, stopped, or the time is over. */
+static void wait_for_work(struct puller *puller, uint64_t seen, long milliseconds)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_nsec += milliseconds % 1000 * 1000000L;
+    deadline.tv_sec += milliseconds / 1000 + deadline.tv_nsec / 1000000000L;
+    deadline.tv_nsec %= 1000000000L;
+
+    pthread_mutex_lock(&puller->mutex);
+    int status = 0;
+    while (!puller->stopping && puller->wake_count == seen && status == 0)
+        status = pthread_cond_timedwait(&puller->changed, &puller->mutex, &deadline);
+    pthread_mutex_unlock(&puller->mutex);
+}
+
+/* Lets the heartbeat and puller_cancel() reach the task. One that comes when the
+ * puller is stopping stops at once. */
+static void show_task(struct puller *puller, unsigned slot, struct pull_task *task)
+{
+    pthread_mutex_lock(&puller->mutex);
+    puller->running[slot] = task;
+    if (task && puller->stopping)
+        atomic_store(&task->stop, true);
+    pthread_mutex_unlock(&puller->mutex);
+}
+
+/* Its end could not be written down: back to the queue, as soon as the catalogue is
+ * there again. If it was written after all, this changes nothing. */
+static void requeue(struct puller *puller, const struct pull *pull)
+{
+    struct error error;
+    while (!catalogue_requeue_pull(puller->config.catalogue, puller->node_id, pull->id, &error)) {
+        if (is_stopping(puller))
+            return; /* other nodes see the heartbeat end */
+        wait_for_work(puller, wakes_so_far(puller), POLL_INTERVAL_MS);
+    }
+}
+
+static void finish_task(struct puller *puller, struct pull_task *task, bool done,
+                        const struct error *why)
+{
+    struct pull *pull = &task->pull;
+    struct error error;
+    if (done) {
+        log_event(puller, "pull done", pull, NULL, NULL);
+        return;
+    }
+    if (why->code == ERROR_PULL_CANCELLED && !atomic_load(&task->cancelled)) {
+        log_event(puller, "pull given back", pull, why, NULL);
+        requeue(puller, pull);
+        return;
+    }
+    if (why->code == ERROR_CATALOGUE_UNAVAILABLE ||
+        !catalogue_pull_failed(puller->config.catalogue, puller->node_id, pull->id, why, &error)) {
+        log_event(puller, "pull interrupted", pull, why, NULL);
+        requeue(puller, pull);
+        return;
+    }
+    log_event(puller, why->code == ERROR_PULL_CANCELLED ? "pull cancelled" : "pull failed", pull,
+              why, NULL);
+}
+
+/* True when there was a pull to run. */
+static bool run_next(struct puller *puller, unsigned slot)
+{
+    struct pull_task task = {.config = &puller->config};
+    struct error error = {0};
+    bool claimed = false;
+    if (catalogue_claim_pull(puller->config.catalogue, puller->node_id, &task.arena, &task.pull,
+                             &claimed, &error) &&
+        claimed) {
+        show_task(puller, slot, &task);
+        log_event(puller, "pull started", &task.pull, NULL, NULL);
+        bool done = pull_run(&task, &error);
+        show_task(puller, slot, NULL);
+        finish_task(puller, &task, done, &error);
+    }
+    arena_free(&task.arena);
+    return claimed;
+}
+
+static void *pull_thread(void *context)
+{
+    struct thread_argument argument = *(struct thread_argument *)context;
+    free(context);
+    while (!is_stopping(argument.puller)) {
+        uint64_t seen = wakes_so_far(argument.puller);
+        if (!run_next(argument.puller, argument.slot))
+            wait_for_work(argument.puller, seen, POLL_INTERVAL_MS);
+    }
+    return NULL;
+}
+
+static void free_names(char **names)
+{
+    for (size_t i = 0; names && names[i]; i++)
+        free(names[i]);
+    free(names);
+}
+
+/* What killed nodes left under tmp/. */
+static void clean_dead_nodes(struct puller *puller)
+{
+    struct error error;
+    cleanup_arena struct arena arena = {0};
+    struct id_list dead = {0};
+    char **names = blobdir_list_nodes(puller->config.blobdir, &error);
+    bool known =
+        names && catalogue_dead_nodes(puller->config.catalogue, names, &arena, &dead, &error);
+    for (size_t i = 0; known && i < dead.count; i++)
+        if (!blobdir_remove_node(puller->config.blobdir, dead.ids[i], &error))
+            log_event(puller, "cleaning tmp/ failed", NULL, &error, dead.ids[i]);
+    free_names(names);
+}
+
+static void beat(struct puller *puller)
+{
+    cleanup_arena struct arena arena = {0};
+    struct id_list cancelled = {0};
+    struct error error;
+    /* When it fails, the catalogue is away, which readiness says; others take over. */
+    if (!catalogue_beat_node(puller->config.catalogue, puller->node_id, &arena, &cancelled, &error))
+        return;
+    for (size_t i = 0; i < cancelled.count; i++)
+        puller_cancel(puller, cancelled.ids[i]);
+}
+
+static void *heartbeat_thread(void *context)
+{
+    struct puller *puller = context;
+    for (unsigned beats = 0; !is_stopping(puller); beats++) {
+        beat(puller);
+        if (beats % CLEAN_EVERY_BEATS == 0)
+            clean_dead_nodes(puller);
+        wait_for_work(puller, wakes_so_far(puller), HEARTBEAT_INTERVAL_MS);
+    }
+    return NULL;
+}
+
+static struct puller *puller_new(const struct puller_config *config)
+{
+    struct puller *puller = calloc(1, sizeof(*puller));
+    if (!puller)
+        abort();
+    puller->config = *config;
+    snprintf(puller->node_id, sizeof(puller->node_id), "%s", config->node_id);
+    puller->config.node_id = puller->node_id;
+    puller->threads = calloc(config->pull_jobs, sizeof(*puller->threads));
+    puller->running = calloc(config->pull_jobs, sizeof(struct pull_task *));
+    if (!puller->threads || !puller->running)
+        abort();
+    pthread_mutex_init(&puller->mutex, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&puller->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return puller;
+}
+
+static void puller_free(struct puller *puller)
+{
+    pthread_cond_destroy(&puller->changed);
+    pthread_mutex_destroy(&puller->mutex);
+    free(puller->threads);
+    free((void *)puller->running);
+    free(puller);
+}
+
+static bool start_pull_thread(struct puller *puller)
+{
+    struct thread_argument *argument = malloc(sizeof(*argument));
+    if (!argument)
+        abort();
+    *argument = (struct thread_argument){puller, puller->thread_count};
+    if (pthread_create(&puller->threads[puller->thread_count], NULL, pull_thread, argument) != 0) {
+        free(argument);
+        return false;
+    }
+    puller->thread_count++;
+    return true;
+}
+
+static void join_threads(struct puller *puller, bool has_heartbeat)
+{
+    pthread_mutex_lock(&puller->mutex);
+    puller->stopping = true;
+    for (unsigned slot = 0; slot < puller->config.pull_jobs; slot++)
+        if (puller->running[slot])
+            atomic_store(&puller->running[slot]->stop, true);
+    pthread_cond_broadcast(&puller->changed);
+    pthread_mutex_unlock(&puller->mutex);
+
+    for (unsigned i = 0; i < puller->thread_count; i++)
+        pthread_join(puller->threads[i], NULL);
+    if (has_heartbeat)
+        pthread_join(puller->heartbeat, NULL);
+}
+
+struct puller *puller_start(const struct puller_config *config, struct error *error)
+{
+    struct puller *puller = puller_new(config);
+    if (!catalogue_register_node(config->catalogue, puller->node_id, error)) {
+        puller_free(puller);
+        return NULL;
+    }
+    bool started = pthread_create(&puller->heartbeat, NULL, heartbeat_thread, puller) == 0;
+    bool has_heartbeat = started;
+    while (started && puller->thread_count < config->pull_jobs)
+        started = start_pull_thread(puller);
+    if (!started) {
+        join_threads(puller, has_heartbeat);
+        puller_free(puller);
+        (void)error_set(error, ERROR_INTERNAL, "the puller's threads cannot be started");
+        return NULL;
+    }
+    return puller;
+}
+
+void puller_wake(struct puller *puller)
+{
+    pthread_mutex_lock(&puller->mutex);
+    puller->wake_count++;
+    pthread_cond_broadcast(&puller->changed);
+    pthread_mutex_unlock(&puller->mutex);
+}
+
+void puller_cancel(struct puller *puller, const char *pull_id)
+{
+    pthread_mutex_lock(&puller->mutex);
+    for (unsigned slot = 0; slot < puller->config.pull_jobs; slot++) {
+        struct pull_task *task = puller->running[slot];
+        if (task && strcmp(task->pull.id, pull_id) == 0) {
+            atomic_store(&task->cancelled, true);
+            atomic_store(&task->stop, true);
+        }
+    }
+    pthread_mutex_unlock(&puller->mutex);
+}
+
+void puller_stop(struct puller *puller)
+{
+    if (!puller)
+        return;
+    join_threads(puller, true);
+    /* When this fails, the missing heartbeat says the same. */
+    struct error ignored;
+    (void)catalogue_leave_node(puller->config.catalogue, puller->node_id, &ignored);
+    puller_free(puller);
+}
