@@ -32,7 +32,7 @@ refused(
 )
 refused(
     "xattrs_of_ten_megabytes",
-    "fat",
+    "",  # the header that would name it is past what is read
     [GOOD, file(b"fat", xattrs={"user.%d" % i: b"%d" % i * 8_000 for i in range(400)})],
 )
 

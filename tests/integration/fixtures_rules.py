@@ -66,6 +66,19 @@ fixture(
     [symlink(b"way", b"d"), whiteout(b"way/a")],
 )
 
+# Images in the wild ship markers of other types: only the name counts.
+fixture(
+    "whiteouts_of_other_types",
+    BASE,
+    [
+        hardlink(b".wh.f", b"d/a"),
+        symlink(b"d/.wh.a", b"b"),
+        directory(b"d/.wh.b"),
+        hardlink(b"d/sub/.wh.c", b"no/such/file"),
+    ],
+    umoci=False,
+)
+fixture("opaque_marker_of_another_type", BASE, [hardlink(b"d/.wh..wh..opq", b"f")], umoci=False)
 fixture("opaque_before_its_directory", BASE, [opaque(b"d"), directory(b"d", 0o711), file(b"d/new")])
 fixture("opaque_after_its_directory", BASE, [directory(b"d", 0o711), opaque(b"d"), file(b"d/new")])
 fixture("opaque_after_new_files", BASE, [directory(b"d", 0o711), file(b"d/new"), opaque(b"d")])
@@ -164,4 +177,41 @@ fixture(
     "hard_link_group_over_layers",
     [file(b"a", b"1"), hardlink(b"b", b"a")],
     [file(b"a", b"2"), hardlink(b"c", b"a")],
+)
+
+# What issue trackers of the field tell of.
+fixture(
+    "opaque_over_a_symlink_spares_its_target",
+    [directory(b"target"), file(b"target/keep"), symlink(b"link", b"/target")],
+    [directory(b"link"), opaque(b"link"), file(b"link/new")],
+)
+fixture(
+    "opaque_and_names_with_dots",
+    [file(b"d/.old"), file(b"d/..old"), file(b"d/.wh"), file(b"d/sub/.deep")],
+    [file(b"d/.new"), file(b"d/..new/.deep"), opaque(b"d"), file(b"d/.late")],
+)
+fixture(
+    "hard_link_whose_parent_is_implied",
+    [file(b"bin/app", b"app", mode=0o755), hardlink(b"bin/app.runfiles/_main/app", b"bin/app")],
+)
+fixture(
+    "hard_link_survives_the_whiteout_of_its_target",
+    [file(b"a", b"x" * 5000), hardlink(b"z", b"a")],
+    [whiteout(b"a")],
+    [hardlink(b"y", b"z")],
+)
+fixture(
+    "directory_becomes_a_symlink_to_its_new_place",
+    [directory(b"lib"), file(b"lib/a"), directory(b"usr/lib"), file(b"usr/lib/b")],
+    [whiteout(b"lib"), symlink(b"lib", b"usr/lib"), file(b"usr/lib/a")],
+)
+fixture(
+    "symlinks_beside_an_opaque_marker",
+    [directory(b"doc"), file(b"doc/copyright"), symlink(b"doc/old", b"copyright")],
+    [
+        directory(b"doc"),
+        opaque(b"doc"),
+        symlink(b"doc/copyright", b"../other"),
+        symlink(b"doc/old", b"x"),
+    ],
 )
