@@ -1,7 +1,44 @@
-#include <stdio.h>
+/* larder: which command is meant. */
+#include "server/commands.h"
 
-int main(void)
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char *const *argv);
+    const char *help; /* NULL: not for people */
+};
+
+static const struct command commands[] = {
+    {"serve", command_serve, "run a node"},
+    {"version", command_version, "print the version"},
+};
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+static void print_help(FILE *out)
 {
-    printf("larder %s\n", LARDER_VERSION);
-    return 0;
+    fprintf(out, "Usage: larder COMMAND [FLAG...]\n\nCommands:\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (commands[i].help)
+            fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+    fprintf(out, "\n`larder serve --help` lists the flags.\n");
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return commands[i].run(argc - 2, argv + 2);
+    if (*name)
+        fprintf(stderr, "larder: there is no command \"%s\"\n", name);
+    print_help(stderr);
+    return 2;
 }

@@ -1,0 +1,15 @@
+/* The commands of the one binary. Each gets the arguments behind its name and
+ * returns the exit code: 0, 1 for a failure, 2 for arguments that cannot be meant. */
+#ifndef LARDER_SERVER_COMMANDS_H
+#define LARDER_SERVER_COMMANDS_H
+
+#include "server/options.h"
+
+[[nodiscard]] int command_serve(int argc, char *const *argv);
+[[nodiscard]] int command_migrate(int argc, char *const *argv);
+[[nodiscard]] int command_version(int argc, char *const *argv);
+
+/* Prints "larder: <message>" to stderr; 2 for ERROR_INVALID_ARGUMENT, else 1. */
+[[nodiscard]] int command_fail(const struct error *error);
+
+#endif

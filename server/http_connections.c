@@ -1,0 +1,156 @@
+#include "server/http_internal.h"
+
+#include <sys/socket.h>
+#include <time.h>
+
+enum {
+    /* libmicrohttpd's own time-out counts idle time only: a byte a second would live
+     * for ever. Longer than that time-out, so that it alone ends idle connections. */
+    REQUEST_DEADLINE_US = 75 * 1000 * 1000,
+    LOOK_EVERY_MS = 1000,
+};
+
+int64_t http_now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static struct timespec deadline_after(unsigned timeout_ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += timeout_ms / 1000;
+    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+static void end_slow_ones(struct http_connections *connections)
+{
+    int64_t oldest = http_now_us() - REQUEST_DEADLINE_US;
+    for (struct http_connection *c = connections->first; c; c = c->next) {
+        int64_t since = atomic_load(&c->waiting_since);
+        if (since != 0 && since < oldest)
+            shutdown(c->fd, SHUT_RDWR);
+    }
+}
+
+static void *watch(void *argument)
+{
+    struct http_connections *connections = argument;
+    pthread_mutex_lock(&connections->lock);
+    while (!connections->stopping) {
+        struct timespec at = deadline_after(LOOK_EVERY_MS);
+        pthread_cond_timedwait(&connections->changed, &connections->lock, &at);
+        end_slow_ones(connections);
+    }
+    pthread_mutex_unlock(&connections->lock);
+    return NULL;
+}
+
+void http_connections_start(struct http_connections *connections)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&connections->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&connections->lock, NULL);
+    if (pthread_create(&connections->watcher, NULL, watch, connections) != 0)
+        abort();
+}
+
+void http_connections_stop(struct http_connections *connections)
+{
+    pthread_mutex_lock(&connections->lock);
+    connections->stopping = true;
+    pthread_cond_broadcast(&connections->changed);
+    pthread_mutex_unlock(&connections->lock);
+    pthread_join(connections->watcher, NULL);
+    pthread_cond_destroy(&connections->changed);
+    pthread_mutex_destroy(&connections->lock);
+}
+
+/* Reading ends, so what was sent before is still answered and then all is over. */
+void http_connections_shut_idle(struct http_connections *connections)
+{
+    pthread_mutex_lock(&connections->lock);
+    for (struct http_connection *c = connections->first; c; c = c->next)
+        if (atomic_load(&c->waiting_since) != 0)
+            shutdown(c->fd, SHUT_RD);
+    pthread_mutex_unlock(&connections->lock);
+}
+
+void http_connections_shut_all(struct http_connections *connections)
+{
+    pthread_mutex_lock(&connections->lock);
+    for (struct http_connection *c = connections->first; c; c = c->next)
+        shutdown(c->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&connections->lock);
+}
+
+bool http_connections_wait_closed(struct http_connections *connections, unsigned timeout_ms)
+{
+    struct timespec at = deadline_after(timeout_ms);
+    int failed = 0;
+    pthread_mutex_lock(&connections->lock);
+    while (connections->count > 0 && failed == 0)
+        failed = pthread_cond_timedwait(&connections->changed, &connections->lock, &at);
+    bool closed = connections->count == 0;
+    pthread_mutex_unlock(&connections->lock);
+    return closed;
+}
+
+static void link_connection(struct http_connections *connections, struct http_connection *one)
+{
+    pthread_mutex_lock(&connections->lock);
+    one->next = connections->first;
+    if (one->next)
+        one->next->previous = one;
+    connections->first = one;
+    connections->count++;
+    pthread_mutex_unlock(&connections->lock);
+}
+
+static void unlink_connection(struct http_connections *connections, struct http_connection *one)
+{
+    pthread_mutex_lock(&connections->lock);
+    if (one->previous)
+        one->previous->next = one->next;
+    else
+        connections->first = one->next;
+    if (one->next)
+        one->next->previous = one->previous;
+    if (--connections->count == 0)
+        pthread_cond_broadcast(&connections->changed);
+    pthread_mutex_unlock(&connections->lock);
+}
+
+void http_connection_notify(void *set, struct MHD_Connection *connection, void **socket_context,
+                            enum MHD_ConnectionNotificationCode code)
+{
+    struct http_connections *connections = set;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        unlink_connection(connections, *socket_context);
+        free(*socket_context);
+        *socket_context = NULL;
+        return;
+    }
+    struct http_connection *one = calloc(1, sizeof(*one));
+    if (!one)
+        abort();
+    one->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    atomic_store(&one->waiting_since, http_now_us());
+    link_connection(connections, one);
+    *socket_context = one;
+}
+
+struct http_connection *http_connection_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}

@@ -1,0 +1,100 @@
+#include "server/http_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+/* What came of the headers that frame the message, to judge them together. */
+struct framing {
+    struct request_headers *headers;
+    unsigned hosts;
+    unsigned content_lengths;
+    unsigned transfer_encodings;
+    const char *transfer_encoding;
+    const char *content_length;
+    const char *bad_name; /* a header's name with a space in it */
+};
+
+static bool is(const char *name, const char *wanted)
+{
+    return strcasecmp(name, wanted) == 0;
+}
+
+static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    (void)kind;
+    struct framing *framing = context;
+    struct request_headers *headers = framing->headers;
+    const char *text = value ? value : "";
+    if (name[strcspn(name, " \t")])
+        framing->bad_name = name;
+    else if (is(name, "Host"))
+        framing->hosts++;
+    else if (is(name, "Content-Length"))
+        framing->content_length = (framing->content_lengths++, text);
+    else if (is(name, "Transfer-Encoding"))
+        framing->transfer_encoding = (framing->transfer_encodings++, text);
+    else if (is(name, "Content-Type"))
+        headers->content_type = text;
+    else if (is(name, "X-Request-Id"))
+        headers->request_id = text;
+    else if (is(name, "Prefer"))
+        headers->prefer = text;
+    else if (is(name, "Range"))
+        headers->range = text;
+    else if (is(name, "If-Range"))
+        headers->if_range = text;
+    else if (is(name, "If-None-Match"))
+        headers->if_none_match = text;
+    return MHD_YES;
+}
+
+static const char *ambiguity_of(const struct framing *framing)
+{
+    if (framing->bad_name)
+        return "A header's name has a space in it";
+    if (framing->hosts > 1)
+        return "The header Host is given twice";
+    if (framing->content_lengths > 1)
+        return "The header Content-Length is given twice";
+    if (framing->transfer_encodings > 1)
+        return "The header Transfer-Encoding is given twice";
+    if (framing->content_length && framing->transfer_encoding)
+        return "Content-Length and Transfer-Encoding exclude each other";
+    if (framing->transfer_encoding && !is(framing->transfer_encoding, "chunked"))
+        return "The only Transfer-Encoding taken is chunked";
+    return NULL;
+}
+
+static bool read_content_length(const char *text, uint64_t *length)
+{
+    size_t digits = strspn(text, "0123456789");
+    errno = 0;
+    *length = strtoull(text, NULL, 10);
+    return digits > 0 && text[digits] == '\0' && errno == 0;
+}
+
+bool http_headers_read(struct request *request, struct error *error)
+{
+    struct framing framing = {.headers = &request->headers};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, take_header, &framing);
+    const char *ambiguity = ambiguity_of(&framing);
+    uint64_t length = 0;
+    if (!ambiguity && framing.content_length &&
+        !read_content_length(framing.content_length, &length))
+        ambiguity = "Content-Length is not a number";
+    request->headers.content_length = length;
+    request->headers.has_body = framing.transfer_encoding || length > 0;
+    if (ambiguity) {
+        request->must_close = true;
+        return error_set(error, ERROR_INVALID_ARGUMENT, "%s", ambiguity);
+    }
+    if (length > REQUEST_BODY_MAX_BYTES) {
+        request->must_close = true;
+        return error_set(error, ERROR_PAYLOAD_TOO_LARGE,
+                         "The body has %llu bytes; at most %d are taken",
+                         (unsigned long long)length, REQUEST_BODY_MAX_BYTES);
+    }
+    return true;
+}

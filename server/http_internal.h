@@ -1,0 +1,70 @@
+/* What the files of the HTTP server share: the server, its connections, and the
+ * way of a request through them. For server/http_*.c alone. */
+#ifndef LARDER_SERVER_HTTP_INTERNAL_H
+#define LARDER_SERVER_HTTP_INTERNAL_H
+
+#include "server/http_server.h"
+#include "server/request.h"
+#include "server/worker_pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* One open connection. Linked and unlinked under the set's lock. */
+struct http_connection {
+    struct http_connection *next;
+    struct http_connection *previous;
+    int fd;                        /* MHD's; open for as long as this is linked */
+    _Atomic int64_t waiting_since; /* monotonic microseconds; 0 while a request is handled */
+};
+
+/* All open connections, and the thread that ends those which take too long to send
+ * their request. */
+struct http_connections {
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t changed;
+    struct http_connection *first;
+    size_t count;
+    bool stopping;
+    pthread_t watcher;
+};
+
+void http_connections_start(struct http_connections *connections);
+void http_connections_stop(struct http_connections *connections);
+/* No more requests from connections that wait for one. */
+void http_connections_shut_idle(struct http_connections *connections);
+void http_connections_shut_all(struct http_connections *connections);
+/* False when some are left after that time. */
+[[nodiscard]] bool http_connections_wait_closed(struct http_connections *connections,
+                                                unsigned timeout_ms);
+void http_connection_notify(void *set, struct MHD_Connection *connection, void **socket_context,
+                            enum MHD_ConnectionNotificationCode code);
+/* The connection's own record. */
+[[nodiscard]] struct http_connection *http_connection_of(struct MHD_Connection *connection);
+
+struct http_server {
+    struct node *node;
+    struct worker_pool *workers;
+    struct http_connections connections;
+    atomic_bool draining;
+    struct MHD_Daemon **daemons;
+    struct listener *listeners; /* the caller's */
+    size_t listener_count;
+};
+
+/* Monotonic microseconds. */
+[[nodiscard]] int64_t http_now_us(void);
+
+/* Reads the headers into the request; fails with what makes the message ambiguous
+ * or too large (RFC 9112, 6.3). */
+[[nodiscard]] bool http_headers_read(struct request *request, struct error *error);
+
+/* MHD's callbacks; `server` is the struct http_server. */
+void *http_request_new(void *server, const char *target, struct MHD_Connection *connection);
+enum MHD_Result http_request_step(void *server, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **context);
+void http_request_completed(void *server, struct MHD_Connection *connection, void **context,
+                            enum MHD_RequestTerminationCode why);
+
+#endif

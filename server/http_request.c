@@ -1,0 +1,267 @@
+#include "server/http_internal.h"
+
+#include "server/log.h"
+#include "server/node.h"
+#include "server/routes.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+enum {
+    /* What is thrown away of a body that is too long, before the connection goes. */
+    DISCARD_MAX_BYTES = 8 << 20,
+};
+
+void *http_request_new(void *server, const char *target, struct MHD_Connection *connection)
+{
+    struct request *request = calloc(1, sizeof(*request));
+    if (!request)
+        abort();
+    request->server = server;
+    request->node = request->server->node;
+    request->connection = connection;
+    request->started_us = http_now_us();
+    request->target = arena_strdup(&request->arena, target);
+    return request;
+}
+
+static bool is_sane_id(const char *id)
+{
+    size_t length = strlen(id);
+    if (length == 0 || length >= REQUEST_ID_SIZE)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (id[i] <= ' ' || id[i] > '~')
+            return false;
+    return true;
+}
+
+static void choose_id(struct request *request)
+{
+    const char *given = request->headers.request_id;
+    if (given && is_sane_id(given)) {
+        snprintf(request->id, sizeof(request->id), "%s", given);
+        return;
+    }
+    uint64_t bits[2] = {0};
+    if (getrandom(bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
+        abort();
+    snprintf(request->id, sizeof(request->id), "%016llx%016llx", (unsigned long long)bits[0],
+             (unsigned long long)bits[1]);
+}
+
+static bool check_body(struct request *request, struct error *error)
+{
+    static const char wanted[] = "application/json";
+    const char *type = request->headers.content_type;
+    if (!request->headers.has_body)
+        return request->route->body != BODY_REQUIRED ||
+               error_set(error, ERROR_INVALID_ARGUMENT, "The body is missing; it is a JSON object");
+    if (request->route->body == BODY_NONE)
+        return error_set(error, ERROR_INVALID_ARGUMENT, "%s %s takes no body",
+                         request->route->method, request->route->pattern);
+    size_t length = type ? strcspn(type, "; \t") : 0;
+    if (length == strlen(wanted) && strncasecmp(type, wanted, length) == 0)
+        return true;
+    return error_set(error, ERROR_UNSUPPORTED_MEDIA_TYPE, "The body is %s; only %s is taken",
+                     type ? type : "of no type (Content-Type is missing)", wanted);
+}
+
+/* All that can be judged before the body is here. */
+static bool examine(struct request *request, struct error *error)
+{
+    bool framed = http_headers_read(request, error);
+    choose_id(request);
+    return framed && path_split(&request->arena, request->target, &request->path, error) &&
+           query_split(&request->arena, request->target, &request->query, error) &&
+           route_find(request, &request->allow, error) && check_body(request, error);
+}
+
+/* Queues the answer. The request is over when MHD says that it is completed. */
+static enum MHD_Result send_answer(struct request *request)
+{
+    assert(request->response);
+    request->phase = REQUEST_ANSWERED;
+    request_add_header(request, "X-Request-Id", request->id);
+    if (request->must_close || atomic_load(&request->server->draining))
+        request_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
+    return MHD_queue_response(request->connection, request->status, request->response);
+}
+
+static enum MHD_Result begin(struct request *request, const char *method)
+{
+    struct error error;
+    request->method = method;
+    request->phase = REQUEST_READING;
+    if (examine(request, &error))
+        return MHD_YES;
+    request->early = error;
+    /* An answer now costs the connection: only where its body must not be read. */
+    if (!request->must_close)
+        return MHD_YES;
+    request_answer_problem(request, &error);
+    return send_answer(request);
+}
+
+static enum MHD_Result take_body(struct request *request, const char *bytes, size_t *size)
+{
+    size_t taken = *size;
+    *size = 0;
+    request->body_seen_bytes += taken;
+    if (request->body_seen_bytes > DISCARD_MAX_BYTES)
+        return MHD_NO;
+    if (request->body_seen_bytes > REQUEST_BODY_MAX_BYTES) {
+        request->must_close = true;
+        if (request->early.code == ERROR_NONE)
+            error_set(&request->early, ERROR_PAYLOAD_TOO_LARGE, "The body has more than %d bytes",
+                      REQUEST_BODY_MAX_BYTES);
+    }
+    if (request->early.code != ERROR_NONE)
+        return MHD_YES;
+    char *body = realloc(request->body, request->body_seen_bytes);
+    if (!body)
+        abort();
+    memcpy(body + request->body_size_bytes, bytes, taken);
+    request->body = body;
+    request->body_size_bytes = request->body_seen_bytes;
+    return MHD_YES;
+}
+
+static bool parse_body(struct request *request, struct error *error)
+{
+    if (request->body_size_bytes == 0)
+        return request->route->body != BODY_REQUIRED ||
+               error_set(error, ERROR_INVALID_ARGUMENT, "The body is empty; it is a JSON object");
+    json_error_t where;
+    request->json =
+        json_loadb(request->body, request->body_size_bytes, JSON_REJECT_DUPLICATES, &where);
+    if (!request->json)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "The body is not JSON: %s, at line %d, column %d, byte %d", where.text,
+                         where.line, where.column, where.position);
+    if (!json_is_object(request->json))
+        return error_set(error, ERROR_INVALID_ARGUMENT, "The body must be a JSON object");
+    return true;
+}
+
+static void run_handler(struct request *request)
+{
+    struct error error;
+    if (!parse_body(request, &error) || !request->route->handler(request, &error))
+        request_answer_problem(request, &error);
+}
+
+/* On a worker. */
+static void run_suspended(void *context)
+{
+    struct request *request = context;
+    run_handler(request);
+    MHD_resume_connection(request->connection);
+}
+
+/* The whole request is here. */
+static enum MHD_Result dispatch(struct request *request)
+{
+    atomic_store(&http_connection_of(request->connection)->waiting_since, 0);
+    if (request->early.code != ERROR_NONE) {
+        request_answer_problem(request, &request->early);
+        return send_answer(request);
+    }
+    if (request->route->on_loop) {
+        run_handler(request);
+        return send_answer(request);
+    }
+    request->phase = REQUEST_RUNNING;
+    MHD_suspend_connection(request->connection);
+    if (!worker_pool_submit(request->server->workers, run_suspended, request)) {
+        struct error error;
+        error_set(&error, ERROR_TOO_MANY_REQUESTS, "This node is busy; try again");
+        error.retry_after_seconds = 1;
+        request_answer_problem(request, &error);
+        MHD_resume_connection(request->connection);
+    }
+    return MHD_YES;
+}
+
+enum MHD_Result http_request_step(void *server, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **context)
+{
+    (void)server;
+    (void)connection;
+    (void)url;
+    (void)version;
+    struct request *request = *context;
+    switch (request->phase) {
+    case REQUEST_NEW:
+        return begin(request, method);
+    case REQUEST_READING:
+        return *upload_size > 0 ? take_body(request, upload, upload_size) : dispatch(request);
+    case REQUEST_RUNNING:
+        return send_answer(request);
+    case REQUEST_ANSWERED:
+        break;
+    }
+    *upload_size = 0; /* what still comes of a body that was refused */
+    return MHD_YES;
+}
+
+static void format_remote(struct MHD_Connection *connection, char *text, size_t size)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    char host[INET6_ADDRSTRLEN + 16];
+    char port[8];
+    snprintf(text, size, "unix");
+    if (!address || (address->sa_family != AF_INET && address->sa_family != AF_INET6))
+        return;
+    socklen_t length =
+        address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    if (getnameinfo(address, length, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        snprintf(text, size, "%s:%s", host, port);
+}
+
+static void log_request(const struct request *request, bool whole)
+{
+    char remote[96];
+    format_remote(request->connection, remote, sizeof(remote));
+    size_t path_length = strcspn(request->target, "?");
+    char path[512];
+    snprintf(path, sizeof(path), "%.*s", (int)(path_length < 511 ? path_length : 511),
+             request->target);
+    enum log_level level = request->status >= 500 ? LOG_WARNING : LOG_INFO;
+    LOG(&request->node->log, level, whole ? "request" : "request aborted",
+        FIELD_TEXT("request_id", request->id), FIELD_TEXT("method", request->method),
+        FIELD_TEXT("route", request->route ? request->route->pattern : NULL),
+        FIELD_TEXT("path", path), FIELD_INT("status", (int64_t)request->status),
+        FIELD_INT("bytes", request->response_size_bytes),
+        FIELD_INT("duration_us", http_now_us() - request->started_us),
+        FIELD_TEXT("remote", remote));
+}
+
+void http_request_completed(void *server, struct MHD_Connection *connection, void **context,
+                            enum MHD_RequestTerminationCode why)
+{
+    (void)server;
+    struct request *request = *context;
+    *context = NULL;
+    if (!request)
+        return;
+    log_request(request, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    struct http_connection *record = http_connection_of(connection);
+    if (record)
+        atomic_store(&record->waiting_since, http_now_us());
+    if (request->response)
+        MHD_destroy_response(request->response);
+    json_decref(request->json);
+    free(request->body);
+    arena_free(&request->arena);
+    free(request);
+}

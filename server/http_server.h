@@ -1,0 +1,26 @@
+/* The HTTP server: libmicrohttpd's event loops over our listening sockets, and a
+ * bounded pool of workers for whatever may block.
+ *
+ * A request is read on its event loop. A handler that may block runs on a worker
+ * while its connection is suspended; then the loop sends what it answered.
+ */
+#ifndef LARDER_SERVER_HTTP_SERVER_H
+#define LARDER_SERVER_HTTP_SERVER_H
+
+#include "server/listener.h"
+#include "store/error.h"
+
+#include <stddef.h>
+
+struct http_server;
+struct node;
+
+/* Serves the node on the listeners, which must outlive it. */
+[[nodiscard]] struct http_server *http_server_start(struct node *node, struct listener *listeners,
+                                                    size_t listener_count, struct error *error);
+
+/* Takes no more connections, finishes what runs within ten seconds, closes the
+ * rest, frees. NULL is fine. */
+void http_server_stop(struct http_server *server);
+
+#endif

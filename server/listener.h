@@ -1,0 +1,26 @@
+/* Listening sockets: `host:port` (port 0 picks a free one) and `unix:/path`. */
+#ifndef LARDER_SERVER_LISTENER_H
+#define LARDER_SERVER_LISTENER_H
+
+#include "store/error.h"
+
+#include <stdbool.h>
+
+enum { LISTENER_URL_SIZE = 160 };
+
+struct listener {
+    int fd;                      /* owned; -1 once it is handed on or closed */
+    bool is_private;             /* loopback or a unix socket */
+    char url[LISTENER_URL_SIZE]; /* "http://127.0.0.1:8420", "unix:/path" */
+};
+
+/* Fails with ERROR_INVALID_ARGUMENT for an address that cannot be meant, with
+ * ERROR_INTERNAL for one that cannot be had. A socket file that nobody serves any
+ * more is replaced. */
+[[nodiscard]] bool listener_open(const char *address, struct listener *listener,
+                                 struct error *error);
+
+/* Closes, and unlinks a unix socket. */
+void listener_close(struct listener *listener);
+
+#endif

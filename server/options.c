@@ -1,0 +1,294 @@
+#include "server/options.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum kind { KIND_TEXT, KIND_LIST, KIND_NUMBER, KIND_BYTES, KIND_SWITCH };
+
+struct option_row {
+    const char *flag;
+    enum kind kind;
+    size_t offset; /* in struct options */
+    unsigned commands;
+    const char *value;        /* what the help calls it; NULL for a switch */
+    const char *default_text; /* as typed; NULL for none */
+    const char *help;
+    uint64_t min;
+    uint64_t max;
+    const char *choices; /* "text|json"; NULL: any */
+};
+
+#define AT(field) offsetof(struct options, field)
+static const uint64_t EXBIBYTE = 1ULL << 60;
+
+static const struct option_row rows[] = {
+    {"--listen", KIND_LIST, AT(listen), OPTIONS_SERVE, "ADDRESS", "127.0.0.1:8420",
+     "host:port or unix:/path; several may be given; port 0 picks a free one", 0, 0, NULL},
+    {"--data-dir", KIND_TEXT, AT(data_dir), OPTIONS_SERVE | OPTIONS_MIGRATE, "DIR", NULL,
+     "the node's own files [/var/lib/larder, or $XDG_DATA_HOME/larder when not root]", 0, 0, NULL},
+    {"--blob-dir", KIND_TEXT, AT(blob_dir), OPTIONS_SERVE, "DIR", NULL,
+     "the directory that the fleet shares [<data-dir>/blobs]", 0, 0, NULL},
+    {"--database", KIND_TEXT, AT(database), OPTIONS_SERVE | OPTIONS_MIGRATE, "URI", NULL,
+     "libpq URI of the catalogue [a private PostgreSQL under <data-dir>/postgres]", 0, 0, NULL},
+    {"--insecure-registry", KIND_LIST, AT(insecure_registries), OPTIONS_SERVE, "HOST[:PORT]", NULL,
+     "a registry spoken to over plain HTTP; several may be given [loopback only]", 0, 0, NULL},
+    {"--allow-registry", KIND_LIST, AT(allowed_registries), OPTIONS_SERVE, "GLOB", NULL,
+     "a registry that may be pulled from; several may be given [all]", 0, 0, NULL},
+    {"--registry-auth", KIND_TEXT, AT(registry_auth), OPTIONS_SERVE, "FILE", NULL,
+     "Docker's config file [$DOCKER_CONFIG/config.json, ~/.docker/config.json]", 0, 0, NULL},
+    {"--registry-mirror", KIND_LIST, AT(registry_mirrors), OPTIONS_SERVE, "NAME=URL", NULL,
+     "asked instead of a registry, as docker.io=http://mirror:5000; several may be given", 0, 0,
+     NULL},
+    {"--platform", KIND_TEXT, AT(platform), OPTIONS_SERVE, "OS/ARCH[/VARIANT]", NULL,
+     "what is meant when nobody says [the machine's]", 0, 0, NULL},
+    {"--pull-jobs", KIND_NUMBER, AT(pull_jobs), OPTIONS_SERVE, "N", "2",
+     "pulls that this node runs at once", 1, 64, NULL},
+    {"--layer-jobs", KIND_NUMBER, AT(layer_jobs), OPTIONS_SERVE, "N", "4",
+     "layers that one pull converts at once", 1, 64, NULL},
+    {"--max-layer-bytes", KIND_BYTES, AT(max_layer_bytes), OPTIONS_SERVE, "BYTES", "20GiB",
+     "the largest layer taken, uncompressed; KiB, MiB, GiB and TiB may follow", 1, EXBIBYTE, NULL},
+    {"--max-image-layers", KIND_NUMBER, AT(max_image_layers), OPTIONS_SERVE, "N", "128",
+     "the most layers of one image", 1, 1024, NULL},
+    {"--log-format", KIND_TEXT, AT(log_format), OPTIONS_SERVE, "text|json", NULL,
+     "how the log on stderr looks [text on a terminal, else json]", 0, 0, "text|json"},
+    {"--no-auth", KIND_SWITCH, AT(no_auth), OPTIONS_SERVE, NULL, NULL,
+     "serve whoever comes, also on an address that is not loopback", 0, 0, NULL},
+};
+enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };
+
+static void *field_of(struct options *options, const struct option_row *row)
+{
+    return (char *)options + row->offset;
+}
+
+/* "--data-dir" as "LARDER_DATA_DIR". */
+static void twin_name(const char *flag, char *name, size_t size)
+{
+    size_t used = (size_t)snprintf(name, size, "LARDER_");
+    for (const char *at = flag + 2; *at && used + 1 < size; at++)
+        name[used++] = *at == '-' ? '_' : (char)(*at - 'a' + 'A');
+    name[used] = '\0';
+}
+
+static bool take_digits(const char *text, const char **end, uint64_t *value)
+{
+    if (*text < '0' || *text > '9')
+        return false;
+    char *stop = NULL;
+    errno = 0;
+    *value = strtoull(text, &stop, 10);
+    *end = stop;
+    return errno == 0;
+}
+
+static bool read_number(const struct option_row *row, const char *source, const char *text,
+                        uint64_t *out, struct error *error)
+{
+    const char *end = text;
+    if (!take_digits(text, &end, out) || *end || *out < row->min || *out > row->max)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "%s \"%s\": allowed are whole numbers from %" PRIu64 " to %" PRIu64,
+                         source, text, row->min, row->max);
+    return true;
+}
+
+static bool read_bytes(const struct option_row *row, const char *source, const char *text,
+                       uint64_t *out, struct error *error)
+{
+    static const char *const suffixes[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    const char *end = text;
+    uint64_t value = 0;
+    uint64_t factor = 1;
+    bool good = take_digits(text, &end, &value);
+    for (size_t i = 0; good && i < sizeof(suffixes) / sizeof(suffixes[0]); i++, factor <<= 10)
+        if (strcmp(end, suffixes[i]) == 0 && !__builtin_mul_overflow(value, factor, out))
+            if (*out >= row->min && *out <= row->max)
+                return true;
+    return error_set(error, ERROR_INVALID_ARGUMENT,
+                     "%s \"%s\": allowed are 1 byte to 1 EiB, as 1073741824, 512MiB or 20GiB",
+                     source, text);
+}
+
+static bool read_switch(const char *source, const char *text, bool *out, struct error *error)
+{
+    *out = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
+    if (*out || strcmp(text, "false") == 0 || strcmp(text, "0") == 0)
+        return true;
+    return error_set(error, ERROR_INVALID_ARGUMENT, "%s \"%s\": allowed are true, false, 1 and 0",
+                     source, text);
+}
+
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t length = strlen(text);
+    for (const char *at = choices; at; at = strchr(at, '|')) {
+        at += *at == '|';
+        if (strcspn(at, "|") == length && strncmp(at, text, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void append(struct arena *arena, struct option_list *list, const char *value)
+{
+    const char **values = arena_alloc_array(arena, list->count + 1, sizeof(*values));
+    if (list->count > 0)
+        memcpy(values, list->values, list->count * sizeof(*values));
+    values[list->count++] = value;
+    list->values = values;
+}
+
+/* Takes one value of the row; `source` is the flag or its twin, for errors. */
+static bool take_value(struct options *options, const struct option_row *row, const char *source,
+                       const char *text, struct error *error)
+{
+    void *field = field_of(options, row);
+    if (text[0] == '\0')
+        return error_set(error, ERROR_INVALID_ARGUMENT, "%s is empty; it takes %s", source,
+                         row->value ? row->value : "true or false");
+    switch (row->kind) {
+    case KIND_NUMBER:
+        return read_number(row, source, text, field, error);
+    case KIND_BYTES:
+        return read_bytes(row, source, text, field, error);
+    case KIND_SWITCH:
+        return read_switch(source, text, field, error);
+    case KIND_LIST:
+        append(&options->arena, field, text);
+        return true;
+    case KIND_TEXT:
+        break;
+    }
+    if (row->choices && !is_choice(row->choices, text))
+        return error_set(error, ERROR_INVALID_ARGUMENT, "%s \"%s\": allowed are %s", source, text,
+                         row->choices);
+    *(const char **)field = text;
+    return true;
+}
+
+static bool take_list(struct options *options, const struct option_row *row, const char *source,
+                      const char *text, struct error *error)
+{
+    for (const char *at = text;;) {
+        size_t length = strcspn(at, ",");
+        const char *value = arena_strndup(&options->arena, at, length);
+        if (!take_value(options, row, source, value, error))
+            return false;
+        if (at[length] == '\0')
+            return true;
+        at += length + 1;
+    }
+}
+
+/* What no flag said: the environment, then the default. */
+static bool take_defaults(struct options *options, unsigned command, const bool *given,
+                          struct error *error)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        char twin[64];
+        twin_name(rows[i].flag, twin, sizeof(twin));
+        if (given[i] || !(rows[i].commands & command))
+            continue;
+        const char *text = getenv(twin);
+        const char *source = twin;
+        if (!text || !*text) {
+            text = rows[i].default_text;
+            source = rows[i].flag;
+        }
+        if (!text)
+            continue;
+        bool taken = rows[i].kind == KIND_LIST ? take_list(options, &rows[i], source, text, error)
+                                               : take_value(options, &rows[i], source, text, error);
+        if (!taken)
+            return false;
+    }
+    return true;
+}
+
+static const struct option_row *find_row(const char *argument, unsigned command)
+{
+    size_t length = strcspn(argument, "=");
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        if (strlen(rows[i].flag) == length && strncmp(rows[i].flag, argument, length) == 0)
+            return rows[i].commands & command ? &rows[i] : NULL;
+    return NULL;
+}
+
+/* Takes the flag at *next, and its value behind it. */
+static bool take_flag(struct options *options, unsigned command, int argc, char *const *argv,
+                      int *next, bool *given, struct error *error)
+{
+    const char *argument = argv[*next];
+    const struct option_row *row = find_row(argument, command);
+    if (!row)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "There is no flag \"%s\" here; --help lists what there is", argument);
+    const char *equals = strchr(argument, '=');
+    const char *value = equals ? equals + 1 : NULL;
+    if (!value && row->kind == KIND_SWITCH)
+        value = "true";
+    if (!value && ++*next < argc)
+        value = argv[*next];
+    if (!value)
+        return error_set(error, ERROR_INVALID_ARGUMENT, "%s needs a value: %s", row->flag,
+                         row->value);
+    if (given[row - rows] && row->kind != KIND_LIST)
+        return error_set(error, ERROR_INVALID_ARGUMENT, "%s is given twice", row->flag);
+    given[row - rows] = true;
+    return take_value(options, row, row->flag, value, error);
+}
+
+static const char *default_data_dir(struct arena *arena)
+{
+    if (geteuid() == 0)
+        return "/var/lib/larder";
+    const char *data_home = getenv("XDG_DATA_HOME");
+    if (data_home && data_home[0] == '/')
+        return arena_printf(arena, "%s/larder", data_home);
+    const char *home = getenv("HOME");
+    return arena_printf(arena, "%s/.local/share/larder", home && *home ? home : "/tmp");
+}
+
+bool options_parse(enum option_command command, int argc, char *const *argv,
+                   struct options *options, struct error *error)
+{
+    bool given[ROW_COUNT] = {false};
+    *options = (struct options){0};
+    for (int next = 0; next < argc; next++) {
+        if (strcmp(argv[next], "--help") == 0 || strcmp(argv[next], "-h") == 0) {
+            options->help = true;
+            return true;
+        }
+        if (!take_flag(options, command, argc, argv, &next, given, error))
+            return false;
+    }
+    if (!take_defaults(options, command, given, error))
+        return false;
+    if (!options->data_dir)
+        options->data_dir = default_data_dir(&options->arena);
+    if (!options->blob_dir)
+        options->blob_dir = arena_printf(&options->arena, "%s/blobs", options->data_dir);
+    return true;
+}
+
+void options_free(struct options *options)
+{
+    arena_free(&options->arena);
+}
+
+void options_print_help(enum option_command command, FILE *out)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        const struct option_row *row = &rows[i];
+        char twin[64];
+        if (!(row->commands & (unsigned)command))
+            continue;
+        twin_name(row->flag, twin, sizeof(twin));
+        fprintf(out, "  %s%s%s\n      %s", row->flag, row->value ? " " : "",
+                row->value ? row->value : "", row->help);
+        if (row->default_text)
+            fprintf(out, " [%s]", row->default_text);
+        fprintf(out, "\n      environment: %s\n", twin);
+    }
+}

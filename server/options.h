@@ -1,0 +1,54 @@
+/* The command line: one table of flags, each with an environment twin
+ * (`--data-dir`, `LARDER_DATA_DIR`), a default and a line of help. A flag wins over
+ * its twin. Lists in the environment are separated by commas.
+ */
+#ifndef LARDER_SERVER_OPTIONS_H
+#define LARDER_SERVER_OPTIONS_H
+
+#include "store/arena.h"
+#include "store/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct option_list {
+    const char **values;
+    size_t count;
+};
+
+/* Strings live in the arena, or are argv's and the environment's own. */
+struct options {
+    struct arena arena;
+    bool help; /* --help was given: print it, do nothing else */
+    struct option_list listen;
+    const char *data_dir; /* filled in, like blob_dir */
+    const char *blob_dir;
+    const char *database; /* NULL: the node's own private PostgreSQL */
+    struct option_list insecure_registries;
+    struct option_list allowed_registries; /* globs; empty: all */
+    const char *registry_auth;             /* NULL: where Docker keeps it */
+    struct option_list registry_mirrors;   /* "docker.io=http://mirror:5000" */
+    const char *platform;                  /* NULL: the machine's */
+    uint64_t pull_jobs;
+    uint64_t layer_jobs;
+    uint64_t max_layer_bytes;
+    uint64_t max_image_layers;
+    const char *log_format; /* NULL: text on a terminal, else json */
+    bool no_auth;
+};
+
+/* Which command's flags count. */
+enum option_command { OPTIONS_SERVE = 1, OPTIONS_MIGRATE = 2 };
+
+/* Reads the arguments behind the command's name. Fails with ERROR_INVALID_ARGUMENT
+ * and a sentence that names the flag and what is allowed. */
+[[nodiscard]] bool options_parse(enum option_command command, int argc, char *const *argv,
+                                 struct options *options, struct error *error);
+void options_free(struct options *options);
+#define cleanup_options cleanup(options_free)
+
+void options_print_help(enum option_command command, FILE *out);
+
+#endif

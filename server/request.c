@@ -1,0 +1,139 @@
+#include "server/request.h"
+
+#include "server/log.h"
+#include "server/node.h"
+#include "server/routes.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char json_media_type[] = "application/json";
+static const char problem_media_type[] = "application/problem+json";
+
+static void answer(struct request *request, unsigned status, struct MHD_Response *response,
+                   uint64_t size_bytes)
+{
+    assert(!request->response);
+    if (!response)
+        abort(); /* MHD makes none only when memory has run out */
+    request->response = response;
+    request->status = status;
+    request->response_size_bytes = (int64_t)size_bytes;
+}
+
+void request_add_header(struct request *request, const char *name, const char *value)
+{
+    assert(request->response);
+    MHD_add_response_header(request->response, name, value);
+}
+
+void request_answer_text(struct request *request, unsigned status, const char *content_type,
+                         struct json_writer *out)
+{
+    size_t size = out->size_bytes;
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(size, steal(&out->bytes), MHD_RESPMEM_MUST_FREE);
+    *out = (struct json_writer){0};
+    answer(request, status, response, size);
+    request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+}
+
+void request_answer_json(struct request *request, unsigned status, struct json_writer *out)
+{
+    json_append(out, "\n", 1);
+    request_answer_text(request, status, json_media_type, out);
+}
+
+void request_answer_empty(struct request *request, unsigned status)
+{
+    static char nothing[1];
+    answer(request, status, MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT), 0);
+}
+
+void request_answer_file(struct request *request, unsigned status, int fd, uint64_t offset,
+                         uint64_t size_bytes)
+{
+    answer(request, status, MHD_create_response_from_fd_at_offset64(size_bytes, fd, offset),
+           size_bytes);
+}
+
+/* Our own faults are told to the log; the client gets what finds it there. */
+static const char *public_detail(struct request *request, const struct error *error)
+{
+    if (error->code != ERROR_INTERNAL)
+        return error->message;
+    LOG(&request->node->log, LOG_ERROR, "internal error", FIELD_TEXT("request_id", request->id),
+        FIELD_TEXT("detail", error->message), FIELD_TEXT("sqlstate", error->sqlstate));
+    return arena_printf(&request->arena, "This node failed; its log tells how under request_id %s",
+                        request->id);
+}
+
+void request_answer_problem(struct request *request, const struct error *error)
+{
+    cleanup_json_writer struct json_writer out = {0};
+    struct problem problem = {.error = error,
+                              .reference = request->about_reference,
+                              .sandboxes = request->about_sandboxes,
+                              .detail = public_detail(request, error)};
+    problem_write(&out, NULL, &problem);
+    json_append(&out, "\n", 1);
+    request_answer_text(request, (unsigned)error_code_status(error->code), problem_media_type,
+                        &out);
+    if (request->allow)
+        request_add_header(request, MHD_HTTP_HEADER_ALLOW, request->allow);
+    if (error->code == ERROR_UNSUPPORTED_MEDIA_TYPE)
+        request_add_header(request, MHD_HTTP_HEADER_ACCEPT, json_media_type);
+    if (error->retry_after_seconds > 0) {
+        char seconds[16];
+        snprintf(seconds, sizeof(seconds), "%d", error->retry_after_seconds);
+        request_add_header(request, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    }
+}
+
+const char *request_query(const struct request *request, const char *name)
+{
+    return query_value(&request->query, name);
+}
+
+bool request_query_bool(const struct request *request, const char *name, bool default_value,
+                        bool *value, struct error *error)
+{
+    const char *text = request_query(request, name);
+    *value = text ? strcmp(text, "true") == 0 : default_value;
+    if (text && !*value && strcmp(text, "false") != 0)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "The query parameter \"%s\" is \"%s\"; allowed are true and false", name,
+                         text);
+    return true;
+}
+
+bool request_query_int(const struct request *request, const char *name, int64_t min, int64_t max,
+                       int64_t default_value, int64_t *value, struct error *error)
+{
+    const char *text = request_query(request, name);
+    *value = default_value;
+    if (!text)
+        return true;
+    size_t digits = strspn(text, "0123456789");
+    char *end = NULL;
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    if (digits == 0 || text[digits] || errno || *value < min || *value > max)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "The query parameter \"%s\" is \"%s\"; allowed are whole numbers from "
+                         "%" PRId64 " to %" PRId64,
+                         name, text, min, max);
+    return true;
+}
+
+bool request_query_limit(const struct request *request, size_t *limit, struct error *error)
+{
+    int64_t value = 0;
+    if (!request_query_int(request, "limit", 1, 1000, 100, &value, error))
+        return false;
+    *limit = (size_t)value;
+    return true;
+}

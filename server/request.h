@@ -1,0 +1,115 @@
+/* One HTTP request on its way: what came, and what will be answered.
+ *
+ * It belongs to its connection's event-loop thread until it is handed to a worker,
+ * to that worker until it is answered, and to the loop again; never to two. All
+ * memory goes with it.
+ */
+#ifndef LARDER_SERVER_REQUEST_H
+#define LARDER_SERVER_REQUEST_H
+
+#include "server/json_writer.h"
+#include "server/path.h"
+#include "server/problem.h"
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+struct node;
+struct http_server;
+struct route;
+
+enum {
+    REQUEST_ID_SIZE = 128 + 1,
+    REQUEST_BODY_MAX_BYTES = 1 << 20,
+};
+
+enum request_phase {
+    REQUEST_NEW,      /* the headers were not looked at yet */
+    REQUEST_READING,  /* the body comes */
+    REQUEST_RUNNING,  /* a worker or the pull watcher has it; its connection is suspended */
+    REQUEST_ANSWERED, /* the response is queued */
+};
+
+/* The headers that someone here reads; NULL: not given. In MHD's memory. */
+struct request_headers {
+    const char *content_type;
+    const char *request_id;
+    const char *prefer;
+    const char *range;
+    const char *if_range;
+    const char *if_none_match;
+    uint64_t content_length;
+    bool has_body;
+};
+
+/* An answer that has to wait for a pull (pull_watch.h). */
+struct request_wait {
+    const char *pull_id; /* NULL: does not wait */
+    const char *platform;
+    unsigned seconds;
+};
+
+struct request {
+    struct arena arena;
+    struct http_server *server;
+    struct node *node;
+    struct MHD_Connection *connection;
+    enum request_phase phase;
+    bool must_close; /* the connection cannot be trusted after this */
+    int64_t started_us;
+    char id[REQUEST_ID_SIZE];
+
+    const char *method;
+    const char *target; /* raw */
+    struct path path;
+    struct query query;
+    const struct route *route; /* NULL: none */
+    const char *variable;      /* of the route's pattern: an id, a digest, a reference */
+    struct request_headers headers;
+
+    char *body; /* owned */
+    size_t body_size_bytes;
+    size_t body_seen_bytes; /* also what was thrown away */
+    json_t *json;           /* owned; the body when the route takes one; NULL: none came */
+
+    struct error early; /* code set: what was wrong before a handler saw it */
+    const char *allow;  /* of a 405 */
+    struct request_wait wait;
+    const char *about_reference;           /* for a problem */
+    const struct id_list *about_sandboxes; /* for a problem */
+
+    struct MHD_Response *response; /* owned; NULL until it is answered */
+    unsigned status;
+    int64_t response_size_bytes;
+};
+
+/* --- answering; exactly once for each request --- */
+
+/* Takes the writer's buffer as an application/json body. */
+void request_answer_json(struct request *request, unsigned status, struct json_writer *out);
+/* A body of another type; takes the buffer. */
+void request_answer_text(struct request *request, unsigned status, const char *content_type,
+                         struct json_writer *out);
+/* No body: 204, 304. */
+void request_answer_empty(struct request *request, unsigned status);
+/* Part of a file, with sendfile; takes the fd. */
+void request_answer_file(struct request *request, unsigned status, int fd, uint64_t offset,
+                         uint64_t size_bytes);
+void request_answer_problem(struct request *request, const struct error *error);
+
+/* Adds a header to the answer, after it was made. */
+void request_add_header(struct request *request, const char *name, const char *value);
+
+/* --- reading what came; errors are ERROR_INVALID_ARGUMENT naming the parameter --- */
+
+[[nodiscard]] const char *request_query(const struct request *request, const char *name);
+[[nodiscard]] bool request_query_bool(const struct request *request, const char *name,
+                                      bool default_value, bool *value, struct error *error);
+[[nodiscard]] bool request_query_int(const struct request *request, const char *name, int64_t min,
+                                     int64_t max, int64_t default_value, int64_t *value,
+                                     struct error *error);
+/* `limit` of every list: 1 to 1000, 100 by default. */
+[[nodiscard]] bool request_query_limit(const struct request *request, size_t *limit,
+                                       struct error *error);
+
+#endif

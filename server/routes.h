@@ -1,0 +1,27 @@
+/* The routes: one table of method, path pattern and handler. */
+#ifndef LARDER_SERVER_ROUTES_H
+#define LARDER_SERVER_ROUTES_H
+
+#include "server/request.h"
+
+/* Answers the request, or fails with the error to answer with. */
+typedef bool route_handler(struct request *request, struct error *error);
+
+enum route_body { BODY_NONE, BODY_OPTIONAL, BODY_REQUIRED };
+
+struct route {
+    const char *method; /* GET answers HEAD too */
+    const char *pattern;
+    route_handler *handler;
+    bool on_loop; /* never blocks: runs on the event loop's thread */
+    enum route_body body;
+    const char *const *query; /* the parameters it knows, ended by NULL; NULL: none */
+};
+
+/* Finds the route of the request's path and method, checks its query's names, and
+ * fills route and variable. Fails with ERROR_NOT_FOUND; with
+ * ERROR_METHOD_NOT_ALLOWED, *allow then being the header's value; with
+ * ERROR_INVALID_ARGUMENT for an unknown parameter. */
+[[nodiscard]] bool route_find(struct request *request, const char **allow, struct error *error);
+
+#endif

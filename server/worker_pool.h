@@ -1,0 +1,24 @@
+/* The bounded pool of threads for what may block: the catalogue, the disk. Its
+ * queue is bounded too; a full one is told at once instead of growing. */
+#ifndef LARDER_SERVER_WORKER_POOL_H
+#define LARDER_SERVER_WORKER_POOL_H
+
+#include "store/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct worker_pool;
+
+[[nodiscard]] struct worker_pool *worker_pool_start(size_t thread_count, size_t queue_limit,
+                                                    struct error *error);
+
+/* False when the queue is full: nothing will run. Any thread. */
+[[nodiscard]] bool worker_pool_submit(struct worker_pool *pool, void (*run)(void *context),
+                                      void *context);
+
+/* Runs what is queued, joins the threads, frees. Nobody may submit any more. NULL
+ * is fine. */
+void worker_pool_stop(struct worker_pool *pool);
+
+#endif
