@@ -38,6 +38,18 @@ fixture(
     [directory(b"x"), file(b"x/in"), directory(b"y"), symlink(b"x", b"y"), file(b"x/in2")],
 )
 fixture(
+    "duplicate_file_then_directory_hides_the_lower_one",
+    [directory(b"x", 0o700), file(b"x/low"), directory(b"y"), file(b"y/low")],
+    [
+        file(b"x", b"file"),
+        directory(b"x", 0o701),
+        file(b"x/in"),
+        directory(b"y"),
+        symlink(b"y", b"x"),
+        directory(b"y"),
+    ],
+)
+fixture(
     "duplicate_of_a_link_target", [file(b"a", b"old"), hardlink(b"b", b"a"), file(b"a", b"new")]
 )
 fixture(

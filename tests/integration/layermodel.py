@@ -189,8 +189,10 @@ class LayerTree:
         old = parent.children.get(name)
         if member.kind == "dir" and old is not None and old.is_dir():
             self._set_dir(old, member)
-        else:
-            parent.children[name] = node_of(member)
+            return
+        if member.kind == "dir" and old is not None:
+            parent.whiteouts.add(name)  # what stood between has hidden the lower directory
+        parent.children[name] = node_of(member)
 
     def _add_hardlink(self, parent, name, member):
         target = components(member.link)

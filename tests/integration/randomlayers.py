@@ -3,7 +3,7 @@
 import random
 
 from fixture import NOON, device, directory, fifo, file, hardlink, opaque, root, symlink, whiteout
-from layermodel import LayerTree, Refused, walk_nodes
+from layermodel import LayerTree, Refused, find, implied_dir, merge_layers, walk_nodes
 from tarbytes import Layer
 
 NAMES = [b"a", b"b", b"c", b"d", b"\xff", b"name with spaces", b"n" * 120]
@@ -14,13 +14,23 @@ SIZES = (0, 1, 100, 4095, 4096, 4097, 9000, 40_000)
 
 
 class Generator:
-    """Makes one stack from one seed; the same seed makes the same stack."""
+    """Makes one stack from one seed; the same seed makes the same stack.
 
-    def __init__(self, seed):
+    `reaching_down`: with hard links to files of lower layers, which overlayfs itself
+    cannot show.
+    """
+
+    def __init__(self, seed, reaching_down=False):
         self.random = random.Random(seed)
+        self.reaching_down = reaching_down
+        self.below = implied_dir()  # the merged tree of the layers made so far
 
     def stack(self):
-        return [self.layer() for _ in range(self.random.randint(1, MAX_LAYERS))]
+        layers = []
+        for _ in range(self.random.randint(1, MAX_LAYERS)):
+            layers.append(self.layer())
+            self.below = merge_layers([layer.members for layer in layers])
+        return layers
 
     def layer(self):
         """Members that no rule refuses, judged one by one."""
@@ -35,9 +45,16 @@ class Generator:
                 tree = LayerTree()
                 for accepted in members:
                     tree.add(accepted)
-            if tree.lower_links:  # overlayfs has no such thing
+            if not self.resolves(tree):
                 tree, members = self._without_last(members)
         return Layer(tuple(members))
+
+    def resolves(self, tree):
+        """Whether all hard links have a target, in this layer or in those below."""
+        if not self.reaching_down:
+            return not tree.lower_links
+        targets = [find(self.below, link.target.split(b"/")) for _, _, link in tree.lower_links]
+        return all(target is not None and not target.is_dir() for target in targets)
 
     @staticmethod
     def _without_last(members):
@@ -86,7 +103,9 @@ class Generator:
         return symlink(self.path(), target, **self.metadata())
 
     def _hardlink(self, tree):
-        targets = [path for path, node in walk_nodes(tree.root) if not node.is_dir()]
+        below = self.reaching_down and self.random.random() < 0.5
+        start = self.below if below else tree.root
+        targets = [path for path, node in walk_nodes(start) if not node.is_dir()]
         return hardlink(self.path(), self.random.choice(targets)) if targets else self._file(tree)
 
     def _whiteout(self, _):
