@@ -73,6 +73,10 @@ struct erofs_entry {
     uint8_t name_size;
     bool hides_lower; /* lower layers' entry of this name is gone */
     bool hidden;      /* never written, but hard links may lead to it */
+
+    /* Owned by the composer. */
+    uint32_t changed_by;        /* the layer that last set `inode`; 0: none yet */
+    struct erofs_inode *before; /* what was there before that layer */
 };
 
 struct erofs_tree {
