@@ -1,11 +1,7 @@
 """The images of the pull tests are what they claim to be."""
 
 import json
-import shutil
-import socket
 import subprocess
-import time
-from contextlib import closing
 
 import images
 import pytest
@@ -13,51 +9,10 @@ from layermodel import differences
 from ocilayout import umoci_unpack
 from treewalk import walk_path
 
-REGISTRY_START_SECONDS = 20
-
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return images.build(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    """host:port of a docker-registry of this module's own."""
-    directory = tmp_path_factory.mktemp("registry")
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = {
-        "version": 0.1,
-        "log": {"level": "error"},
-        "storage": {"filesystem": {"rootdirectory": str(directory / "blobs")}},
-        "http": {"addr": address},
-    }
-    (directory / "config.yml").write_text(json.dumps(settings))
-    process = subprocess.Popen(
-        ["docker-registry", "serve", str(directory / "config.yml")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for(address)
-        yield address
-    finally:
-        process.kill()
-        process.wait()
-        shutil.rmtree(directory)
-
-
-def _wait_for(address):
-    host, port = address.split(":")
-    deadline = time.monotonic() + REGISTRY_START_SECONDS
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"docker-registry does not listen on {address}"
-            time.sleep(0.05)
+def built(built_images):
+    return built_images
 
 
 def inspect(registry, name, *options):

@@ -1,0 +1,121 @@
+"""A real PostgreSQL for the tests: its own cluster, on a unix socket and a loopback port."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from daemons import Daemon, free_port, wait_until
+
+SUPERUSER = "postgres"
+# No fsync: these clusters need not survive a power cut, only kill -9.
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "on",
+    "max_connections": "100",
+    "shared_buffers": "32MB",
+    "listen_addresses": "127.0.0.1",
+    "log_min_messages": "warning",
+}
+
+
+def binary(name):
+    """The newest installed server's program; Debian keeps them out of PATH."""
+    versions = Path("/usr/lib/postgresql").glob("*/bin")
+    for directory in sorted(versions, key=lambda path: float(path.parent.name), reverse=True):
+        if (directory / name).exists():
+            return str(directory / name)
+    path = shutil.which(name)
+    assert path, f"PostgreSQL's {name} is missing: script/bootstrap test installs it"
+    return path
+
+
+def _run_as():
+    """PostgreSQL refuses to run as root: what Popen needs to run it as someone else."""
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam("postgres")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+class Postgres:
+    """A cluster below `directory`, whose parents everybody may pass (mode 0711)."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self.data = self.directory / "data"
+        self.port = free_port()
+        self.daemon = Daemon("postgres", self.directory / "postgres")
+        self.directory.mkdir(mode=0o711, exist_ok=True)
+        self._run_as = _run_as()
+        if self._run_as:
+            os.chown(self.directory, self._run_as["user"], self._run_as["group"])
+        self._init()
+
+    def _init(self):
+        command = [binary("initdb"), "--pgdata", self.data, "--username", SUPERUSER]
+        command += ["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd="/", timeout=300, **self._run_as
+        )
+        assert done.returncode == 0, f"initdb failed:\n{done.stdout}{done.stderr}"
+
+    def start(self):
+        settings = SETTINGS | {"port": self.port, "unix_socket_directories": self.directory}
+        command = [binary("postgres"), "-D", self.data]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        self.daemon.launch(command, cwd="/", **self._run_as)
+        self.daemon.wait_ready(self._answers, "answers")
+        return self
+
+    def _answers(self):
+        command = [binary("pg_isready"), "-q", "-t", "2", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, timeout=30).returncode == 0
+
+    def stop(self):
+        """Fast shutdown: connections are closed."""
+        code = self.daemon.end(signal.SIGINT)
+        assert code == 0, f"postgres ended with {code}\n{self.daemon.output()}"
+
+    def kill9(self):
+        """As a crash: the postmaster dies, and its children with it."""
+        self.daemon.kill()
+        wait_until(lambda: not self._answers(), "postgres is gone")
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def close(self):
+        try:
+            if self.daemon.process is not None:
+                self.stop()
+        finally:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def uri(self, database):
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name):
+        """A new empty database; its libpq URI."""
+        self.sql("postgres", f'CREATE DATABASE "{name}" TEMPLATE template0')
+        return self.uri(name)
+
+    def drop_database(self, name):
+        self.sql("postgres", f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def sql(self, database, statement):
+        """Runs statements; rows as lists of strings, NULL as the empty string."""
+        return sql(self.uri(database), statement)
+
+
+def sql(conninfo, statement):
+    """As Postgres.sql, on any conninfo or URI."""
+    command = ["psql", "-X", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1"]
+    command += ["-d", conninfo, "-c", statement]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{statement}\n{done.stderr}"
+    return [line.split("\x1f") for line in done.stdout.splitlines()]
