@@ -1,0 +1,116 @@
+#include "store/registry/registry_internal.h"
+
+#include <ctype.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+
+static void start_curl(void)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        abort(); /* out of memory, or no TLS library */
+}
+
+static void *checked(void *memory)
+{
+    if (!memory)
+        abort(); /* out of memory, as in the arena */
+    return memory;
+}
+
+static char **copy_names(const char *const *names, size_t count)
+{
+    char **copies = checked(calloc(count + 1, sizeof(*copies)));
+    for (size_t i = 0; i < count; i++) {
+        copies[i] = checked(strdup(names[i]));
+        for (char *c = copies[i]; *c; c++)
+            *c = (char)tolower((unsigned char)*c);
+    }
+    return copies;
+}
+
+static void free_names(char **names)
+{
+    for (char **name = names; *name; name++)
+        free(*name);
+    free(names);
+}
+
+struct registry_client *registry_client_new(const struct registry_config *config)
+{
+    pthread_once(&curl_once, start_curl);
+    struct registry_client *client = checked(calloc(1, sizeof(*client)));
+    if (config->docker_config_path)
+        client->docker_config_path = checked(strdup(config->docker_config_path));
+    client->insecure_registries =
+        copy_names(config->insecure_registries, config->insecure_registry_count);
+    client->allowed_registries =
+        copy_names(config->allowed_registries, config->allowed_registry_count);
+    client->connect_timeout_seconds =
+        config->connect_timeout_seconds ? config->connect_timeout_seconds : 10;
+    client->stall_timeout_seconds =
+        config->stall_timeout_seconds ? config->stall_timeout_seconds : 30;
+    client->max_attempts = config->max_attempts ? config->max_attempts : 5;
+    pthread_mutex_init(&client->lock, NULL);
+    return client;
+}
+
+void registry_client_free(struct registry_client *client)
+{
+    if (!client)
+        return;
+    for (size_t i = 0; i < client->idle_handle_count; i++)
+        curl_easy_cleanup(client->idle_handles[i]);
+    grants_free(client->grants);
+    free_names(client->insecure_registries);
+    free_names(client->allowed_registries);
+    free(client->docker_config_path);
+    pthread_mutex_destroy(&client->lock);
+    free(client);
+}
+
+bool registry_check_allowed(const struct registry_client *client, const struct reference *reference,
+                            struct error *error)
+{
+    if (!client->allowed_registries[0])
+        return true;
+    for (char **glob = client->allowed_registries; *glob; glob++)
+        if (fnmatch(*glob, reference->registry, FNM_NOESCAPE) == 0)
+            return true;
+    return error_set(error, ERROR_REGISTRY_NOT_ALLOWED,
+                     "images of %s may not be pulled here; --allow-registry says which may",
+                     reference->registry);
+}
+
+/* The registry's name without its port. */
+static void host_of(const char *registry, char out[REFERENCE_REGISTRY_SIZE])
+{
+    snprintf(out, REFERENCE_REGISTRY_SIZE, "%s", registry);
+    char *bracket = strrchr(out, ']');
+    char *colon = strchr(bracket ? bracket : out, ':');
+    if (colon)
+        *colon = '\0';
+}
+
+static bool is_plain(const struct registry_client *client, const char *registry)
+{
+    char host[REFERENCE_REGISTRY_SIZE];
+    host_of(registry, host);
+    if (origin_host_is_loopback(host))
+        return true;
+    for (char **name = client->insecure_registries; *name; name++)
+        if (strcmp(*name, registry) == 0 || strcmp(*name, host) == 0)
+            return true;
+    return false;
+}
+
+void endpoint_of(const struct registry_client *client, const char *registry,
+                 struct endpoint *endpoint)
+{
+    bool is_hub = strcmp(registry, "docker.io") == 0;
+    endpoint->is_plain = is_plain(client, registry);
+    snprintf(endpoint->base, sizeof(endpoint->base), "%s://%s",
+             endpoint->is_plain ? "http" : "https", is_hub ? "registry-1.docker.io" : registry);
+}

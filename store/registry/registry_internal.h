@@ -1,0 +1,147 @@
+/* What the files of the registry client share; included by nobody else.
+ *
+ *     registry_fetch.c, registry_blob.c   operations
+ *         registry_request.c              attempts, authorization, pauses
+ *             token.c, grant.c            authorizations: getting and remembering them
+ *             exchange.c                  one request: redirects, headers, body
+ */
+#ifndef LARDER_STORE_REGISTRY_REGISTRY_INTERNAL_H
+#define LARDER_STORE_REGISTRY_REGISTRY_INTERNAL_H
+
+#include "store/registry/challenge.h"
+#include "store/registry/origin.h"
+#include "store/registry/registry_client.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdint.h>
+
+enum {
+    IDLE_HANDLES_MAX = 16, /* kept with their open connections */
+    GRANTS_MAX = 256,      /* repositories whose authorization is remembered */
+    ERROR_BODY_MAX = 4096, /* of an error's body, read for its message */
+    REDIRECTS_MAX = 5,
+    DOCUMENT_TIMEOUT_SECONDS = 60,
+};
+
+struct grant; /* grant.c */
+
+struct registry_client {
+    /* never changed after registry_client_new(); owned */
+    char *docker_config_path;
+    char **insecure_registries; /* NULL-terminated, lower case, as the next one */
+    char **allowed_registries;
+    unsigned connect_timeout_seconds;
+    unsigned stall_timeout_seconds;
+    unsigned max_attempts;
+
+    /* Guards the fields below; never held across I/O. */
+    pthread_mutex_t lock;
+    CURL *idle_handles[IDLE_HANDLES_MAX];
+    size_t idle_handle_count;
+    struct grant *grants; /* newest first */
+};
+
+/* Where a registry's API is. */
+struct endpoint {
+    char base[ORIGIN_HOST_SIZE + 16]; /* `https://registry-1.docker.io` */
+    bool is_plain;
+};
+
+void endpoint_of(const struct registry_client *client, const char *registry,
+                 struct endpoint *endpoint);
+
+/* One request of HTTP and where its answer's body goes. */
+struct exchange {
+    /* asked; borrowed */
+    const char *url;
+    bool is_head;
+    const char *accept;        /* NULL: anything */
+    const char *authorization; /* NULL, or the header's value; for the URL's origin only */
+    const char *form;          /* NULL, or the body of a POST */
+    uint64_t range_start;      /* 0: all */
+    unsigned timeout_seconds;  /* 0: none in total */
+    registry_sink *body;       /* gets the body of a 200 or 206 */
+    void *body_context;
+    const atomic_bool *cancel;
+
+    /* answered */
+    int status;
+    bool came_from_elsewhere; /* a redirect led to another origin */
+    bool may_retry;           /* the transport failed in a way that may pass */
+    bool ended_early;         /* the body was shorter than announced, or cut */
+    char media_type[MEDIA_TYPE_SIZE];
+    char content_digest[DIGEST_TEXT_SIZE]; /* "" when absent or of another kind */
+    int64_t content_length;                /* -1 when unknown */
+    uint64_t content_range_start;          /* of a 206 */
+    uint64_t content_range_total;          /* UINT64_MAX when unknown */
+    int retry_after_seconds;               /* 0 when it was not said */
+    struct challenge challenge;
+    char error_body[ERROR_BODY_MAX + 1];
+    size_t error_body_size;
+};
+
+/* Sends it and follows redirects. True when an answer came, whatever its status; false
+ * with an error when none did, when the sink refused, or on cancel. */
+[[nodiscard]] bool exchange_run(struct registry_client *client, struct exchange *exchange,
+                                struct error *error);
+
+/* Fills the error from an answer that is none of 200 and 206. `what` names the thing
+ * asked for ("the manifest of ghcr.io/a/b:c"). Always returns false. */
+bool exchange_refused(const struct exchange *exchange, const char *what, struct error *error);
+
+[[nodiscard]] bool is_cancelled(const atomic_bool *cancel);
+bool cancelled(struct error *error); /* sets ERROR_PULL_CANCELLED; returns false */
+
+/* Attempts at one thing: how many were made in a row, and in all. */
+struct attempts {
+    unsigned in_a_row;
+    unsigned in_all;
+};
+
+/* After a failure: waits until the next attempt is due. False, with *error as it was,
+ * when there is none left or the registry wants a longer pause than is sensible; false
+ * with ERROR_PULL_CANCELLED on cancel. */
+[[nodiscard]] bool attempts_pause(const struct registry_client *client, struct attempts *attempts,
+                                  int retry_after_seconds, const atomic_bool *cancel,
+                                  struct error *error);
+
+[[nodiscard]] bool status_may_pass(int status);
+
+/* One attempt with the authorization that the registry wants for this repository,
+ * which is renewed once on 401. As exchange_run(); a 401 that stays is an answer. */
+[[nodiscard]] bool registry_attempt(struct registry_client *client,
+                                    const struct reference *reference, struct exchange *exchange,
+                                    struct error *error);
+
+/* Clears what a former attempt answered. */
+void exchange_reset(struct exchange *exchange);
+
+/* The remembered authorization header for a repository, in the arena; NULL when there
+ * is none or it has run out. */
+[[nodiscard]] const char *grant_find(struct registry_client *client,
+                                     const struct reference *reference, struct arena *arena);
+void grant_keep(struct registry_client *client, const struct reference *reference,
+                const char *header, int64_t lifetime_seconds);
+void grant_drop(struct registry_client *client, const struct reference *reference,
+                const char *header);
+void grants_free(struct grant *grants);
+
+/* Gets an authorization header that answers the challenge. */
+[[nodiscard]] bool token_get(struct registry_client *client, const struct reference *reference,
+                             const struct challenge *challenge, const atomic_bool *cancel,
+                             struct arena *arena, const char **header, struct error *error);
+
+/* A buffer that a body is collected in, and its bound. */
+struct collector {
+    char *bytes; /* owned; free() */
+    size_t size;
+    size_t capacity;
+    size_t limit;
+};
+
+bool collector_take(void *context, const void *bytes, size_t size, struct error *error);
+
+[[nodiscard]] int64_t monotonic_ms(void);
+
+#endif

@@ -1,0 +1,142 @@
+#include "store/registry/registry_internal.h"
+
+#include "store/excerpt.h"
+#include "store/registry/json_document.h"
+
+#include <string.h>
+#include <time.h>
+
+enum {
+    PAUSE_FIRST_MS = 250, /* doubled by every further attempt in a row */
+    PAUSE_LAST_MS = 8000,
+    PAUSE_SLICE_MS = 100,         /* how late a cancel may be seen */
+    RETRY_AFTER_MAX_SECONDS = 30, /* longer: whoever waits decides, not we */
+    ATTEMPTS_IN_ALL = 100,        /* against a registry that drips */
+};
+
+bool collector_take(void *context, const void *bytes, size_t size, struct error *error)
+{
+    struct collector *collector = context;
+    if (size > collector->limit - collector->size)
+        return error_set(error, ERROR_PULL_FAILED,
+                         "the registry's answer is larger than the %zu bytes that are read",
+                         collector->limit);
+    size_t needed = collector->size + size + 1;
+    if (needed > collector->capacity) {
+        size_t capacity = needed < 8192 ? 8192 : needed * 2;
+        char *longer = realloc(collector->bytes, capacity);
+        if (!longer)
+            abort(); /* out of memory, as in the arena */
+        collector->bytes = longer;
+        collector->capacity = capacity;
+    }
+    memcpy(collector->bytes + collector->size, bytes, size);
+    collector->size += size;
+    collector->bytes[collector->size] = '\0';
+    return true;
+}
+
+bool status_may_pass(int status)
+{
+    return status == 408 || status == 429 || status == 500 || status == 502 || status == 503 ||
+           status == 504;
+}
+
+/* Half of the pause is random, so that a fleet does not come back all at once. */
+static int64_t pause_ms(const struct attempts *attempts, int retry_after_seconds)
+{
+    unsigned doublings = attempts->in_a_row > 6 ? 6 : attempts->in_a_row - 1;
+    uint32_t pause = PAUSE_FIRST_MS << doublings;
+    if (pause > PAUSE_LAST_MS)
+        pause = PAUSE_LAST_MS;
+    pause = pause / 2 + arc4random_uniform(pause / 2 + 1);
+    int64_t asked = (int64_t)retry_after_seconds * 1000;
+    return asked > pause ? asked + arc4random_uniform(PAUSE_FIRST_MS) : pause;
+}
+
+bool attempts_pause(const struct registry_client *client, struct attempts *attempts,
+                    int retry_after_seconds, const atomic_bool *cancel, struct error *error)
+{
+    attempts->in_a_row++;
+    attempts->in_all++;
+    if (attempts->in_a_row >= client->max_attempts || attempts->in_all >= ATTEMPTS_IN_ALL ||
+        retry_after_seconds > RETRY_AFTER_MAX_SECONDS)
+        return false;
+    int64_t due_ms = monotonic_ms() + pause_ms(attempts, retry_after_seconds);
+    for (int64_t left_ms; (left_ms = due_ms - monotonic_ms()) > 0;) {
+        if (is_cancelled(cancel))
+            return cancelled(error);
+        long slice_ms = left_ms < PAUSE_SLICE_MS ? (long)left_ms : PAUSE_SLICE_MS;
+        nanosleep(&(struct timespec){.tv_nsec = slice_ms * 1000000}, NULL);
+    }
+    return true;
+}
+
+/* `{"errors": [{"code", "message"}]}` (distribution-spec, "Error codes"), or else the
+ * body as it is. */
+static struct excerpt words_of(const struct exchange *exchange)
+{
+    struct error ignored;
+    cleanup_json json_t *json = json_document_load(exchange->error_body, exchange->error_body_size,
+                                                   "", ERROR_PULL_FAILED, &ignored);
+    json_t *first = json_array_get(json_object_get(json, "errors"), 0);
+    const char *message = json_string_value(json_object_get(first, "message"));
+    const char *code = json_string_value(json_object_get(first, "code"));
+    if (!message || !message[0])
+        message = code ? code : json_string_value(json_object_get(json, "details"));
+    if (message)
+        return excerpt_of(message);
+    bool is_page = exchange->error_body_size > 0 && exchange->error_body[0] == '<';
+    return excerpt_of_bytes(exchange->error_body, is_page ? 0 : exchange->error_body_size);
+}
+
+static enum error_code code_of_status(int status)
+{
+    switch (status) {
+    case 401:
+    case 403:
+        return ERROR_REGISTRY_UNAUTHORIZED;
+    case 429:
+        return ERROR_TOO_MANY_REQUESTS;
+    default:
+        return ERROR_PULL_FAILED;
+    }
+}
+
+bool exchange_refused(const struct exchange *exchange, const char *what, struct error *error)
+{
+    struct excerpt words = words_of(exchange);
+    error_set(error, code_of_status(exchange->status),
+              "asked for %s, the registry answered with status %d%s%s", what, exchange->status,
+              words.text[0] ? ": " : "", words.text);
+    error->registry_status = exchange->status;
+    error->retry_after_seconds = exchange->retry_after_seconds;
+    return false;
+}
+
+bool registry_attempt(struct registry_client *client, const struct reference *reference,
+                      struct exchange *exchange, struct error *error)
+{
+    cleanup_arena struct arena arena = {0};
+    const char *header = grant_find(client, reference, &arena);
+    exchange->authorization = header;
+    bool answered = exchange_run(client, exchange, error);
+    exchange->authorization = NULL;
+    if (!answered || exchange->status != 401 || exchange->came_from_elsewhere)
+        return answered;
+
+    if (header)
+        grant_drop(client, reference, header);
+    const char *renewed = grant_find(client, reference, &arena); /* another thread's */
+    if (!renewed && !exchange->challenge.basic && !exchange->challenge.bearer)
+        return true;
+    if (!renewed && !token_get(client, reference, &exchange->challenge, exchange->cancel, &arena,
+                               &renewed, error))
+        return false;
+    exchange->authorization = renewed;
+    answered = exchange_run(client, exchange, error);
+    exchange->authorization = NULL;
+    if (answered && exchange->status == 401)
+        grant_drop(client, reference, renewed);
+    return answered;
+}
