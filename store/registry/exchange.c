@@ -20,12 +20,12 @@ struct hop {
     char reason[CURL_ERROR_SIZE];
 };
 
-bool is_cancelled(const atomic_bool *cancel)
+bool registry_is_cancelled(const atomic_bool *cancel)
 {
     return cancel && atomic_load_explicit(cancel, memory_order_relaxed);
 }
 
-bool cancelled(struct error *error)
+bool registry_cancelled(struct error *error)
 {
     return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
 }
@@ -172,7 +172,7 @@ static int on_progress(void *context, curl_off_t down_total, curl_off_t down, cu
 {
     (void)down_total, (void)down, (void)up_total, (void)up;
     const struct hop *hop = context;
-    return is_cancelled(hop->exchange->cancel);
+    return registry_is_cancelled(hop->exchange->cancel);
 }
 
 static struct curl_slist *add_header(struct curl_slist *list, const char *name, const char *value)
@@ -260,8 +260,8 @@ static bool code_may_pass(CURLcode code)
 static bool judge(struct hop *hop, CURLcode code, struct error *error)
 {
     struct exchange *exchange = hop->exchange;
-    if (code == CURLE_ABORTED_BY_CALLBACK || is_cancelled(exchange->cancel))
-        return cancelled(error);
+    if (code == CURLE_ABORTED_BY_CALLBACK || registry_is_cancelled(exchange->cancel))
+        return registry_cancelled(error);
     if (hop->sink_refused)
         return false; /* the sink filled the error */
     read_answer(hop);
@@ -345,8 +345,8 @@ bool exchange_run(struct registry_client *client, struct exchange *exchange, str
     struct hop hop = {
         .client = client, .exchange = exchange, .url = exchange->url, .may_authorize = true};
     exchange_reset(exchange);
-    if (is_cancelled(exchange->cancel))
-        return cancelled(error);
+    if (registry_is_cancelled(exchange->cancel))
+        return registry_cancelled(error);
     if (!origin_parse(exchange->url, &hop.origin))
         return error_set(error, ERROR_PULL_FAILED, "\"%s\" is not an http or https URL",
                          excerpt_of(exchange->url).text);

@@ -12,7 +12,7 @@ struct grant {
     int64_t expires_ms;
 };
 
-int64_t monotonic_ms(void)
+int64_t registry_now_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -46,7 +46,7 @@ const char *grant_find(struct registry_client *client, const struct reference *r
     const char *header = NULL;
     pthread_mutex_lock(&client->lock);
     for (struct grant *grant = client->grants; grant && !header; grant = grant->next)
-        if (is_for(grant, reference) && grant->expires_ms > monotonic_ms())
+        if (is_for(grant, reference) && grant->expires_ms > registry_now_ms())
             header = arena_strdup(arena, grant->header);
     pthread_mutex_unlock(&client->lock);
     return header;
@@ -59,7 +59,7 @@ static void trim(struct registry_client *client, const struct reference *referen
     size_t kept = 0;
     for (struct grant **slot = &client->grants; *slot;) {
         struct grant *grant = *slot;
-        bool goes = is_for(grant, reference) || grant->expires_ms <= monotonic_ms() ||
+        bool goes = is_for(grant, reference) || grant->expires_ms <= registry_now_ms() ||
                     kept + 1 >= GRANTS_MAX;
         if (!goes) {
             slot = &grant->next;
@@ -81,7 +81,7 @@ void grant_keep(struct registry_client *client, const struct reference *referenc
     memcpy(grant->registry, reference->registry, sizeof(grant->registry));
     memcpy(grant->repository, reference->repository, sizeof(grant->repository));
     grant->header = copy;
-    grant->expires_ms = monotonic_ms() + lifetime_seconds * 1000;
+    grant->expires_ms = registry_now_ms() + lifetime_seconds * 1000;
 
     pthread_mutex_lock(&client->lock);
     trim(client, reference);

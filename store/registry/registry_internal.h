@@ -90,8 +90,8 @@ struct exchange {
  * asked for ("the manifest of ghcr.io/a/b:c"). Always returns false. */
 bool exchange_refused(const struct exchange *exchange, const char *what, struct error *error);
 
-[[nodiscard]] bool is_cancelled(const atomic_bool *cancel);
-bool cancelled(struct error *error); /* sets ERROR_PULL_CANCELLED; returns false */
+[[nodiscard]] bool registry_is_cancelled(const atomic_bool *cancel);
+bool registry_cancelled(struct error *error); /* sets ERROR_PULL_CANCELLED; returns false */
 
 /* Attempts at one thing: how many were made in a row, and in all. */
 struct attempts {
@@ -128,9 +128,11 @@ void grant_drop(struct registry_client *client, const struct reference *referenc
 void grants_free(struct grant *grants);
 
 /* Gets an authorization header that answers the challenge. */
-[[nodiscard]] bool token_get(struct registry_client *client, const struct reference *reference,
-                             const struct challenge *challenge, const atomic_bool *cancel,
-                             struct arena *arena, const char **header, struct error *error);
+[[nodiscard]] bool registry_token_get(struct registry_client *client,
+                                      const struct reference *reference,
+                                      const struct challenge *challenge, const atomic_bool *cancel,
+                                      struct arena *arena, const char **header,
+                                      struct error *error);
 
 /* A buffer that a body is collected in, and its bound. */
 struct collector {
@@ -142,6 +144,6 @@ struct collector {
 
 bool collector_take(void *context, const void *bytes, size_t size, struct error *error);
 
-[[nodiscard]] int64_t monotonic_ms(void);
+[[nodiscard]] int64_t registry_now_ms(void);
 
 #endif

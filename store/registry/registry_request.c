@@ -62,10 +62,10 @@ bool attempts_pause(const struct registry_client *client, struct attempts *attem
     if (attempts->in_a_row >= client->max_attempts || attempts->in_all >= ATTEMPTS_IN_ALL ||
         retry_after_seconds > RETRY_AFTER_MAX_SECONDS)
         return false;
-    int64_t due_ms = monotonic_ms() + pause_ms(attempts, retry_after_seconds);
-    for (int64_t left_ms; (left_ms = due_ms - monotonic_ms()) > 0;) {
-        if (is_cancelled(cancel))
-            return cancelled(error);
+    int64_t due_ms = registry_now_ms() + pause_ms(attempts, retry_after_seconds);
+    for (int64_t left_ms; (left_ms = due_ms - registry_now_ms()) > 0;) {
+        if (registry_is_cancelled(cancel))
+            return registry_cancelled(error);
         long slice_ms = left_ms < PAUSE_SLICE_MS ? (long)left_ms : PAUSE_SLICE_MS;
         nanosleep(&(struct timespec){.tv_nsec = slice_ms * 1000000}, NULL);
     }
@@ -130,8 +130,8 @@ bool registry_attempt(struct registry_client *client, const struct reference *re
     const char *renewed = grant_find(client, reference, &arena); /* another thread's */
     if (!renewed && !exchange->challenge.basic && !exchange->challenge.bearer)
         return true;
-    if (!renewed && !token_get(client, reference, &exchange->challenge, exchange->cancel, &arena,
-                               &renewed, error))
+    if (!renewed && !registry_token_get(client, reference, &exchange->challenge, exchange->cancel,
+                                        &arena, &renewed, error))
         return false;
     exchange->authorization = renewed;
     answered = exchange_run(client, exchange, error);

@@ -202,9 +202,9 @@ static bool use_bearer(struct grab *grab, const char **header, struct error *err
     }
 }
 
-bool token_get(struct registry_client *client, const struct reference *reference,
-               const struct challenge *challenge, const atomic_bool *cancel, struct arena *arena,
-               const char **header, struct error *error)
+bool registry_token_get(struct registry_client *client, const struct reference *reference,
+                        const struct challenge *challenge, const atomic_bool *cancel,
+                        struct arena *arena, const char **header, struct error *error)
 {
     struct grab grab = {.client = client,
                         .reference = reference,
