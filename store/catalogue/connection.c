@@ -144,8 +144,14 @@ static enum error_code code_of_sqlstate(const char *sqlstate)
         {"25006", ERROR_CATALOGUE_UNAVAILABLE}, /* became a standby */
         {"53100", ERROR_STORAGE_FULL},          /* its disk is full */
         {"53", ERROR_CATALOGUE_UNAVAILABLE},    /* out of memory or connections */
-        {"22021", ERROR_INVALID_ARGUMENT},      /* not UTF-8 */
-        {"22P05", ERROR_INVALID_ARGUMENT},      /* \u0000 in JSON */
+        /* What a caller gave and PostgreSQL cannot read: not UTF-8, \u0000 in JSON,
+         * numbers and times out of range, a page token that was tampered with. */
+        {"22021", ERROR_INVALID_ARGUMENT},
+        {"22P05", ERROR_INVALID_ARGUMENT},
+        {"22003", ERROR_INVALID_ARGUMENT},
+        {"22007", ERROR_INVALID_ARGUMENT},
+        {"22008", ERROR_INVALID_ARGUMENT},
+        {"22P02", ERROR_INVALID_ARGUMENT},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         if (strncmp(sqlstate, rows[i].prefix, strlen(rows[i].prefix)) == 0)

@@ -13,8 +13,8 @@ struct sandbox {
     const char *rootfs_json; /* the rootfs source as given, JSON text */
     int64_t created_at_ms;
     bool expires;
-    int64_t expires_at_ms;            /* when `expires` */
-    const struct image_detail *image; /* NULL for bind and disk, and after a forced removal */
+    int64_t expires_at_ms;      /* when `expires` */
+    struct image_detail *image; /* NULL for bind and disk, and after a forced removal */
 };
 
 struct sandbox_registration {
@@ -28,7 +28,9 @@ struct sandbox_registration {
 };
 
 /* Registers or renews; *created says which. An oci source holds its image from
- * here on and moves its last_used_at. Fails as catalogue_inspect_image does. */
+ * here on and moves its last_used_at. A live sandbox that renews the same reference
+ * keeps the image that it runs on, also when the reference has moved to another.
+ * Fails as catalogue_inspect_image does. */
 [[nodiscard]] bool catalogue_put_sandbox(struct catalogue *catalogue,
                                          const struct sandbox_registration *registration,
                                          struct arena *arena, struct sandbox *sandbox,

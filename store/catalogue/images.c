@@ -1,0 +1,64 @@
+/* The list of images. (One of them: image_find.c.) */
+#include "store/catalogue/images.h"
+
+#include "store/catalogue/image_rows.h"
+#include "store/catalogue/page_token.h"
+
+enum { KEY_PARTS = 5 }; /* created_at, reference, os, architecture, variant */
+
+/* The order of image_refs_newest. $1 to $6 filter, $7 to $11 are the key of the row
+ * before, $12 is the limit; one row more tells whether there is a next page. */
+static const struct statement list = {
+    "image_list",
+    "SELECT " HANDLE_COLUMNS ", r.created_at"
+    "  FROM image_refs r JOIN manifests m ON m.digest = r.manifest_digest"
+    " WHERE ($1::text IS NULL OR r.reference = $1)"
+    "   AND ($2::text IS NULL OR r.reference LIKE glob_to_like($2))"
+    "   AND ($3::text IS NULL OR r.manifest_digest = $3)"
+    "   AND ($4::text IS NULL OR r.architecture = $4)"
+    "   AND ($5::text IS NULL OR r.os = $5)"
+    "   AND ($6::boolean IS NULL OR $6 = ("
+    "           EXISTS (SELECT FROM sandboxes s WHERE s.held_digest = r.manifest_digest"
+    "                      AND (s.expires_at IS NULL OR s.expires_at > now()))"
+    "        OR EXISTS (SELECT FROM snapshots s WHERE s.held_digest = r.manifest_digest)))"
+    "   AND ($7::timestamptz IS NULL OR r.created_at <= $7::timestamptz)"
+    "   AND ($7::timestamptz IS NULL OR r.created_at < $7::timestamptz"
+    "        OR (r.reference, r.os, r.architecture, r.variant) > ($8, $9, $10, $11))"
+    " ORDER BY r.created_at DESC, r.reference, r.os, r.architecture, r.variant"
+    " LIMIT $12::bigint + 1"};
+
+static const char *in_use_parameter(enum image_use use)
+{
+    return use == IN_USE_ANY ? NULL : parameter_bool(use == IN_USE_YES);
+}
+
+static const char *token_behind(const struct rows *rows, size_t row,
+                                const struct image_handle *image, struct arena *arena)
+{
+    const char *const key[KEY_PARTS] = {rows_text(rows, row, HANDLE_COLUMN_COUNT), image->reference,
+                                        image->os, image->architecture, image->variant};
+    return page_token_format(arena, "images", key, KEY_PARTS);
+}
+
+bool catalogue_list_images(struct catalogue *catalogue, const struct image_filter *filter,
+                           size_t limit, const char *page_token, struct arena *arena,
+                           struct image_page *page, struct error *error)
+{
+    const char *after[KEY_PARTS] = {0};
+    if (page_token && !page_token_parse(page_token, "images", arena, after, KEY_PARTS, error))
+        return false;
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !QUERY(session, &list, arena, &rows, error, filter->reference,
+                           filter->reference_glob, filter->manifest_digest, filter->architecture,
+                           filter->os, in_use_parameter(filter->in_use), after[0], after[1],
+                           after[2], after[3], after[4], parameter_int(arena, (int64_t)limit)))
+        return false;
+    page->count = rows.count < limit ? rows.count : limit;
+    page->images = arena_alloc_array(arena, page->count, sizeof(*page->images));
+    for (size_t row = 0; row < page->count; row++)
+        handle_read(&rows, row, 0, &page->images[row]);
+    page->next_page_token =
+        rows.count > limit ? token_behind(&rows, limit - 1, &page->images[limit - 1], arena) : NULL;
+    return true;
+}

@@ -1,0 +1,51 @@
+/* Pins: references that no prune takes. */
+#include "store/catalogue/holders.h"
+
+#include "store/catalogue/image_rows.h"
+
+#include <string.h>
+
+bool catalogue_put_pin(struct catalogue *catalogue, const char *pattern, bool *created,
+                       struct error *error)
+{
+    static const struct statement put = {
+        "pin_put", "INSERT INTO pins (pattern) VALUES ($1) ON CONFLICT (pattern) DO NOTHING"};
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    if (!session)
+        return false;
+    struct rows rows;
+    if (QUERY(session, &put, &arena, &rows, error, pattern)) {
+        *created = rows.affected > 0;
+        return true;
+    }
+    if (strcmp(error->sqlstate, "23514") == 0) /* check_violation */
+        return error_set(error, ERROR_INVALID_ARGUMENT, "a pin has 1 to 1024 characters");
+    return false;
+}
+
+bool catalogue_remove_pin(struct catalogue *catalogue, const char *pattern, struct error *error)
+{
+    static const struct statement take = {"pin_remove", "DELETE FROM pins WHERE pattern = $1"};
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    return session && QUERY(session, &take, &arena, &rows, error, pattern);
+}
+
+bool catalogue_list_pins(struct catalogue *catalogue, struct arena *arena, struct pin_list *pins,
+                         struct error *error)
+{
+    static const struct statement list = {
+        "pin_list", "SELECT pattern, " EPOCH_MS("created_at") " FROM pins ORDER BY pattern"};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !session_query(session, &list, NULL, 0, arena, &rows, error))
+        return false;
+    pins->count = rows.count;
+    pins->pins = arena_alloc_array(arena, rows.count, sizeof(*pins->pins));
+    for (size_t row = 0; row < rows.count; row++)
+        pins->pins[row] = (struct pin){.pattern = rows_text(&rows, row, 0),
+                                       .created_at_ms = rows_int(&rows, row, 1)};
+    return true;
+}

@@ -1,0 +1,291 @@
+/* Sandboxes: registering, and reading with the whole of their images. */
+#include "store/catalogue/holders.h"
+
+#include "store/catalogue/image_rows.h"
+#include "store/catalogue/page_token.h"
+
+#include <string.h>
+
+/* By PostgreSQL's clock. */
+#define IS_LIVE "(s.expires_at IS NULL OR s.expires_at > now())"
+
+/* The handle of a held image. Its reference may have moved on to another manifest, or
+ * be gone (deleted while another one kept the manifest): then it is as it was given. */
+#define HELD_HANDLE_COLUMNS                                                                        \
+    "coalesce(r.reference, s.reference), m.digest, m.architecture, m.os, m.variant,"               \
+    " m.layer_count, m.size_bytes, " EPOCH_MS(                                                     \
+        "coalesce(r.created_at, m.created_at)") ", " EPOCH_MS("coalesce(r.last_used_at, "          \
+                                                              "m.created_at)")
+#define HELD_REFERENCE_JOIN                                                                        \
+    "  LEFT JOIN LATERAL (SELECT * FROM image_refs i WHERE i.manifest_digest = m.digest"           \
+    "                      ORDER BY i.reference <> s.reference, i.created_at, i.reference"         \
+    "                      LIMIT 1) r ON true"
+
+/* --- reading --- */
+
+enum { SANDBOX_COLUMN_COUNT = 5 };
+#define SELECT_SANDBOXES                                                                           \
+    "SELECT s.id, s.host, s.rootfs, " EPOCH_MS("s.created_at") ", " EPOCH_MS(                      \
+        "s.expires_at") ", " HELD_HANDLE_COLUMNS "  FROM sandboxes s LEFT JOIN manifests m ON "    \
+                                                 "m.digest = s.held_digest" HELD_REFERENCE_JOIN    \
+                        " WHERE " IS_LIVE
+
+static void sandbox_read(const struct rows *rows, size_t row, struct arena *arena,
+                         struct sandbox *sandbox)
+{
+    bool expires = rows_text(rows, row, 4) != NULL;
+    *sandbox = (struct sandbox){.id = rows_text(rows, row, 0),
+                                .host = rows_text(rows, row, 1),
+                                .rootfs_json = rows_text(rows, row, 2),
+                                .created_at_ms = rows_int(rows, row, 3),
+                                .expires = expires,
+                                .expires_at_ms = expires ? rows_int(rows, row, 4) : 0};
+    if (!rows_text(rows, row, SANDBOX_COLUMN_COUNT + 1)) /* holds no manifest */
+        return;
+    struct image_detail *image = arena_alloc(arena, sizeof(*image));
+    handle_read(rows, row, SANDBOX_COLUMN_COUNT, &image->handle);
+    sandbox->image = image;
+}
+
+static const char *held_digests(const struct sandbox *sandboxes, size_t count, struct arena *arena)
+{
+    const char **digests = arena_alloc_array(arena, count, sizeof(*digests));
+    size_t held = 0;
+    for (size_t i = 0; i < count; i++)
+        if (sandboxes[i].image)
+            digests[held++] = sandboxes[i].image->handle.manifest_digest;
+    return held > 0 ? parameter_text_array(arena, digests, held) : NULL;
+}
+
+/* Gives every sandbox of the manifest in these rows its layers and config. */
+static void spread_detail(const struct rows *rows, size_t first_row, size_t row_count,
+                          struct sandbox *sandboxes, size_t count, struct arena *arena)
+{
+    struct image_detail detail;
+    detail_read(rows, first_row, row_count, 1, arena, &detail);
+    for (size_t i = 0; i < count; i++) {
+        struct image_detail *image = sandboxes[i].image;
+        if (!image || strcmp(image->handle.manifest_digest, rows_text(rows, first_row, 0)) != 0)
+            continue;
+        detail.handle = image->handle;
+        *image = detail;
+    }
+}
+
+/* Completes the images of the sandboxes, each manifest read once. */
+static bool complete_images(struct catalogue_session *session, struct sandbox *sandboxes,
+                            size_t count, struct arena *arena, struct error *error)
+{
+    static const struct statement details = {"sandbox_images", "SELECT m.digest, " DETAIL_COLUMNS
+                                                               "  FROM manifests m" DETAIL_JOINS
+                                                               " WHERE m.digest = ANY ($1::text[])"
+                                                               " ORDER BY m.digest, ml.position"};
+    const char *digests = held_digests(sandboxes, count, arena);
+    struct rows rows;
+    if (!digests)
+        return true;
+    if (!QUERY(session, &details, arena, &rows, error, digests))
+        return false;
+    for (size_t row = 0, end = 0; row < rows.count; row = end) {
+        for (end = row + 1; end < rows.count; end++)
+            if (strcmp(rows_text(&rows, row, 0), rows_text(&rows, end, 0)) != 0)
+                break;
+        spread_detail(&rows, row, end - row, sandboxes, count, arena);
+    }
+    for (size_t i = 0; i < count; i++) /* taken by force between the two statements */
+        if (sandboxes[i].image && !sandboxes[i].image->layers)
+            sandboxes[i].image = NULL;
+    return true;
+}
+
+bool catalogue_find_sandbox(struct catalogue *catalogue, const char *id, struct arena *arena,
+                            struct sandbox *sandbox, struct error *error)
+{
+    static const struct statement find = {"sandbox_find", SELECT_SANDBOXES " AND s.id = $1"};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !QUERY(session, &find, arena, &rows, error, id))
+        return false;
+    if (rows.count == 0)
+        return error_set(error, ERROR_SANDBOX_NOT_FOUND, "there is no sandbox \"%s\"", id);
+    sandbox_read(&rows, 0, arena, sandbox);
+    return complete_images(session, sandbox, 1, arena, error);
+}
+
+bool catalogue_list_sandboxes(struct catalogue *catalogue, const struct sandbox_filter *filter,
+                              size_t limit, const char *page_token, struct arena *arena,
+                              struct sandbox_page *page, struct error *error)
+{
+    static const struct statement list = {"sandbox_list", SELECT_SANDBOXES
+                                          "   AND ($1::text IS NULL OR s.host = $1)"
+                                          "   AND ($2::text IS NULL OR s.reference = $2)"
+                                          "   AND ($3::text IS NULL OR s.held_digest = $3)"
+                                          "   AND ($4::text IS NULL OR s.id > $4)"
+                                          " ORDER BY s.id"
+                                          " LIMIT $5::bigint + 1"};
+    const char *after = NULL;
+    if (page_token && !page_token_parse(page_token, "sandboxes", arena, &after, 1, error))
+        return false;
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !QUERY(session, &list, arena, &rows, error, filter->host, filter->reference,
+                           filter->manifest_digest, after, parameter_int(arena, (int64_t)limit)))
+        return false;
+    page->count = rows.count < limit ? rows.count : limit;
+    page->sandboxes = arena_alloc_array(arena, page->count, sizeof(*page->sandboxes));
+    for (size_t row = 0; row < page->count; row++)
+        sandbox_read(&rows, row, arena, &page->sandboxes[row]);
+    page->next_page_token =
+        rows.count > limit
+            ? page_token_format(arena, "sandboxes", &page->sandboxes[limit - 1].id, 1)
+            : NULL;
+    return complete_images(session, page->sandboxes, page->count, arena, error);
+}
+
+/* --- registering --- */
+
+/* The image that a live sandbox of this id already holds by this reference: it runs on
+ * that one, whatever the reference leads to by now. *found false: there is none. */
+static bool find_held(struct catalogue_session *session,
+                      const struct sandbox_registration *registration, const char *reference,
+                      struct arena *arena, struct image_detail *image, bool *found,
+                      struct error *error)
+{
+    static const struct statement find = {
+        "sandbox_find_held",
+        "SELECT " HELD_HANDLE_COLUMNS ", " DETAIL_COLUMNS
+        "  FROM sandboxes s JOIN manifests m ON m.digest = s.held_digest" HELD_REFERENCE_JOIN
+            DETAIL_JOINS " WHERE s.id = $1 AND s.reference = $2 AND " IS_LIVE
+        " ORDER BY ml.position"};
+    struct rows rows;
+    if (!QUERY(session, &find, arena, &rows, error, registration->id, reference))
+        return false;
+    *found = rows.count > 0;
+    if (!*found)
+        return true;
+    handle_read(&rows, 0, 0, &image->handle);
+    detail_read(&rows, 0, rows.count, HANDLE_COLUMN_COUNT, arena, image);
+    const struct platform *wanted = registration->choice->wanted;
+    struct platform held = handle_platform(&image->handle);
+    *found = !wanted || platform_rank(wanted, &held) >= 0;
+    return true;
+}
+
+static bool resolve_image(struct catalogue_session *session,
+                          const struct sandbox_registration *registration, const char *reference,
+                          struct arena *arena, struct image_detail *image, struct error *error)
+{
+    bool found = false;
+    return find_held(session, registration, reference, arena, image, &found, error) &&
+           (found || image_inspect(session, registration->reference, registration->choice, arena,
+                                   image, error));
+}
+
+/* $1 id, $2 host, $3 rootfs, $4 reference, $5 manifest or NULL, $6 ttl or NULL, $7 to $10
+ * the image's row. References are locked before manifests, and those before holders,
+ * as removals do. No row comes back when the manifest went meanwhile. A use is written
+ * once a second at most, for starts come in bursts. */
+static const struct statement put = {
+    "sandbox_put",
+    "WITH touched AS ("
+    "    UPDATE image_refs SET last_used_at = now()"
+    "     WHERE reference = $7 AND os = $8 AND architecture = $9 AND variant = $10"
+    "       AND manifest_digest = $5 AND last_used_at < now() - interval '1 second'"
+    "    RETURNING last_used_at),"
+    " held AS ("
+    "    SELECT digest FROM manifests"
+    "     WHERE digest = $5 AND (SELECT count(*) >= 0 FROM touched)"
+    "       FOR KEY SHARE)"
+    " INSERT INTO sandboxes AS s (id, host, rootfs, reference, manifest_digest, held_digest,"
+    "    expires_at)"
+    " SELECT $1, $2, $3::json, $4, $5, $5, now() + $6::bigint * interval '1 second'"
+    "   FROM (SELECT count(*) AS manifests FROM held) h"
+    "  WHERE $5::text IS NULL OR h.manifests = 1"
+    " ON CONFLICT (id) DO UPDATE"
+    "   SET host = excluded.host, rootfs = excluded.rootfs, reference = excluded.reference,"
+    "       manifest_digest = excluded.manifest_digest, held_digest = excluded.held_digest,"
+    "       expires_at = excluded.expires_at,"
+    "       created_at = CASE WHEN " IS_LIVE " THEN s.created_at ELSE now() END"
+    " RETURNING " EPOCH_MS("s.created_at") ", " EPOCH_MS(
+        "s.expires_at") ","
+                        "    s.created_at = now()," /* only a new one is as old as the transaction
+                                                     */
+                        "    (SELECT " EPOCH_MS("last_used_at") " FROM touched)"};
+
+static bool write_sandbox(struct catalogue_session *session,
+                          const struct sandbox_registration *registration, const char *reference,
+                          const struct image_handle *image, struct arena *arena, struct rows *rows,
+                          struct error *error)
+{
+    const char *ttl =
+        registration->expires ? parameter_int(arena, registration->ttl_seconds) : NULL;
+    if (!QUERY(session, &put, arena, rows, error, registration->id, registration->host,
+               registration->rootfs_json, reference, image ? image->manifest_digest : NULL, ttl,
+               image ? image->reference : NULL, image ? image->os : NULL,
+               image ? image->architecture : NULL, image ? image->variant : NULL)) {
+        if (strcmp(error->sqlstate, "23514") == 0) /* check_violation */
+            error_set(error, ERROR_INVALID_ARGUMENT,
+                      "a sandbox has an id and a host of 1 to 255 characters and a rootfs of type "
+                      "oci, bind or disk");
+        return false;
+    }
+    return rows->count > 0 || error_set(error, ERROR_IMAGE_NOT_FOUND,
+                                        "the image \"%s\" is not in the cache any more", reference);
+}
+
+bool catalogue_put_sandbox(struct catalogue *catalogue,
+                           const struct sandbox_registration *registration, struct arena *arena,
+                           struct sandbox *sandbox, bool *created, struct error *error)
+{
+    const char *reference = NULL;
+    struct image_detail *image = NULL;
+    if (registration->reference) {
+        char text[REFERENCE_TEXT_SIZE];
+        reference_format(registration->reference, text);
+        reference = arena_strdup(arena, text);
+        image = arena_alloc(arena, sizeof(*image));
+    }
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session ||
+        (image && !resolve_image(session, registration, reference, arena, image, error)) ||
+        !write_sandbox(session, registration, reference, image ? &image->handle : NULL, arena,
+                       &rows, error))
+        return false;
+    *created = rows_bool(&rows, 0, 2);
+    if (image && rows_text(&rows, 0, 3))
+        image->handle.last_used_at_ms = rows_int(&rows, 0, 3);
+    bool expires = rows_text(&rows, 0, 1) != NULL;
+    *sandbox = (struct sandbox){.id = arena_strdup(arena, registration->id),
+                                .host = arena_strdup(arena, registration->host),
+                                .rootfs_json = arena_strdup(arena, registration->rootfs_json),
+                                .created_at_ms = rows_int(&rows, 0, 0),
+                                .expires = expires,
+                                .expires_at_ms = expires ? rows_int(&rows, 0, 1) : 0,
+                                .image = image};
+    return true;
+}
+
+/* --- releasing --- */
+
+bool catalogue_remove_sandbox(struct catalogue *catalogue, const char *id, struct error *error)
+{
+    static const struct statement take = {
+        "sandbox_remove", "DELETE FROM sandboxes s WHERE s.id = $1 RETURNING " IS_LIVE};
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !QUERY(session, &take, &arena, &rows, error, id))
+        return false;
+    return (rows.count > 0 && rows_bool(&rows, 0, 0)) ||
+           error_set(error, ERROR_SANDBOX_NOT_FOUND, "there is no sandbox \"%s\"", id);
+}
+
+bool catalogue_remove_host(struct catalogue *catalogue, const char *host, struct error *error)
+{
+    static const struct statement take = {"host_remove", "DELETE FROM sandboxes WHERE host = $1"};
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    return session && QUERY(session, &take, &arena, &rows, error, host);
+}
