@@ -97,7 +97,7 @@ static bool settle_kind(struct arena *arena, const json_t *json, const char *con
     char header[MEDIA_TYPE_SIZE];
     char own[MEDIA_TYPE_SIZE];
     char agreed[MEDIA_TYPE_SIZE];
-    enum media_kind shape;
+    enum media_kind shape = MEDIA_UNKNOWN;
     media_type_normalise(content_type, header);
     if (!kind_of_shape(json, &shape, error) || !read_media_type(json, own, error) ||
         !agree_media_type(header, own, agreed, error))

@@ -1,0 +1,124 @@
+/* Converts one blob as a pull does, for benches and tests:
+ *
+ *     convert_blob plain|gzip|zstd BLOB DIFF_ID OUTPUT
+ *
+ * The blob is read into memory first; the time starts after that and ends with the
+ * durable, verified layer file. Prints one JSON object; the CPU time is the
+ * process's own, from exec to exit. */
+#include "store/convert.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static const struct {
+    const char *name;
+    enum layer_compression compression;
+} compressions[] = {{"plain", LAYER_PLAIN}, {"gzip", LAYER_GZIP}, {"zstd", LAYER_ZSTD}};
+
+static bool parse_compression(const char *name, enum layer_compression *compression)
+{
+    for (size_t i = 0; i < sizeof(compressions) / sizeof(compressions[0]); i++)
+        if (strcmp(compressions[i].name, name) == 0) {
+            *compression = compressions[i].compression;
+            return true;
+        }
+    return false;
+}
+
+static uint8_t *read_file(const char *path, size_t *size_bytes)
+{
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return NULL;
+    *size_bytes = (size_t)status.st_size;
+    cleanup_free uint8_t *bytes = malloc(*size_bytes + 1);
+    for (size_t have = 0; bytes && have < *size_bytes;) {
+        ssize_t got = read(fd, bytes + have, *size_bytes - have);
+        if (got <= 0)
+            return NULL;
+        have += (size_t)got;
+    }
+    return steal(&bytes);
+}
+
+static double seconds_of(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static bool convert(const struct convert_request *request, const uint8_t *blob, int output_fd,
+                    struct convert_report *report, struct error *error)
+{
+    enum { PIECE_BYTES = 16 << 10 }; /* what libcurl hands over at a time */
+    struct converter *converter = converter_start(request, output_fd, error);
+    if (!converter)
+        return false;
+    struct error gone;
+    for (uint64_t offset = 0; offset < request->blob_size_bytes;) {
+        uint64_t left = request->blob_size_bytes - offset;
+        size_t piece = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+        if (!converter_write(converter, blob + offset, piece, &gone))
+            break;
+        offset += piece;
+    }
+    bool done = converter_finish(converter, report, error);
+    converter_free(converter);
+    return done;
+}
+
+static void print_report(const struct convert_report *report, double wall_seconds)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_CHILDREN, &usage);
+    char digest[DIGEST_TEXT_SIZE];
+    digest_format(&report->erofs_digest, digest);
+    printf("{\"wall_seconds\": %.4f, \"user_seconds\": %.4f, \"system_seconds\": %.4f, "
+           "\"max_rss_kib\": %ld, \"tar_size_bytes\": %llu, \"erofs_size_bytes\": %llu, "
+           "\"entries\": %llu, \"erofs_digest\": \"%s\"}\n",
+           wall_seconds, seconds_of(usage.ru_utime), seconds_of(usage.ru_stime), usage.ru_maxrss,
+           (unsigned long long)report->tar_size_bytes, (unsigned long long)report->erofs_size_bytes,
+           (unsigned long long)report->entries, digest);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "convert") == 0)
+        return convert_main(argc, argv);
+    struct convert_request request = {.limits = convert_limits_default(20ULL << 30)};
+    if (argc != 5 || !parse_compression(argv[1], &request.compression) ||
+        !digest_parse(argv[3], &request.diff_id)) {
+        fprintf(stderr, "usage: convert_blob plain|gzip|zstd BLOB DIFF_ID OUTPUT\n");
+        return 2;
+    }
+    size_t size_bytes = 0;
+    cleanup_free uint8_t *blob = read_file(argv[2], &size_bytes);
+    cleanup_fd int output = open(argv[4], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (!blob || output < 0) {
+        perror(blob ? argv[4] : argv[2]);
+        return 2;
+    }
+    request.blob_size_bytes = size_bytes;
+    request.blob_digest = digest_of(blob, size_bytes);
+
+    struct convert_report report;
+    struct error error = {0};
+    double start = now_seconds();
+    if (!convert(&request, blob, output, &report, &error)) {
+        fprintf(stderr, "%s: %s\n", error_code_name(error.code), error.message);
+        return 1;
+    }
+    print_report(&report, now_seconds() - start);
+    return 0;
+}

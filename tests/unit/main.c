@@ -1,0 +1,18 @@
+/* Criterion's own main(), but for the converter: it starts this program again. */
+#include "store/convert.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "convert") == 0)
+        return convert_main(argc, argv);
+
+    struct criterion_test_set *tests = criterion_initialize();
+    int result = 0;
+    if (criterion_handle_args(argc, argv, true))
+        result = !criterion_run_all_tests(tests);
+    criterion_finalize(tests);
+    return result;
+}

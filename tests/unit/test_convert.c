@@ -1,0 +1,355 @@
+#include "store/convert.h"
+
+#include "blobs.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+TestSuite(convert, .fini = blobs_free, .timeout = 60);
+
+/* A tar of one file `name` of zeros; what ends it is there. */
+static struct bytes tar_of(const char *name, size_t file_bytes)
+{
+    struct bytes tar = blobs_zeros(512 + (file_bytes + 511) / 512 * 512 + 1024);
+    char *header = (char *)tar.data;
+    snprintf(header, 100, "%s", name);
+    snprintf(header + 100, 8, "%07o", 0644U);
+    snprintf(header + 108, 8, "%07o", 0U);
+    snprintf(header + 116, 8, "%07o", 0U);
+    snprintf(header + 124, 12, "%011zo", file_bytes);
+    snprintf(header + 136, 12, "%011o", 0U);
+    memset(header + 148, ' ', 8);
+    header[156] = '0';
+    memcpy(header + 257,
+           "ustar\0"
+           "00",
+           8);
+    unsigned sum = 0;
+    for (size_t i = 0; i < 512; i++)
+        sum += tar.data[i];
+    snprintf(header + 148, 8, "%06o", sum);
+    return tar;
+}
+
+static int output_file(void)
+{
+    char path[] = "/tmp/larder-convert-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    unlink(path);
+    return fd;
+}
+
+/* The honest request for that blob of that tar. */
+static struct convert_request request_for(enum layer_compression compression,
+                                          const struct bytes *blob, const struct bytes *tar)
+{
+    return (struct convert_request){
+        .blob_digest = digest_of(blob->data, blob->size),
+        .blob_size_bytes = blob->size,
+        .diff_id = digest_of(tar->data, tar->size),
+        .compression = compression,
+        .limits = convert_limits_default(1 << 30),
+    };
+}
+
+struct outcome {
+    bool succeeded;
+    struct convert_report report;
+    struct error error;
+};
+
+/* Starts, writes all, finishes. Writing may fail: finishing says why. */
+static struct outcome convert_blob(const struct convert_request *request, const struct bytes *blob,
+                                   int output_fd)
+{
+    struct outcome outcome = {0};
+    struct converter *converter = converter_start(request, output_fd, &outcome.error);
+    cr_assert_not_null(converter, "%s", outcome.error.message);
+    struct error write_error;
+    for (size_t offset = 0; offset < blob->size;) {
+        size_t piece = blob->size - offset < 10000 ? blob->size - offset : 10000;
+        if (!converter_write(converter, blob->data + offset, piece, &write_error)) {
+            cr_expect_eq(write_error.code, ERROR_PULL_FAILED);
+            break;
+        }
+        offset += piece;
+    }
+    outcome.succeeded = converter_finish(converter, &outcome.report, &outcome.error);
+    converter_free(converter);
+    return outcome;
+}
+
+static void expect_failure(const struct outcome *outcome, enum error_code code,
+                           const char *fragment)
+{
+    cr_expect_not(outcome->succeeded, "\"%s\" was expected", fragment);
+    cr_expect_eq(outcome->error.code, code, "%s was expected, not %s: %s", error_code_name(code),
+                 error_code_name(outcome->error.code), outcome->error.message);
+    cr_expect(strstr(outcome->error.message, fragment), "\"%s\" tells of \"%s\"",
+              outcome->error.message, fragment);
+}
+
+static void expect_digest_text(const struct error *error, const struct digest *digest)
+{
+    char text[DIGEST_TEXT_SIZE];
+    digest_format(digest, text);
+    cr_expect(strstr(error->message, text), "\"%s\" names %s", error->message, text);
+}
+
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count;
+}
+
+Test(convert, every_compression_of_a_tar_makes_the_same_verified_file)
+{
+    struct bytes tar = tar_of("file", 3 << 20);
+    struct bytes gzip = {0};
+    struct bytes zstd = {0};
+    blobs_append_gzip_member(&gzip, tar.data, 1000);
+    blobs_append_gzip_member(&gzip, tar.data + 1000, tar.size - 1000);
+    blobs_append_zstd_frame(&zstd, tar.data, tar.size);
+    const struct bytes *blobs[] = {&tar, &gzip, &zstd};
+    struct digest first;
+    for (enum layer_compression compression = LAYER_PLAIN; compression <= LAYER_ZSTD;
+         compression++) {
+        cleanup_fd int output = output_file();
+        struct convert_request request = request_for(compression, blobs[compression], &tar);
+        struct outcome outcome = convert_blob(&request, blobs[compression], output);
+        cr_assert(outcome.succeeded, "%s", outcome.error.message);
+        cr_expect_eq(outcome.report.tar_size_bytes, tar.size);
+
+        struct stat status;
+        cr_assert_eq(fstat(output, &status), 0);
+        cr_assert_eq(outcome.report.erofs_size_bytes, (uint64_t)status.st_size);
+        struct bytes file = blobs_zeros((size_t)status.st_size);
+        cr_assert_eq(pread(output, file.data, file.size, 0), status.st_size);
+        struct digest found = digest_of(file.data, file.size);
+        cr_expect(digest_equal(&found, &outcome.report.erofs_digest), "the digest is the file's");
+        if (compression == LAYER_PLAIN)
+            first = found;
+        cr_expect(digest_equal(&found, &first), "the tar alone makes the bytes");
+    }
+}
+
+Test(convert, a_wrong_blob_digest_is_told_with_both_digests)
+{
+    struct bytes tar = tar_of("file", 100000);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    struct digest right = request.blob_digest;
+    request.blob_digest.bytes[3] ^= 1;
+    cleanup_fd int output = output_file();
+    struct outcome outcome = convert_blob(&request, &tar, output);
+    expect_failure(&outcome, ERROR_DIGEST_MISMATCH, "blob's digest");
+    expect_digest_text(&outcome.error, &right);
+    expect_digest_text(&outcome.error, &request.blob_digest);
+}
+
+Test(convert, a_wrong_diff_id_is_told_with_both_digests)
+{
+    struct bytes tar = tar_of("file", 100000);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    struct digest right = request.diff_id;
+    request.diff_id.bytes[3] ^= 1;
+    cleanup_fd int output = output_file();
+    struct outcome outcome = convert_blob(&request, &tar, output);
+    expect_failure(&outcome, ERROR_DIGEST_MISMATCH, "diff_id");
+    expect_digest_text(&outcome.error, &right);
+    expect_digest_text(&outcome.error, &request.diff_id);
+}
+
+Test(convert, a_blob_of_another_length_than_its_descriptor_says_is_a_mismatch)
+{
+    struct bytes tar = tar_of("file", 100000);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    cleanup_fd int output = output_file();
+    request.blob_size_bytes = tar.size - 1;
+    struct outcome outcome = convert_blob(&request, &tar, output);
+    expect_failure(&outcome, ERROR_DIGEST_MISMATCH, "goes on after");
+    request.blob_size_bytes = tar.size + 1;
+    outcome = convert_blob(&request, &tar, output);
+    expect_failure(&outcome, ERROR_DIGEST_MISMATCH, "but its descriptor says");
+}
+
+/* Of all that a flipped bit breaks, the digest is what explains it. */
+Test(convert, a_damaged_blob_is_a_digest_mismatch_however_it_fails_to_inflate)
+{
+    struct bytes tar = tar_of("file", 2 << 20);
+    struct bytes sample = blobs_sample(2 << 20);
+    memcpy(tar.data + 512, sample.data, sample.size);
+    struct bytes blobs[2] = {{0}, {0}};
+    blobs_append_gzip_member(&blobs[0], tar.data, tar.size);
+    blobs_append_zstd_frame(&blobs[1], tar.data, tar.size);
+    for (enum layer_compression compression = LAYER_GZIP; compression <= LAYER_ZSTD;
+         compression++) {
+        struct bytes *blob = &blobs[compression - LAYER_GZIP];
+        const size_t places[] = {0, 1, 20, blob->size / 2, blob->size - 3};
+        struct convert_request request = request_for(compression, blob, &tar);
+        for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+            cleanup_fd int output = output_file();
+            blob->data[places[i]] ^= 0x10;
+            struct outcome outcome = convert_blob(&request, blob, output);
+            blob->data[places[i]] ^= 0x10;
+            expect_failure(&outcome, ERROR_DIGEST_MISMATCH, "blob's digest");
+        }
+    }
+}
+
+Test(convert, what_the_registry_vouches_for_and_we_cannot_use_is_unsupported)
+{
+    struct bytes tar = tar_of("file", 100000);
+    struct bytes gzip = {0};
+    blobs_append_gzip_member(&gzip, tar.data, tar.size);
+    struct bytes cut = {gzip.data, gzip.size - 10};
+    struct bytes junk = {0};
+    blobs_append(&junk, gzip.data, gzip.size);
+    blobs_append(&junk, "junk", 4);
+    const struct {
+        const struct bytes *blob;
+        enum layer_compression said;
+        const char *message;
+    } cases[] = {
+        {&cut, LAYER_GZIP, "cut off"},
+        {&junk, LAYER_GZIP, "not gzip"},
+        {&gzip, LAYER_ZSTD, "says zstd but the blob begins like gzip"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cleanup_fd int output = output_file();
+        struct convert_request request = request_for(cases[i].said, cases[i].blob, &tar);
+        struct outcome outcome = convert_blob(&request, cases[i].blob, output);
+        expect_failure(&outcome, ERROR_UNSUPPORTED_LAYER, cases[i].message);
+    }
+}
+
+Test(convert, a_bomb_is_too_large_and_the_limit_is_named)
+{
+    struct bytes tar = tar_of("file", 30 << 20);
+    struct bytes gzip = {0};
+    blobs_append_gzip_member(&gzip, tar.data, tar.size);
+    struct convert_request request = request_for(LAYER_GZIP, &gzip, &tar);
+    request.limits.max_tar_bytes = 10 << 20;
+    cleanup_fd int output = output_file();
+    struct outcome outcome = convert_blob(&request, &gzip, output);
+    expect_failure(&outcome, ERROR_LAYER_TOO_LARGE, "10485760");
+}
+
+/* The process that converter_start() has just made: our only child. */
+static pid_t find_child(void)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", gettid());
+    cleanup_file FILE *file = fopen(path, "re");
+    cr_assert_not_null(file);
+    int pid = 0;
+    cr_assert_eq(fscanf(file, "%d", &pid), 1, "the converter runs");
+    return pid;
+}
+
+Test(convert, a_killed_process_is_a_clear_failure_and_leaves_nothing)
+{
+    struct bytes tar = tar_of("file", 1 << 20);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    cleanup_fd int output = output_file();
+    unsigned descriptors = open_descriptors();
+    struct error error = {0};
+    struct converter *converter = converter_start(&request, output, &error);
+    cr_assert_not_null(converter);
+    cr_assert(converter_write(converter, tar.data, 1000, &error), "%s", error.message);
+    cr_assert_eq(kill(find_child(), SIGKILL), 0);
+    while (converter_write(converter, tar.data, 1000, &error))
+        ;
+    cr_expect_eq(error.code, ERROR_PULL_FAILED, "no SIGPIPE, but an error");
+    struct convert_report report;
+    cr_expect_not(converter_finish(converter, &report, &error));
+    cr_expect_eq(error.code, ERROR_UNSUPPORTED_LAYER);
+    cr_expect(strstr(error.message, "SIGKILL"), "\"%s\" names the signal", error.message);
+    converter_free(converter);
+    cr_expect_eq(waitpid(-1, NULL, WNOHANG), -1, "no child is left");
+    cr_expect_eq(open_descriptors(), descriptors, "no descriptor is left");
+}
+
+Test(convert, a_conversion_that_is_given_up_leaves_nothing)
+{
+    struct bytes tar = tar_of("file", 1 << 20);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    cleanup_fd int output = output_file();
+    unsigned descriptors = open_descriptors();
+    struct error error = {0};
+    struct converter *converter = converter_start(&request, output, &error);
+    cr_assert_not_null(converter);
+    cr_assert(converter_write(converter, tar.data, 1000, &error));
+    converter_free(converter);
+    cr_expect_eq(waitpid(-1, NULL, WNOHANG), -1, "no child is left");
+    cr_expect_eq(open_descriptors(), descriptors, "no descriptor is left");
+    converter_free(NULL);
+}
+
+Test(convert, a_process_that_does_not_go_on_is_killed_at_its_deadline)
+{
+    struct bytes tar = tar_of("file", 8 << 20);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    request.limits.deadline_seconds = 1;
+    cleanup_fd int output = output_file();
+    struct error error = {0};
+    struct converter *converter = converter_start(&request, output, &error);
+    cr_assert_not_null(converter);
+    cr_assert_eq(kill(find_child(), SIGSTOP), 0);
+    cr_expect_not(converter_write(converter, tar.data, tar.size, &error));
+    struct convert_report report;
+    cr_expect_not(converter_finish(converter, &report, &error));
+    cr_expect_eq(error.code, ERROR_UNSUPPORTED_LAYER);
+    cr_expect(strstr(error.message, "limit of 1 seconds"), "\"%s\" names the limit", error.message);
+    converter_free(converter);
+}
+
+Test(convert, a_disk_that_is_full_is_told_at_once)
+{
+    struct bytes tar = tar_of("file", 1 << 20);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    cleanup_fd int full = open("/dev/full", O_RDWR | O_CLOEXEC);
+    cr_assert_geq(full, 0);
+    struct outcome outcome = convert_blob(&request, &tar, full);
+    expect_failure(&outcome, ERROR_STORAGE_FULL, "");
+}
+
+/* Runs this program as `larder convert --probe=name`; returns its wait status. */
+static int probe(char *flag)
+{
+    char program[] = "larder";
+    char command[] = "convert";
+    char *const arguments[] = {program, command, flag, NULL};
+    char *const environment[] = {NULL};
+    pid_t pid;
+    cr_assert_eq(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, arguments, environment), 0);
+    int status = 0;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+Test(convert, a_process_that_leaves_its_box_is_killed)
+{
+    char flags[][16] = {"--probe=open", "--probe=connect", "--probe=fork"};
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        int status = probe(flags[i]);
+        cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS,
+                  "%s ends with SIGSYS, not with status %x", flags[i], (unsigned)status);
+    }
+    char unknown[] = "--probe=nothing";
+    int status = probe(unknown);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 2, "and nothing else is killed");
+}
