@@ -5,16 +5,28 @@
 #include "store/convert/probe.h"
 #include "store/convert/sandbox.h"
 
+#include <iconv.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+
+/* What opens files when it is first used, which the box forbids: libcrypto its
+ * configuration, iconv (libarchive's, for PAX names in the C locale) its modules. */
+static void load_lazy_libraries(void)
+{
+    cleanup_digest_state struct digest_state *state = digest_state_new();
+    iconv_t conversion = iconv_open("ANSI_X3.4-1968", "UTF-8");
+    if (conversion != (iconv_t)-1)
+        iconv_close(conversion);
+}
 
 static bool convert(struct convert_channel *channel, struct error *error)
 {
     /* Ours from here on: the node reads it again only when we are gone. */
     static struct convert_request request;
     request = channel->request;
+    load_lazy_libraries();
     if (!sandbox_confine(&request.limits, error))
         return false;
     struct pipeline *pipeline =

@@ -302,7 +302,6 @@ struct pipeline *pipeline_start(const struct convert_request *request, int input
         .blob_ring = ring_new(),
         .tar_ring = ring_new(),
         .input_fd = input_fd,
-        /* libcrypto opens its configuration when it is first used: here. */
         .blob_state = digest_state_new(),
         .inflate = inflate_new(request->compression, request->limits.max_tar_bytes),
         .tar_state = digest_state_new(),

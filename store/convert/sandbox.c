@@ -144,6 +144,7 @@ static const int allowed[] = {
     SCMP_SYS(futex),
     SCMP_SYS(sched_yield),
     SCMP_SYS(getrandom),
+    SCMP_SYS(sysinfo), /* qsort's, to size its buffer */
     SCMP_SYS(clock_gettime),
     SCMP_SYS(gettimeofday),
     SCMP_SYS(getpid),
@@ -157,9 +158,11 @@ static const int allowed[] = {
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
 #if SANITIZED
-    /* Their threads' alternate stacks, and their reports. */
+    /* Alternate stacks, a thread of their own, and reports. */
     SCMP_SYS(sigaltstack),
     SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(clock_nanosleep),
 #endif
 };
 
