@@ -1,5 +1,6 @@
 /* larder: which command is meant. */
 #include "server/commands.h"
+#include "store/convert.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,8 @@ int main(int argc, char **argv)
         print_help(stdout);
         return 0;
     }
+    if (strcmp(name, "convert") == 0) /* not for people: see store/convert.h */
+        return convert_main(argc, argv);
     if (strcmp(name, "--version") == 0)
         name = "version";
     for (size_t i = 0; i < COMMAND_COUNT; i++)

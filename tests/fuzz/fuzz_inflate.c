@@ -1,0 +1,61 @@
+/* store/convert/inflate.h: the first byte picks the compression, the second how the
+ * blob is cut. However it is cut, the outcome must be the same. */
+#include "store/convert/inflate.h"
+
+#include <assert.h>
+
+enum { MAX_TAR_BYTES = 1 << 20 };
+
+struct outcome {
+    bool succeeded;
+    uint64_t size_bytes;
+    struct digest digest;
+};
+
+static struct outcome inflate_in_pieces(enum layer_compression compression, const uint8_t *blob,
+                                        size_t size_bytes, size_t in_piece, size_t out_piece)
+{
+    static uint8_t out[65536];
+    struct outcome outcome = {0};
+    struct error error = {0};
+    cleanup_inflate struct inflate *inflate = inflate_new(compression, MAX_TAR_BYTES);
+    cleanup_digest_state struct digest_state *state = digest_state_new();
+    for (size_t offset = 0; offset < size_bytes;) {
+        size_t piece = size_bytes - offset < in_piece ? size_bytes - offset : in_piece;
+        struct inflate_buffers buffers = {blob + offset, piece, NULL, 0};
+        do {
+            buffers.out = out;
+            buffers.out_bytes = out_piece;
+            if (!inflate_step(inflate, &buffers, &error)) {
+                assert(error.code == ERROR_UNSUPPORTED_LAYER ||
+                       error.code == ERROR_LAYER_TOO_LARGE);
+                return outcome;
+            }
+            digest_state_update(state, out, out_piece - buffers.out_bytes);
+            outcome.size_bytes += out_piece - buffers.out_bytes;
+        } while (buffers.out_bytes == 0);
+        assert(buffers.in_bytes == 0);
+        offset += piece;
+    }
+    assert(outcome.size_bytes <= MAX_TAR_BYTES);
+    outcome.succeeded = inflate_end(inflate, &error);
+    outcome.digest = digest_state_finish(state);
+    return outcome;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
+{
+    if (size_bytes < 2)
+        return 0;
+    enum layer_compression compression = (enum layer_compression)(data[0] % 3);
+    size_t in_piece = INFLATE_MAGIC_BYTES + data[1];
+    const uint8_t *blob = data + 2;
+    size_t blob_bytes = size_bytes - 2;
+
+    struct outcome whole = inflate_in_pieces(compression, blob, blob_bytes, blob_bytes, 65536);
+    struct outcome cut = inflate_in_pieces(compression, blob, blob_bytes, in_piece, 509);
+    assert(whole.succeeded == cut.succeeded);
+    if (whole.succeeded)
+        assert(whole.size_bytes == cut.size_bytes && digest_equal(&whole.digest, &cut.digest));
+    return 0;
+}
