@@ -1,0 +1,171 @@
+#include "store/blobdir.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static char directory[64];
+static struct blobdir *blobdir;
+static struct error error;
+static const struct digest key = {{0xab, 0xcd}};
+
+static int remove_entry(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
+{
+    (void)stat;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+static void setup(void)
+{
+    snprintf(directory, sizeof(directory), "/tmp/larder-blobdir-XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+    char path[128];
+    snprintf(path, sizeof(path), "%s/new/blobs", directory);
+    blobdir = blobdir_open(path, "node-one", &error);
+    cr_assert_not_null(blobdir, "%s", error.message);
+}
+
+static void teardown(void)
+{
+    blobdir_close(blobdir);
+    nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(blobdir, .init = setup, .fini = teardown);
+
+static struct blob_draft *write_draft(const char *text)
+{
+    struct blob_draft *draft = blob_draft_new(blobdir, BLOB_LAYER, &key, &error);
+    cr_assert_not_null(draft, "%s", error.message);
+    cr_assert_eq(write(blob_draft_fd(draft), text, strlen(text)), (ssize_t)strlen(text));
+    return draft;
+}
+
+static bool exists(const char *relative)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/new/blobs/%s", directory, relative);
+    return access(path, F_OK) == 0;
+}
+
+Test(blobdir, names_are_those_of_the_contract)
+{
+    static const struct {
+        enum blob_kind kind;
+        const char *path;
+    } rows[] = {
+        {BLOB_LAYER, "layers/sha256_abcd%s.erofs"},
+        {BLOB_FSMETA, "fsmeta/sha256_abcd%s.erofs"},
+        {BLOB_VMDK, "vmdk/sha256_abcd%s.vmdk"},
+        {BLOB_MANIFEST, "manifests/abcd%s.json"},
+    };
+    char zeros[61];
+    memset(zeros, '0', 60);
+    zeros[60] = '\0';
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char path[BLOB_PATH_SIZE];
+        char expected[BLOB_PATH_SIZE];
+        const char *mark = strchr(rows[i].path, '%');
+        snprintf(expected, sizeof(expected), "%.*s%s%s", (int)(mark - rows[i].path), rows[i].path,
+                 zeros, mark + 2);
+        blob_path(rows[i].kind, &key, path);
+        cr_expect_str_eq(path, expected, "a %s file is at %s", blob_kind_name(rows[i].kind),
+                         expected);
+    }
+}
+
+Test(blobdir, a_draft_is_visible_only_once_it_is_published)
+{
+    struct blob_draft *draft = write_draft("whole");
+    cr_expect_not(blob_is_whole(blobdir, BLOB_LAYER, &key, 5), "a draft has no name yet");
+    cr_assert(blob_draft_publish(draft, &error), "%s", error.message);
+    blob_draft_free(draft);
+    cr_expect(blob_is_whole(blobdir, BLOB_LAYER, &key, 5), "a published file has its name");
+    cr_expect_not(blob_is_whole(blobdir, BLOB_LAYER, &key, 6), "another size is not whole");
+}
+
+Test(blobdir, a_draft_that_is_dropped_leaves_nothing)
+{
+    blob_draft_free(write_draft("half"));
+    cr_expect(exists("tmp/node-one"), "the node's own directory stays");
+    cr_expect_not(exists("tmp/node-one/layer-0"), "the draft is gone");
+    cr_expect_not(blob_is_whole(blobdir, BLOB_LAYER, &key, 4), "and was never published");
+}
+
+Test(blobdir, a_published_file_replaces_an_older_one_whole)
+{
+    const char *const contents[] = {"older and longer", "newer"};
+    for (size_t i = 0; i < 2; i++) {
+        struct blob_draft *draft = write_draft(contents[i]);
+        cr_assert(blob_draft_publish(draft, &error), "%s", error.message);
+        blob_draft_free(draft);
+    }
+    char text[32] = "";
+    int fd = blob_open(blobdir, BLOB_LAYER, &key, &error);
+    cr_assert_geq(fd, 0, "%s", error.message);
+    cr_expect_eq(read(fd, text, sizeof(text) - 1), 5);
+    close(fd);
+    cr_expect_str_eq(text, "newer", "the newer file is there, whole");
+}
+
+Test(blobdir, everyone_may_read_a_published_file_whatever_the_umask)
+{
+    mode_t old = umask(077);
+    struct blob_draft *draft = write_draft("x");
+    cr_assert(blob_draft_publish(draft, &error), "%s", error.message);
+    umask(old);
+    struct stat stat;
+    cr_assert_eq(fstat(blob_draft_fd(draft), &stat), 0);
+    blob_draft_free(draft);
+    cr_expect_eq(stat.st_mode & 0777, 0644, "hosts read it as other users");
+}
+
+Test(blobdir, unlinking_tells_what_was_freed_and_may_be_repeated)
+{
+    struct blob_draft *draft = write_draft("some bytes");
+    cr_assert(blob_draft_publish(draft, &error), "%s", error.message);
+    struct stat stat;
+    cr_assert_eq(fstat(blob_draft_fd(draft), &stat), 0);
+    blob_draft_free(draft);
+
+    int64_t freed = -1;
+    cr_assert(blob_unlink(blobdir, BLOB_LAYER, &key, &freed, &error), "%s", error.message);
+    cr_expect_eq(freed, (int64_t)stat.st_blocks * 512, "the allocated bytes");
+    cr_assert(blob_unlink(blobdir, BLOB_LAYER, &key, &freed, &error), "again is fine");
+    cr_expect_eq(freed, 0, "and frees nothing");
+}
+
+Test(blobdir, what_a_dead_node_left_is_listed_and_removed)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/new/blobs/tmp/node-dead", directory);
+    cr_assert_eq(mkdir(path, 0755), 0);
+    snprintf(path, sizeof(path), "%s/new/blobs/tmp/node-dead/layer-7", directory);
+    close(open(path, O_CREAT | O_WRONLY, 0644));
+
+    char **nodes = blobdir_list_nodes(blobdir, &error);
+    cr_assert_not_null(nodes, "%s", error.message);
+    cr_assert_not_null(nodes[0]);
+    cr_expect_str_eq(nodes[0], "node-dead");
+    for (size_t i = 0; nodes[i]; i++)
+        free(nodes[i]);
+    free(nodes);
+
+    cr_assert(blobdir_remove_node(blobdir, "node-dead", &error), "%s", error.message);
+    cr_expect_not(exists("tmp/node-dead"), "its directory is gone");
+    cr_assert(blobdir_remove_node(blobdir, "node-dead", &error), "again is fine");
+}
+
+Test(blobdir, a_node_whose_directory_others_removed_goes_on)
+{
+    blob_draft_free(write_draft("first"));
+    cr_assert(blobdir_remove_node(blobdir, "node-one", &error), "%s", error.message);
+    struct blob_draft *draft = write_draft("second");
+    cr_expect(blob_draft_publish(draft, &error), "%s", error.message);
+    blob_draft_free(draft);
+}
