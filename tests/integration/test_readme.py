@@ -1,0 +1,57 @@
+"""README.md's walk-through, run word for word.
+
+Every ```sh block of the section runs in one shell that stops at the first failure. A
+line `#=> text` says that what was printed since the block began, or since the last
+such line's command, contains the text.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+import images
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+MARK = "@@@ block "
+
+
+def walk_through():
+    section = README.read_text().split("## Walk-through", 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)
+    assert len(blocks) >= 8, "the walk-through has a block for each step"
+    return blocks
+
+
+def script_of(blocks):
+    lines = ["set -euo pipefail"]
+    for number, block in enumerate(blocks):
+        lines += [f"echo; echo '{MARK}{number}'", block]
+    return "\n".join(lines)
+
+
+def expectations(block):
+    return [line[len("#=> ") :] for line in block.splitlines() if line.startswith("#=> ")]
+
+
+def test_the_walk_through_does_what_it_says(larder, registry, image_layouts, tmp_path):
+    images.push_to(registry, image_layouts["busybox"], "library/busybox:1.36")
+    blocks = walk_through()
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LARDER": larder.url,
+        "BLOBS": str(larder.blob_dir),
+        "IMAGE": f"{registry}/library/busybox:1.36",
+    }
+    done = subprocess.run(
+        ["bash", "-c", script_of(blocks)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    printed = re.split(rf"{MARK}\d+\n", done.stdout)[1:]
+    assert done.returncode == 0, f"it stopped in block {len(printed)}:\n{done.stdout}{done.stderr}"
+    for number, (block, output) in enumerate(zip(blocks, printed, strict=True)):
+        for text in expectations(block):
+            assert text in output, f"block {number} prints {text!r}; it printed:\n{output}"
