@@ -1,0 +1,286 @@
+"""Pulls from a real registry, compared path by path in both views."""
+
+import json
+import subprocess
+import time
+
+import pytest
+
+import images
+import pulling
+
+CONVERTED = [
+    "busybox",
+    "busybox-zstd",
+    "busybox-plain",
+    "mixed",
+    "bare",
+    "layers25",
+    "shared-one",
+    "shared-two",
+    "shared-base",
+    *images.CONTENT,
+]
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_a_pulled_image_is_what_its_layers_say(larder, registry, image_layouts, tmp_path, name):
+    image = image_layouts[name]
+    detail = pulling.push_and_pull(larder, registry, image, f"kinds/{name}:1")
+    expected = images.expected_tree(image)
+    for view, found in pulling.trees(larder, detail, tmp_path):
+        assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
+
+
+def test_a_debian_image_is_what_umoci_unpacks(larder, registry, debian_image, tmp_path):
+    detail = pulling.push_and_pull(larder, registry, debian_image, "kinds/debian:12")
+    expected = images.expected_tree(debian_image)
+    assert len(expected) > 3000, "a Debian has thousands of files"
+    for view, found in pulling.trees(larder, detail, tmp_path):
+        assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
+
+
+def test_a_docker_v2s2_image_pulls_like_an_oci_one(larder, registry, image_layouts, tmp_path):
+    image = image_layouts["shared-one"]
+    images.push_to(registry, image, "kinds/docker:1", manifest_format="v2s2")
+    reference = f"{registry}/kinds/docker:1"
+    pulling.pull(larder, reference)
+    detail = pulling.inspect(larder, reference)
+    assert all("docker" in layer["media_type"] for layer in detail["layers"])
+    expected = images.expected_tree(image)
+    for view, found in pulling.trees(larder, detail, tmp_path):
+        assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
+
+
+def test_each_platform_of_an_index_is_an_image_of_its_own(larder, registry, image_layouts):
+    images.push_to(registry, image_layouts["multi"], "kinds/multi:1")
+    reference = f"{registry}/kinds/multi:1"
+    notes = {}
+    for platform in ("linux/amd64", "linux/arm64/v8"):
+        pulling.pull(larder, reference, platform=platform)
+        detail = pulling.inspect(larder, reference, platform=platform)
+        assert detail["handle"]["architecture"] == platform.split("/")[1]
+        with pulling.mounted(larder, detail) as fd:
+            notes[platform] = pulling.read_file(fd, "etc/note")
+    assert notes == {"linux/amd64": b"amd64", "linux/arm64/v8": b"arm64"}
+    listed = larder.get("/images", params={"reference": reference}).json()["images"]
+    assert {row["architecture"] for row in listed} == {"amd64", "arm64"}
+
+
+def test_an_image_is_found_by_its_index_digest_and_by_its_own(larder, registry, image_layouts):
+    image = image_layouts["multi"]
+    images.push_to(registry, image, "kinds/digests:1")
+    pulling.pull(larder, f"{registry}/kinds/digests:1", platform="linux/amd64")
+    own = image.platforms["linux/amd64"].descriptor["digest"]
+    for digest in (image.descriptor["digest"], own):
+        answer = larder.get(f"/images/{registry}/kinds/digests@{digest}")
+        assert answer.status_code == 200, f"by {digest}: {answer.text}"
+        assert answer.json()["manifest_digest"] == own
+
+
+def test_a_pull_by_digest_is_kept_under_that_digest(larder, registry, image_layouts):
+    image = image_layouts["busybox"]
+    images.push_to(registry, image, "kinds/by-digest:1")
+    reference = f"{registry}/kinds/by-digest@{image.descriptor['digest']}"
+    assert pulling.pull(larder, reference)["reference"] == reference
+    assert pulling.inspect(larder, reference)["handle"]["reference"] == reference
+
+
+def skopeo_inspect(reference, *options):
+    command = ["skopeo", "inspect", "--tls-verify=false", *options, f"docker://{reference}"]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def test_every_field_is_what_the_registry_says(larder, registry, image_layouts):
+    image = image_layouts["mixed"]
+    detail = pulling.push_and_pull(larder, registry, image, "kinds/fields:1")
+    reference = f"{registry}/kinds/fields:1"
+    manifest = skopeo_inspect(reference, "--raw")
+    config = skopeo_inspect(reference, "--config")
+    digest = skopeo_inspect(reference)["Digest"]
+
+    handle = detail["handle"]
+    assert handle == larder.get(f"/images/{reference}").json()
+    assert handle["reference"] == reference
+    assert handle["manifest_digest"] == digest
+    assert handle["architecture"] == config["architecture"]
+    assert handle["os"] == config["os"]
+    assert handle["layer_count"] == len(manifest["layers"])
+    assert handle["size_bytes"] == sum(layer["size"] for layer in manifest["layers"])
+    now = time.time() * 1000
+    assert now - 60_000 < handle["created_at"] <= handle["last_used_at"] <= now + 5_000
+
+    for position, layer in enumerate(detail["layers"]):
+        described = manifest["layers"][position]
+        assert layer["position"] == position
+        assert layer["diff_id"] == config["rootfs"]["diff_ids"][position]
+        assert layer["blob_digest"] == described["digest"]
+        assert layer["media_type"] == described["mediaType"]
+        assert layer["compressed_size_bytes"] == described["size"]
+        file = detail["files"]["layers"][position]
+        size = (larder.blob_dir / file["path"]).stat().st_size
+        assert layer["erofs_size_bytes"] == file["size_bytes"] == size
+        hexadecimal = layer["diff_id"].removeprefix("sha256:")
+        assert file["path"] == f"layers/sha256_{hexadecimal}.erofs"
+    for kind in ("fsmeta", "vmdk"):
+        file = detail["files"][kind]
+        assert file["size_bytes"] == (larder.blob_dir / file["path"]).stat().st_size
+
+
+def test_the_config_is_the_images_own(larder, registry, image_layouts):
+    image = image_layouts["busybox"]
+    detail = pulling.push_and_pull(larder, registry, image, "kinds/config:1")
+    own = image.config()["config"]
+    assert detail["config"] == {
+        "digest": image.manifest()["config"]["digest"],
+        "env": own["Env"],
+        "cmd": own["Cmd"],
+        "entrypoint": own["Entrypoint"],
+        "working_dir": own["WorkingDir"],
+        "user": own["User"],
+        "labels": own["Labels"],
+        "stop_signal": own["StopSignal"],
+    }
+    bare = pulling.push_and_pull(larder, registry, image_layouts["bare"], "kinds/no-config:1")
+    assert bare["config"] == {
+        "digest": image_layouts["bare"].manifest()["config"]["digest"],
+        "env": [],
+        "cmd": None,
+        "entrypoint": None,
+        "working_dir": None,
+        "user": None,
+        "labels": None,
+        "stop_signal": None,
+    }
+
+
+def test_the_description_in_the_blob_directory_is_microsandboxs(larder, registry, image_layouts):
+    image = image_layouts["busybox"]
+    detail = pulling.push_and_pull(larder, registry, image, "kinds/described:1")
+    key = images_key(f"{registry}/kinds/described:1")
+    described = json.loads((larder.blob_dir / "manifests" / f"{key}.json").read_text())
+    assert described["manifest_digest"] == detail["handle"]["manifest_digest"]
+    assert described["config_digest"] == detail["config"]["digest"]
+    assert json.loads(described["raw_manifest_json"]) == image.manifest()
+    assert json.loads(described["raw_config_json"]) == image.config()
+    assert described["config"]["env"] == image.config()["config"]["Env"]
+    assert [layer["diff_id"] for layer in described["layers"]] == [
+        layer["diff_id"] for layer in detail["layers"]
+    ]
+
+
+def images_key(reference):
+    import hashlib
+
+    return hashlib.sha256(reference.encode()).hexdigest()
+
+
+def test_a_layer_that_is_here_is_not_fetched_again(larder, registry, image_layouts):
+    pulling.push_and_pull(larder, registry, image_layouts["shared-one"], "kinds/first:1")
+    images.push_to(registry, image_layouts["shared-two"], "kinds/second:1")
+    finished = pulling.pull(larder, f"{registry}/kinds/second:1")
+    states = [layer["state"] for layer in finished["layers"]]
+    assert states == ["reused", "reused", "done"]
+
+
+def test_a_complete_image_is_not_pulled_again(larder, registry, image_layouts):
+    pulling.push_and_pull(larder, registry, image_layouts["busybox"], "kinds/again:1")
+    again = pulling.pull(larder, f"{registry}/kinds/again:1")
+    assert again["layers"] == [], "nothing was asked of the registry"
+
+
+@pytest.mark.parametrize("damage", ["missing", "short"])
+def test_a_damaged_file_is_rebuilt_by_the_next_pull(
+    larder, registry, image_layouts, tmp_path, damage
+):
+    image = image_layouts["shared-two"]
+    name = f"kinds/damaged-{damage}:1"
+    detail = pulling.push_and_pull(larder, registry, image, name)
+    for file in (detail["files"]["layers"][2], detail["files"]["vmdk"]):
+        path = larder.blob_dir / file["path"]
+        if damage == "missing":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:-1])
+    pulling.pull(larder, f"{registry}/{name}")
+    expected = images.expected_tree(image)
+    for view, found in pulling.trees(larder, detail, tmp_path):
+        assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
+
+
+def test_a_moved_tag_is_noticed_by_policy_always(larder, registry, image_layouts):
+    first = pulling.push_and_pull(larder, registry, image_layouts["shared-one"], "kinds/moved:1")
+    images.push_to(registry, image_layouts["shared-two"], "kinds/moved:1")
+    reference = f"{registry}/kinds/moved:1"
+    pulling.pull(larder, reference)
+    assert pulling.inspect(larder, reference)["handle"] | {"last_used_at": 0} == first["handle"] | {
+        "last_used_at": 0
+    }
+    pulling.pull(larder, reference, policy="always")
+    moved = pulling.inspect(larder, reference)["handle"]
+    assert moved["manifest_digest"] == image_layouts["shared-two"].descriptor["digest"]
+    assert moved["created_at"] == first["handle"]["created_at"], "first pulled then"
+
+
+def test_policy_never_only_looks(larder, registry, image_layouts):
+    images.push_to(registry, image_layouts["bare"], "kinds/never:1")
+    problem = pulling.refused(larder, f"{registry}/kinds/never:1", policy="never")
+    assert problem["code"] == "ImageNotFound"
+
+
+def test_what_a_registry_lacks_is_said(larder, registry, image_layouts):
+    problem = pulling.refused(larder, f"{registry}/kinds/nothing:1")
+    assert (problem["code"], problem["registry_status"]) == ("ImageNotFound", 404)
+
+    images.push_to(registry, image_layouts["multi"], "kinds/platforms:1")
+    problem = pulling.refused(larder, f"{registry}/kinds/platforms:1", platform="linux/s390x")
+    assert problem["code"] == "PlatformNotFound"
+    assert "linux/amd64" in problem["detail"], "it names what there is"
+
+    images.push_to(registry, image_layouts["bare"], "kinds/one-platform:1")
+    problem = pulling.refused(larder, f"{registry}/kinds/one-platform:1", platform="linux/arm64")
+    assert problem["code"] == "PlatformNotFound"
+
+
+def test_a_registry_that_is_down_is_said(larder, free_port):
+    problem = pulling.refused(larder, f"127.0.0.1:{free_port}/a/b:1")
+    assert problem["code"] == "PullFailed"
+    assert f"127.0.0.1:{free_port}" in problem["detail"]
+
+
+def test_the_same_pull_asked_twice_at_once_is_one(larder, registry, image_layouts):
+    images.push_to(registry, image_layouts["layers25"], "kinds/twice:1")
+    body = {"reference": f"{registry}/kinds/twice:1"}
+    answers = [larder.post("/images:pull", json=body) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert answers[0].headers["Location"] == f"/pulls/{answers[0].json()['id']}"
+    pulling.pull(larder, body["reference"])
+    finished = larder.get(answers[0].headers["Location"]).json()
+    assert finished["state"] == "done"
+    assert finished["image"]["reference"] == body["reference"]
+
+
+def test_pulls_are_listed_newest_first_in_pages(larder, registry, image_layouts):
+    for number in range(3):
+        pulling.push_and_pull(larder, registry, image_layouts["bare"], f"kinds/listed:{number}")
+    listed, token = [], None
+    while token or not listed:
+        page = larder.get("/pulls", params={"limit": 2, **({"page_token": token} if token else {})})
+        assert page.status_code == 200, page.text
+        listed += page.json()["pulls"]
+        token = page.json()["next_page_token"]
+    assert len({pull["id"] for pull in listed}) == len(listed), "no pull stands on two pages"
+    times = [pull["created_at"] for pull in listed]
+    assert times == sorted(times, reverse=True)
+    assert [pull["reference"].rsplit(":")[-1] for pull in listed[:3]] == ["2", "1", "0"]
+
+
+def test_every_published_layer_passes_the_independent_checker(larder, registry, image_layouts):
+    from erofsmount import fsck
+
+    detail = pulling.push_and_pull(larder, registry, image_layouts["shared-two"], "kinds/fsck:1")
+    layers = [pulling.path_of(larder, layer) for layer in detail["files"]["layers"]]
+    for layer in layers:
+        assert fsck(layer) == ""
+    assert fsck(pulling.path_of(larder, detail["files"]["fsmeta"]), layers) == ""
