@@ -1,5 +1,6 @@
 """Pulls from a real registry, compared path by path in both views."""
 
+import hashlib
 import json
 import subprocess
 import time
@@ -8,6 +9,8 @@ import pytest
 
 import images
 import pulling
+from daemons import free_port
+from erofsmount import fsck
 
 CONVERTED = [
     "busybox",
@@ -24,24 +27,27 @@ CONVERTED = [
 
 
 @pytest.mark.parametrize("name", CONVERTED)
-def test_a_pulled_image_is_what_its_layers_say(larder, registry, image_layouts, tmp_path, name):
-    image = image_layouts[name]
+def test_a_pulled_image_is_what_its_layers_say(larder, registry, built_images, tmp_path, name):
+    image = built_images[name]
     detail = pulling.push_and_pull(larder, registry, image, f"kinds/{name}:1")
     expected = images.expected_tree(image)
     for view, found in pulling.trees(larder, detail, tmp_path):
         assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
 
 
-def test_a_debian_image_is_what_umoci_unpacks(larder, registry, debian_image, tmp_path):
-    detail = pulling.push_and_pull(larder, registry, debian_image, "kinds/debian:12")
-    expected = images.expected_tree(debian_image)
+def test_a_debian_image_is_what_umoci_unpacks(larder, registry, debian_tree, tmp_path):
+    builder = images.Builder(tmp_path / "layout")
+    tar = images.tar_of_tree(debian_tree)
+    debian = builder.add_tars("debian", [tar], config={"Cmd": ["bash"]})
+    detail = pulling.push_and_pull(larder, registry, debian, "kinds/debian:12")
+    expected = images.expected_tree(debian)
     assert len(expected) > 3000, "a Debian has thousands of files"
     for view, found in pulling.trees(larder, detail, tmp_path):
         assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
 
 
-def test_a_docker_v2s2_image_pulls_like_an_oci_one(larder, registry, image_layouts, tmp_path):
-    image = image_layouts["shared-one"]
+def test_a_docker_v2s2_image_pulls_like_an_oci_one(larder, registry, built_images, tmp_path):
+    image = built_images["shared-one"]
     images.push_to(registry, image, "kinds/docker:1", manifest_format="v2s2")
     reference = f"{registry}/kinds/docker:1"
     pulling.pull(larder, reference)
@@ -52,8 +58,8 @@ def test_a_docker_v2s2_image_pulls_like_an_oci_one(larder, registry, image_layou
         assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
 
 
-def test_each_platform_of_an_index_is_an_image_of_its_own(larder, registry, image_layouts):
-    images.push_to(registry, image_layouts["multi"], "kinds/multi:1")
+def test_each_platform_of_an_index_is_an_image_of_its_own(larder, registry, built_images):
+    images.push_to(registry, built_images["multi"], "kinds/multi:1")
     reference = f"{registry}/kinds/multi:1"
     notes = {}
     for platform in ("linux/amd64", "linux/arm64/v8"):
@@ -67,8 +73,8 @@ def test_each_platform_of_an_index_is_an_image_of_its_own(larder, registry, imag
     assert {row["architecture"] for row in listed} == {"amd64", "arm64"}
 
 
-def test_an_image_is_found_by_its_index_digest_and_by_its_own(larder, registry, image_layouts):
-    image = image_layouts["multi"]
+def test_an_image_is_found_by_its_index_digest_and_by_its_own(larder, registry, built_images):
+    image = built_images["multi"]
     images.push_to(registry, image, "kinds/digests:1")
     pulling.pull(larder, f"{registry}/kinds/digests:1", platform="linux/amd64")
     own = image.platforms["linux/amd64"].descriptor["digest"]
@@ -78,8 +84,8 @@ def test_an_image_is_found_by_its_index_digest_and_by_its_own(larder, registry, 
         assert answer.json()["manifest_digest"] == own
 
 
-def test_a_pull_by_digest_is_kept_under_that_digest(larder, registry, image_layouts):
-    image = image_layouts["busybox"]
+def test_a_pull_by_digest_is_kept_under_that_digest(larder, registry, built_images):
+    image = built_images["busybox"]
     images.push_to(registry, image, "kinds/by-digest:1")
     reference = f"{registry}/kinds/by-digest@{image.descriptor['digest']}"
     assert pulling.pull(larder, reference)["reference"] == reference
@@ -91,8 +97,8 @@ def skopeo_inspect(reference, *options):
     return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
-def test_every_field_is_what_the_registry_says(larder, registry, image_layouts):
-    image = image_layouts["mixed"]
+def test_every_field_is_what_the_registry_says(larder, registry, built_images):
+    image = built_images["mixed"]
     detail = pulling.push_and_pull(larder, registry, image, "kinds/fields:1")
     reference = f"{registry}/kinds/fields:1"
     manifest = skopeo_inspect(reference, "--raw")
@@ -127,8 +133,8 @@ def test_every_field_is_what_the_registry_says(larder, registry, image_layouts):
         assert file["size_bytes"] == (larder.blob_dir / file["path"]).stat().st_size
 
 
-def test_the_config_is_the_images_own(larder, registry, image_layouts):
-    image = image_layouts["busybox"]
+def test_the_config_is_the_images_own(larder, registry, built_images):
+    image = built_images["busybox"]
     detail = pulling.push_and_pull(larder, registry, image, "kinds/config:1")
     own = image.config()["config"]
     assert detail["config"] == {
@@ -141,9 +147,9 @@ def test_the_config_is_the_images_own(larder, registry, image_layouts):
         "labels": own["Labels"],
         "stop_signal": own["StopSignal"],
     }
-    bare = pulling.push_and_pull(larder, registry, image_layouts["bare"], "kinds/no-config:1")
+    bare = pulling.push_and_pull(larder, registry, built_images["bare"], "kinds/no-config:1")
     assert bare["config"] == {
-        "digest": image_layouts["bare"].manifest()["config"]["digest"],
+        "digest": built_images["bare"].manifest()["config"]["digest"],
         "env": [],
         "cmd": None,
         "entrypoint": None,
@@ -154,8 +160,8 @@ def test_the_config_is_the_images_own(larder, registry, image_layouts):
     }
 
 
-def test_the_description_in_the_blob_directory_is_microsandboxs(larder, registry, image_layouts):
-    image = image_layouts["busybox"]
+def test_the_description_in_the_blob_directory_is_microsandboxs(larder, registry, built_images):
+    image = built_images["busybox"]
     detail = pulling.push_and_pull(larder, registry, image, "kinds/described:1")
     key = images_key(f"{registry}/kinds/described:1")
     described = json.loads((larder.blob_dir / "manifests" / f"{key}.json").read_text())
@@ -170,30 +176,28 @@ def test_the_description_in_the_blob_directory_is_microsandboxs(larder, registry
 
 
 def images_key(reference):
-    import hashlib
-
     return hashlib.sha256(reference.encode()).hexdigest()
 
 
-def test_a_layer_that_is_here_is_not_fetched_again(larder, registry, image_layouts):
-    pulling.push_and_pull(larder, registry, image_layouts["shared-one"], "kinds/first:1")
-    images.push_to(registry, image_layouts["shared-two"], "kinds/second:1")
+def test_a_layer_that_is_here_is_not_fetched_again(larder, registry, built_images):
+    pulling.push_and_pull(larder, registry, built_images["shared-one"], "kinds/first:1")
+    images.push_to(registry, built_images["shared-two"], "kinds/second:1")
     finished = pulling.pull(larder, f"{registry}/kinds/second:1")
     states = [layer["state"] for layer in finished["layers"]]
     assert states == ["reused", "reused", "done"]
 
 
-def test_a_complete_image_is_not_pulled_again(larder, registry, image_layouts):
-    pulling.push_and_pull(larder, registry, image_layouts["busybox"], "kinds/again:1")
+def test_a_complete_image_is_not_pulled_again(larder, registry, built_images):
+    pulling.push_and_pull(larder, registry, built_images["busybox"], "kinds/again:1")
     again = pulling.pull(larder, f"{registry}/kinds/again:1")
     assert again["layers"] == [], "nothing was asked of the registry"
 
 
 @pytest.mark.parametrize("damage", ["missing", "short"])
 def test_a_damaged_file_is_rebuilt_by_the_next_pull(
-    larder, registry, image_layouts, tmp_path, damage
+    larder, registry, built_images, tmp_path, damage
 ):
-    image = image_layouts["shared-two"]
+    image = built_images["shared-two"]
     name = f"kinds/damaged-{damage}:1"
     detail = pulling.push_and_pull(larder, registry, image, name)
     for file in (detail["files"]["layers"][2], detail["files"]["vmdk"]):
@@ -208,9 +212,9 @@ def test_a_damaged_file_is_rebuilt_by_the_next_pull(
         assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
 
 
-def test_a_moved_tag_is_noticed_by_policy_always(larder, registry, image_layouts):
-    first = pulling.push_and_pull(larder, registry, image_layouts["shared-one"], "kinds/moved:1")
-    images.push_to(registry, image_layouts["shared-two"], "kinds/moved:1")
+def test_a_moved_tag_is_noticed_by_policy_always(larder, registry, built_images):
+    first = pulling.push_and_pull(larder, registry, built_images["shared-one"], "kinds/moved:1")
+    images.push_to(registry, built_images["shared-two"], "kinds/moved:1")
     reference = f"{registry}/kinds/moved:1"
     pulling.pull(larder, reference)
     assert pulling.inspect(larder, reference)["handle"] | {"last_used_at": 0} == first["handle"] | {
@@ -218,38 +222,39 @@ def test_a_moved_tag_is_noticed_by_policy_always(larder, registry, image_layouts
     }
     pulling.pull(larder, reference, policy="always")
     moved = pulling.inspect(larder, reference)["handle"]
-    assert moved["manifest_digest"] == image_layouts["shared-two"].descriptor["digest"]
+    assert moved["manifest_digest"] == built_images["shared-two"].descriptor["digest"]
     assert moved["created_at"] == first["handle"]["created_at"], "first pulled then"
 
 
-def test_policy_never_only_looks(larder, registry, image_layouts):
-    images.push_to(registry, image_layouts["bare"], "kinds/never:1")
+def test_policy_never_only_looks(larder, registry, built_images):
+    images.push_to(registry, built_images["bare"], "kinds/never:1")
     problem = pulling.refused(larder, f"{registry}/kinds/never:1", policy="never")
     assert problem["code"] == "ImageNotFound"
 
 
-def test_what_a_registry_lacks_is_said(larder, registry, image_layouts):
+def test_what_a_registry_lacks_is_said(larder, registry, built_images):
     problem = pulling.refused(larder, f"{registry}/kinds/nothing:1")
     assert (problem["code"], problem["registry_status"]) == ("ImageNotFound", 404)
 
-    images.push_to(registry, image_layouts["multi"], "kinds/platforms:1")
+    images.push_to(registry, built_images["multi"], "kinds/platforms:1")
     problem = pulling.refused(larder, f"{registry}/kinds/platforms:1", platform="linux/s390x")
     assert problem["code"] == "PlatformNotFound"
     assert "linux/amd64" in problem["detail"], "it names what there is"
 
-    images.push_to(registry, image_layouts["bare"], "kinds/one-platform:1")
+    images.push_to(registry, built_images["bare"], "kinds/one-platform:1")
     problem = pulling.refused(larder, f"{registry}/kinds/one-platform:1", platform="linux/arm64")
     assert problem["code"] == "PlatformNotFound"
 
 
-def test_a_registry_that_is_down_is_said(larder, free_port):
-    problem = pulling.refused(larder, f"127.0.0.1:{free_port}/a/b:1")
+def test_a_registry_that_is_down_is_said(larder):
+    port = free_port()
+    problem = pulling.refused(larder, f"127.0.0.1:{port}/a/b:1")
     assert problem["code"] == "PullFailed"
-    assert f"127.0.0.1:{free_port}" in problem["detail"]
+    assert f"127.0.0.1:{port}" in problem["detail"]
 
 
-def test_the_same_pull_asked_twice_at_once_is_one(larder, registry, image_layouts):
-    images.push_to(registry, image_layouts["layers25"], "kinds/twice:1")
+def test_the_same_pull_asked_twice_at_once_is_one(larder, registry, built_images):
+    images.push_to(registry, built_images["layers25"], "kinds/twice:1")
     body = {"reference": f"{registry}/kinds/twice:1"}
     answers = [larder.post("/images:pull", json=body) for _ in range(3)]
     assert {answer.status_code for answer in answers} == {202}
@@ -261,9 +266,9 @@ def test_the_same_pull_asked_twice_at_once_is_one(larder, registry, image_layout
     assert finished["image"]["reference"] == body["reference"]
 
 
-def test_pulls_are_listed_newest_first_in_pages(larder, registry, image_layouts):
+def test_pulls_are_listed_newest_first_in_pages(larder, registry, built_images):
     for number in range(3):
-        pulling.push_and_pull(larder, registry, image_layouts["bare"], f"kinds/listed:{number}")
+        pulling.push_and_pull(larder, registry, built_images["bare"], f"kinds/listed:{number}")
     listed, token = [], None
     while token or not listed:
         page = larder.get("/pulls", params={"limit": 2, **({"page_token": token} if token else {})})
@@ -276,10 +281,8 @@ def test_pulls_are_listed_newest_first_in_pages(larder, registry, image_layouts)
     assert [pull["reference"].rsplit(":")[-1] for pull in listed[:3]] == ["2", "1", "0"]
 
 
-def test_every_published_layer_passes_the_independent_checker(larder, registry, image_layouts):
-    from erofsmount import fsck
-
-    detail = pulling.push_and_pull(larder, registry, image_layouts["shared-two"], "kinds/fsck:1")
+def test_every_published_layer_passes_the_independent_checker(larder, registry, built_images):
+    detail = pulling.push_and_pull(larder, registry, built_images["shared-two"], "kinds/fsck:1")
     layers = [pulling.path_of(larder, layer) for layer in detail["files"]["layers"]]
     for layer in layers:
         assert fsck(layer) == ""

@@ -33,8 +33,8 @@ def expectations(block):
     return [line[len("#=> ") :] for line in block.splitlines() if line.startswith("#=> ")]
 
 
-def test_the_walk_through_does_what_it_says(larder, registry, image_layouts, tmp_path):
-    images.push_to(registry, image_layouts["busybox"], "library/busybox:1.36")
+def test_the_walk_through_does_what_it_says(larder, registry, built_images, tmp_path):
+    images.push_to(registry, built_images["busybox"], "library/busybox:1.36")
     blocks = walk_through()
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

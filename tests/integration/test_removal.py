@@ -1,5 +1,6 @@
 """Delete and prune: what goes, what stays, and that the figures are true."""
 
+import itertools
 import time
 
 import pytest
@@ -7,37 +8,46 @@ import pytest
 import images
 import pulling
 
+NUMBERS = itertools.count(1)
+
 
 @pytest.fixture
-def cache(fresh_larder, registry, image_layouts):
-    """An empty cache of its own, since prunes take everything."""
+def node(postgres, make_larder):
+    """A node over a database of its own, since prunes take everything."""
+    name = f"removal_{next(NUMBERS)}"
+    yield make_larder(database=postgres.create_database(name))
+
+
+@pytest.fixture
+def cache(node, registry, built_images):
+    """An empty cache."""
 
     class Cache:
-        larder = fresh_larder
+        larder = node
 
         def pull(self, image, name):
-            return pulling.push_and_pull(fresh_larder, registry, image_layouts[image], name)
+            return pulling.push_and_pull(node, registry, built_images[image], name)
 
         def reference(self, name):
             return f"{registry}/{name}"
 
         def delete(self, name, **query):
-            return fresh_larder.delete(f"/images/{registry}/{name}", params=query)
+            return node.delete(f"/images/{registry}/{name}", params=query)
 
         def prune(self, **body):
-            answer = fresh_larder.post("/images:prune", json=body)
+            answer = node.post("/images:prune", json=body)
             assert answer.status_code == 200, answer.text
             return answer.json()
 
         def hold(self, sandbox, name, **more):
             rootfs = {"type": "oci", "reference": self.reference(name)}
             body = {"host": "h1", "rootfs": rootfs, **more}
-            answer = fresh_larder.put(f"/sandboxes/{sandbox}", json=body)
+            answer = node.put(f"/sandboxes/{sandbox}", json=body)
             assert answer.status_code in (200, 201), answer.text
             return answer.json()
 
         def is_listed(self, name):
-            answer = fresh_larder.get("/images", params={"reference": self.reference(name)})
+            answer = node.get("/images", params={"reference": self.reference(name)})
             return len(answer.json()["images"]) > 0
 
     return Cache()
@@ -58,12 +68,12 @@ def test_a_deleted_image_is_gone_with_its_files(cache):
     assert cache.delete("gone:1").status_code == 404
 
 
-def test_a_layer_shared_by_two_images_survives_the_removal_of_one(cache, tmp_path, image_layouts):
+def test_a_layer_shared_by_two_images_survives_the_removal_of_one(cache, tmp_path, built_images):
     cache.pull("shared-one", "one:1")
     two = cache.pull("shared-two", "two:1")
     assert cache.delete("one:1").status_code == 204
     assert files_of(two) <= pulling.published_files(cache.larder)
-    expected = images.expected_tree(image_layouts["shared-two"])
+    expected = images.expected_tree(built_images["shared-two"])
     for view, found in pulling.trees(cache.larder, two, tmp_path):
         assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
 
@@ -184,11 +194,11 @@ def test_pinned_images_stay(cache):
     assert cache.prune()["image_refs_removed"] == 1
 
 
-def test_an_image_comes_back_after_it_was_removed(cache, tmp_path, image_layouts):
+def test_an_image_comes_back_after_it_was_removed(cache, tmp_path, built_images):
     cache.pull("shared-one", "back:1")
     assert cache.delete("back:1").status_code == 204
     detail = cache.pull("shared-one", "back:1")
-    expected = images.expected_tree(image_layouts["shared-one"])
+    expected = images.expected_tree(built_images["shared-one"])
     for view, found in pulling.trees(cache.larder, detail, tmp_path):
         assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
 
