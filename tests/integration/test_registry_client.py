@@ -1,0 +1,416 @@
+"""The registry client in front of a registry that misbehaves, through registry_probe."""
+
+import base64
+import json
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from fault_registry import Fault, FaultRegistry
+from ocilayout import Layout, sha256
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MIB = 1 << 20
+
+
+def probe_program():
+    path = REPOSITORY / os.environ.get("LARDER_BUILD_DIR", "build/dev") / "registry_probe"
+    assert path.exists(), f"{path} is missing: cmake --build it, or set LARDER_BUILD_DIR"
+    return str(path)
+
+
+class Answer:
+    """What the probe printed: words by name, or the error."""
+
+    def __init__(self, done, seconds):
+        lines = done.stdout.splitlines()
+        self.text = done.stdout + done.stderr
+        self.good = done.returncode == 0
+        self.seconds = seconds
+        self.values = dict(line.split(" ", 1) for line in lines if " " in line)
+        self.layers = [line.split()[1] for line in lines if line.startswith("layer ")]
+        self.code = self.status = self.retry_after = self.message = None
+        if not self.good:
+            _, self.code, status, retry_after, self.message = lines[-1].split(" ", 4)
+            self.status, self.retry_after = int(status), int(retry_after)
+
+
+def probe(command, reference, *options, environment=None):
+    start = time.monotonic()
+    done = subprocess.run(
+        [probe_program(), *map(str, options), command, reference],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "DOCKER_CONFIG": "/nonexistent", **(environment or {})},
+    )
+    assert done.returncode in (0, 1), f"the probe ends in order: {done.stderr}"
+    return Answer(done, time.monotonic() - start)
+
+
+class Images:
+    def __init__(self, path):
+        self.layout = Layout(path)
+        self.tars = [random.Random(seed).randbytes(3 * MIB + seed) for seed in range(2)]
+        self.manifest = self.layout.image(self.tars, "plain")
+        self.layout.tag("one", self.manifest)
+        arm = self.layout.image(self.tars[:1], "plain", architecture="arm64", variant="v8")
+        self.index = self.layout.index([self.manifest, arm])
+        self.layout.tag("index", self.index)
+        self.layers = [sha256(tar) for tar in self.tars]
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    return Images(tmp_path_factory.mktemp("registry-layout"))
+
+
+@pytest.fixture
+def registry(images):
+    with FaultRegistry(images.layout) as running:
+        yield running
+
+
+def login_file(tmp_path, registry, user="user", password="s3cret", **more):
+    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"auths": {registry.host: {"auth": auth, **more}}}))
+    return path
+
+
+def test_an_index_leads_to_the_manifest_config_and_layers(registry, images):
+    answer = probe("pull", f"{registry.host}/a/b:index")
+    assert answer.good, answer.text
+    assert answer.values["index"] == images.index["digest"]
+    assert answer.values["manifest"] == images.manifest["digest"]
+    assert answer.layers == images.layers
+
+
+def test_a_digest_is_fetched_and_checked(registry, images):
+    digest = images.manifest["digest"]
+    assert probe("pull", f"{registry.host}/a/b@{digest}").good
+    registry.fault("manifests", digest, Fault(content=b'{"schemaVersion": 2}'))
+    answer = probe("pull", f"{registry.host}/a/b@{digest}")
+    assert (answer.good, answer.code) == (False, "DigestMismatch"), answer.text
+
+
+def test_a_tag_whose_content_is_not_what_the_registry_announces_fails(registry):
+    registry.fault("manifests", "one", Fault(content=b'{"schemaVersion": 2}'))
+    answer = probe("manifest", f"{registry.host}/a/b:one")
+    assert answer.code == "DigestMismatch", answer.text
+
+
+def test_resolve_asks_with_head_and_falls_back_to_get(registry, images):
+    answer = probe("resolve", f"{registry.host}/a/b:one")
+    assert answer.values["digest"] == images.manifest["digest"]
+    assert (registry.count("HEAD", "/manifests/"), registry.count("GET", "/manifests/")) == (1, 0)
+    registry.digest_header = False
+    answer = probe("resolve", f"{registry.host}/a/b:one")
+    assert answer.values["digest"] == images.manifest["digest"]
+    assert registry.count("GET", "/manifests/") == 1
+
+
+def test_a_platform_that_is_not_there_is_told_with_those_that_are(registry):
+    answer = probe("pull", f"{registry.host}/a/b:index", "--platform", "linux/s390x")
+    assert answer.code == "PlatformNotFound"
+    assert "linux/amd64, linux/arm64" in answer.message
+
+
+@pytest.mark.parametrize(
+    "status, code",
+    [
+        (400, "PullFailed"),
+        (401, "RegistryUnauthorized"),
+        (403, "RegistryUnauthorized"),
+        (404, "ImageNotFound"),
+        (418, "PullFailed"),
+        (204, "PullFailed"),
+    ],
+)
+@pytest.mark.parametrize("command", ["manifest", "resolve"])
+def test_a_final_status_is_told_at_once(registry, status, code, command):
+    registry.fault("manifests", "*", Fault(status=status, message="no, thanks", always=True))
+    answer = probe(command, f"{registry.host}/a/b:one")
+    assert (answer.code, answer.status) == (code, status), answer.text
+    assert len(registry.requests) == 1, "such a status is not tried again"
+    if command == "manifest" and status != 204:
+        assert "no, thanks" in answer.message
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_status_that_may_pass_is_tried_again(registry, images, status):
+    registry.fault("manifests", "one", Fault(status=status), Fault(status=status))
+    registry.fault("blobs", images.layers[0], Fault(status=status))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.good, answer.text
+    assert registry.count("GET", "/manifests/") == 3
+
+
+def test_a_registry_that_stays_broken_is_given_up_on(registry):
+    registry.fault("manifests", "*", Fault(status=503, always=True))
+    answer = probe("manifest", f"{registry.host}/a/b:one", "--attempts", 3)
+    assert (answer.code, answer.status) == ("PullFailed", 503)
+    assert len(registry.requests) == 3
+
+
+def test_retry_after_is_waited_for(registry):
+    registry.fault("manifests", "one", Fault(status=429, headers={"Retry_After": "2"}))
+    answer = probe("manifest", f"{registry.host}/a/b:one")
+    assert answer.good and 2 <= answer.seconds < 6, answer.text
+
+
+def test_a_long_retry_after_is_handed_on_instead(registry):
+    registry.fault("manifests", "one", Fault(status=429, headers={"Retry_After": "300"}))
+    answer = probe("manifest", f"{registry.host}/a/b:one")
+    assert (answer.code, answer.status, answer.retry_after) == ("TooManyRequests", 429, 300)
+    assert answer.seconds < 3
+
+
+def test_an_error_message_is_bounded_and_printable(registry):
+    body = b"\x1b[31m" + b"x" * 5 * MIB
+    registry.fault("manifests", "one", Fault(status=400, body=body))
+    answer = probe("manifest", f"{registry.host}/a/b:one")
+    assert answer.code == "PullFailed" and answer.message.isprintable()
+    assert len(answer.message) < 400
+
+
+def test_a_document_that_is_too_large_is_refused(registry):
+    registry.fault("manifests", "one", Fault(content=b" " * (4 * MIB + 1)))
+    answer = probe("manifest", f"{registry.host}/a/b:one")
+    assert answer.code == "PullFailed" and "larger than" in answer.message
+
+
+def test_a_registry_that_is_down_is_told_as_such():
+    with FaultRegistry() as registry:
+        host = registry.host
+    answer = probe("manifest", f"{host}/a/b:one", "--attempts", 2)
+    assert (answer.code, answer.status) == ("PullFailed", 0)
+    assert host in answer.message
+
+
+def test_a_registry_that_is_not_allowed_is_never_asked(registry):
+    answer = probe("pull", f"{registry.host}/a/b:one", "--allow", "*.example.com")
+    assert answer.code == "RegistryNotAllowed" and registry.requests == []
+    assert probe("resolve", f"{registry.host}/a/b:one", "--allow", "127.0.0.1:*").good
+
+
+@pytest.mark.parametrize("ignore_range", [False, True])
+def test_a_dropped_download_goes_on_where_it_stopped(registry, images, ignore_range):
+    layer = images.layers[0]
+    drops = [Fault(drop_after=n, ignore_range=ignore_range) for n in (1, 100_000, 2 * MIB + 7)]
+    registry.fault("blobs", layer, *drops, Fault(ignore_range=ignore_range))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.good and answer.layers == images.layers, answer.text
+    ranges = [request.headers.get("Range") for request in registry.seen(layer)]
+    assert ranges[0] is None and ranges[1] == "bytes=1-" and len(ranges) == 4
+    assert ranges[2] == ("bytes=100000-" if ignore_range else "bytes=100001-")
+
+
+def test_a_download_that_makes_no_progress_is_given_up_on(registry, images):
+    registry.fault("blobs", images.layers[0], Fault(drop_after=0, always=True))
+    answer = probe("pull", f"{registry.host}/a/b:one", "--attempts", 3)
+    assert answer.code == "PullFailed", answer.text
+    assert len(registry.seen(images.layers[0])) == 3
+
+
+def test_a_stalled_download_is_broken_off_and_resumed(registry, images):
+    registry.fault("blobs", images.layers[0], Fault(stall_after=MIB, stall_seconds=30))
+    answer = probe("pull", f"{registry.host}/a/b:one", "--stall-seconds", 2)
+    assert answer.good and answer.seconds < 15, answer.text
+
+
+def test_a_body_without_length_that_ends_early_is_resumed(registry, images):
+    registry.fault("blobs", images.layers[0], Fault(drop_after=1000, no_length=True))
+    assert probe("pull", f"{registry.host}/a/b:one").layers == images.layers
+
+
+def test_a_206_from_another_start_is_refused(registry, images):
+    registry.fault(
+        "blobs", images.layers[0], Fault(drop_after=1000), Fault(wrong_range=True, always=True)
+    )
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.code == "PullFailed" and "from 1001" in answer.message, answer.text
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(content=b"x" * 1000, always=True),
+        Fault(content=b"x" * 4 * MIB, always=True),
+        Fault(content=b"x" * 4 * MIB, no_length=True, always=True),
+        Fault(content=b"x" * 1000, no_length=True, always=True),
+        Fault(content_length=1000, always=True),
+        Fault(content_length=4 * MIB, always=True),
+        Fault(content=b"x" * 3 * MIB, always=True),
+    ],
+    ids=[
+        "shorter",
+        "longer",
+        "longer-unannounced",
+        "shorter-unannounced",
+        "announced-shorter",
+        "announced-longer",
+        "other-content",
+    ],
+)
+def test_other_content_than_the_manifest_says_is_a_mismatch(registry, images, fault):
+    registry.fault("blobs", images.layers[0], fault)
+    answer = probe("pull", f"{registry.host}/a/b:one", "--attempts", 2)
+    assert answer.code == "DigestMismatch", answer.text
+
+
+def test_a_config_with_other_content_is_a_mismatch(registry, images):
+    config = images.layout.read_document(images.manifest["digest"])["config"]
+    registry.fault("blobs", config["digest"], Fault(content=b"{" + b" " * (config["size"] - 1)))
+    assert probe("pull", f"{registry.host}/a/b:one").code == "DigestMismatch"
+    registry.fault("blobs", config["digest"], Fault(content=b"{}"))
+    assert probe("pull", f"{registry.host}/a/b:one").code == "DigestMismatch"
+
+
+def test_a_missing_blob_fails_the_pull(registry, images):
+    registry.fault("blobs", images.layers[1], Fault(status=404, message="blob unknown"))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert (answer.code, answer.status) == ("PullFailed", 404)
+
+
+@pytest.mark.parametrize("where", ["connection", "stall", "pause"])
+def test_a_cancel_is_obeyed_within_a_second_or_so(registry, images, where):
+    layer = images.layers[0]
+    if where == "connection":
+        registry.fault("blobs", layer, Fault(pause_seconds=0.05, chunk=1000))
+    elif where == "stall":
+        registry.fault("blobs", layer, Fault(stall_after=1000))
+    else:
+        registry.fault("blobs", layer, Fault(status=503, headers={"Retry_After": "20"}))
+    answer = probe("pull", f"{registry.host}/a/b:one", "--cancel-after-ms", 1000)
+    assert answer.code == "PullCancelled", answer.text
+    assert answer.seconds < 3.5
+
+
+def test_basic_credentials_come_from_dockers_config(registry, images, tmp_path):
+    registry.require_basic("user", "s3cret")
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert (answer.code, answer.status) == ("RegistryUnauthorized", 401)
+    good = login_file(tmp_path, registry)
+    assert probe("pull", f"{registry.host}/a/b:one", "--docker-config", good).good
+    bad = login_file(tmp_path, registry, password="wr0ng")
+    answer = probe("pull", f"{registry.host}/a/b:one", "--docker-config", bad)
+    assert answer.code == "RegistryUnauthorized"
+    assert "wr0ng" not in answer.text
+
+
+def test_an_anonymous_token_is_got_once_for_a_whole_pull(registry, images):
+    registry.require_bearer()
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.good, answer.text
+    assert registry.bearer.issued == 1
+    query = parse_qs(urlsplit(registry.seen("/token")[0].path).query)
+    assert query["scope"] == ["repository:a/b:pull"], "no more than pull is asked for"
+    assert query["service"] == ['fault "registry"']
+
+
+def test_a_login_gets_a_token_without_sending_the_password_elsewhere(registry, images, tmp_path):
+    registry.require_bearer(user="user", password="s3cret")
+    assert probe("pull", f"{registry.host}/a/b:one").code == "RegistryUnauthorized"
+    registry.requests.clear()
+    config = login_file(tmp_path, registry)
+    assert probe("pull", f"{registry.host}/a/b:one", "--docker-config", config).good
+    for request in registry.seen("/v2/"):
+        assert not request.headers.get("Authorization", "").startswith("Basic ")
+
+
+def test_an_identity_token_is_exchanged_with_post(registry, images, tmp_path):
+    registry.require_bearer(identity_token="refresh me")
+    config = login_file(tmp_path, registry, identitytoken="refresh me")
+    answer = probe("pull", f"{registry.host}/a/b:one", "--docker-config", config)
+    assert answer.good, answer.text
+    form = registry.seen("/token")[0].form
+    assert form["grant_type"] == ["refresh_token"] and form["scope"] == ["repository:a/b:pull"]
+
+
+def test_a_token_that_runs_out_in_mid_pull_is_renewed(registry, images):
+    registry.require_bearer(uses=2)
+    registry.fault("blobs", images.layers[0], Fault(drop_after=1000), Fault(drop_after=1000))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.good and answer.layers == images.layers, answer.text
+    assert registry.bearer.issued == 3
+
+
+def test_a_token_is_not_used_after_its_lifetime(registry, images):
+    registry.require_bearer(lifetime=1)
+    registry.fault("blobs", images.layers[0], Fault(pause_seconds=0.5, chunk=MIB))
+    assert probe("pull", f"{registry.host}/a/b:one").good
+    assert registry.bearer.issued >= 2
+
+
+def test_a_token_realm_that_fails_for_a_moment_is_asked_again(registry, images):
+    registry.require_bearer()
+    registry.fault("token", "*", Fault(status=503), Fault(status=429))
+    assert probe("resolve", f"{registry.host}/a/b:one").good
+
+
+def test_a_redirect_elsewhere_carries_no_credentials(registry, images, tmp_path):
+    registry.require_bearer(user="user", password="s3cret")
+    config = login_file(tmp_path, registry)
+    with FaultRegistry(images.layout) as other:
+        fault = Fault(redirect=f"{other.url}/elsewhere/", always=True)
+        registry.fault("blobs", images.layers[0], fault)
+        other.fault("blobs", images.layers[0], Fault(drop_after=MIB))
+        answer = probe("pull", f"{registry.host}/a/b:one", "--docker-config", config)
+        assert answer.good and answer.layers == images.layers, answer.text
+        assert [request.headers.get("Range") for request in other.requests] == [
+            None,
+            f"bytes={MIB}-",
+        ]
+        for request in other.requests:
+            assert "Authorization" not in request.headers
+
+
+def test_a_401_from_elsewhere_starts_no_login(registry, images, tmp_path):
+    registry.require_basic("user", "s3cret")
+    config = login_file(tmp_path, registry)
+    with FaultRegistry(images.layout) as other:
+        other.require_basic("user", "s3cret")
+        fault = Fault(redirect=f"{other.url}/v2/a/b/blobs/", always=True)
+        registry.fault("blobs", images.layers[0], fault)
+        answer = probe("pull", f"{registry.host}/a/b:one", "--docker-config", config)
+        assert answer.code == "RegistryUnauthorized", answer.text
+        assert len(other.requests) == 1 and "Authorization" not in other.requests[0].headers
+
+
+def test_a_realm_of_another_host_never_sees_the_password(registry, images, tmp_path):
+    config = login_file(tmp_path, registry)
+    with FaultRegistry(images.layout, address="127.0.0.2") as other:
+        other.require_bearer()
+        registry.require_bearer(realm=f"{other.url}/token")
+        probe("pull", f"{registry.host}/a/b:one", "--docker-config", config)
+        assert other.seen("/token"), "a token is asked for, anonymously"
+        for request in other.requests:
+            assert "Authorization" not in request.headers
+
+
+@pytest.mark.parametrize(
+    "target", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://user:pw@127.0.0.1/x", "http://"]
+)
+def test_a_redirect_to_something_odd_is_refused(registry, images, target):
+    registry.fault("blobs", images.layers[0], Fault(redirect=target, always=True))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.code == "PullFailed", answer.text
+
+
+def test_redirects_in_a_circle_end(registry, images):
+    target = f"{registry.url}/v2/a/b/blobs/{images.layers[0]}"
+    registry.fault("blobs", images.layers[0], Fault(redirect=target, always=True))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.code == "PullFailed" and "more than 5" in answer.message
+
+
+def test_the_client_names_itself_and_what_it_accepts(registry):
+    probe("manifest", f"{registry.host}/a/b:one")
+    headers = registry.requests[0].headers
+    assert headers["User-Agent"].startswith("larder/")
+    assert "application/vnd.oci.image.index.v1+json" in headers["Accept"]
