@@ -1,4 +1,8 @@
+/* /healthz, /readyz and /version. */
+#include "server/node.h"
 #include "server/resources.h"
+#include "store/blobdir.h"
+#include "store/catalogue/catalogue.h"
 
 bool health_alive(struct request *request, struct error *error)
 {
@@ -8,6 +12,43 @@ bool health_alive(struct request *request, struct error *error)
     json_write_text(&out, "status", "ok");
     json_end_object(&out);
     request_answer_json(request, 200, &out);
+    return true;
+}
+
+/* A file can be made there, on the same filesystem where drafts are. */
+static bool check_blob_directory(struct blobdir *blobdir, struct error *error)
+{
+    struct digest key = digest_of("readyz", 6);
+    struct blob_draft *draft = blob_draft_new(blobdir, BLOB_LAYER, &key, error);
+    blob_draft_free(draft);
+    return draft;
+}
+
+static void write_check(struct json_writer *out, const char *name, bool ready,
+                        const struct error *why)
+{
+    json_begin_object(out, name);
+    json_write_bool(out, "ready", ready);
+    json_write_text(out, "detail", ready ? NULL : why->message);
+    json_end_object(out);
+}
+
+bool health_ready(struct request *request, struct error *error)
+{
+    (void)error;
+    struct error no_catalogue;
+    struct error no_blobs;
+    bool catalogue = catalogue_ping(request->node->catalogue, &no_catalogue);
+    bool blobs = check_blob_directory(request->node->blobdir, &no_blobs);
+    cleanup_json_writer struct json_writer out = {0};
+    json_begin_object(&out, NULL);
+    json_write_bool(&out, "ready", catalogue && blobs);
+    json_begin_object(&out, "checks");
+    write_check(&out, "catalogue", catalogue, &no_catalogue);
+    write_check(&out, "blob_directory", blobs, &no_blobs);
+    json_end_object(&out);
+    json_end_object(&out);
+    request_answer_json(request, catalogue && blobs ? 200 : 503, &out);
     return true;
 }
 

@@ -1,7 +1,6 @@
 #include "server/http_internal.h"
 
 #include <sys/socket.h>
-#include <time.h>
 
 enum {
     /* libmicrohttpd's own time-out counts idle time only: a byte a second would live
@@ -10,29 +9,9 @@ enum {
     LOOK_EVERY_MS = 1000,
 };
 
-int64_t http_now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static struct timespec deadline_after(unsigned timeout_ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += timeout_ms / 1000;
-    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
 static void end_slow_ones(struct http_connections *connections)
 {
-    int64_t oldest = http_now_us() - REQUEST_DEADLINE_US;
+    int64_t oldest = clock_now_us() - REQUEST_DEADLINE_US;
     for (struct http_connection *c = connections->first; c; c = c->next) {
         int64_t since = atomic_load(&c->waiting_since);
         if (since != 0 && since < oldest)
@@ -45,7 +24,7 @@ static void *watch(void *argument)
     struct http_connections *connections = argument;
     pthread_mutex_lock(&connections->lock);
     while (!connections->stopping) {
-        struct timespec at = deadline_after(LOOK_EVERY_MS);
+        struct timespec at = clock_after_ms(LOOK_EVERY_MS);
         pthread_cond_timedwait(&connections->changed, &connections->lock, &at);
         end_slow_ones(connections);
     }
@@ -55,11 +34,7 @@ static void *watch(void *argument)
 
 void http_connections_start(struct http_connections *connections)
 {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&connections->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond_init(&connections->changed);
     pthread_mutex_init(&connections->lock, NULL);
     if (pthread_create(&connections->watcher, NULL, watch, connections) != 0)
         abort();
@@ -96,7 +71,7 @@ void http_connections_shut_all(struct http_connections *connections)
 
 bool http_connections_wait_closed(struct http_connections *connections, unsigned timeout_ms)
 {
-    struct timespec at = deadline_after(timeout_ms);
+    struct timespec at = clock_after_ms(timeout_ms);
     int failed = 0;
     pthread_mutex_lock(&connections->lock);
     while (connections->count > 0 && failed == 0)
@@ -145,7 +120,7 @@ void http_connection_notify(void *set, struct MHD_Connection *connection, void *
     if (!one)
         abort();
     one->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    atomic_store(&one->waiting_since, http_now_us());
+    atomic_store(&one->waiting_since, clock_now_us());
     link_connection(connections, one);
     *socket_context = one;
 }

@@ -3,7 +3,9 @@
 #ifndef LARDER_SERVER_HTTP_INTERNAL_H
 #define LARDER_SERVER_HTTP_INTERNAL_H
 
+#include "server/clock.h"
 #include "server/http_server.h"
+#include "server/pull_watch.h"
 #include "server/request.h"
 #include "server/worker_pool.h"
 
@@ -45,15 +47,13 @@ void http_connection_notify(void *set, struct MHD_Connection *connection, void *
 struct http_server {
     struct node *node;
     struct worker_pool *workers;
+    struct pull_watch *pull_watch;
     struct http_connections connections;
     atomic_bool draining;
     struct MHD_Daemon **daemons;
     struct listener *listeners; /* the caller's */
     size_t listener_count;
 };
-
-/* Monotonic microseconds. */
-[[nodiscard]] int64_t http_now_us(void);
 
 /* Reads the headers into the request; fails with what makes the message ambiguous
  * or too large (RFC 9112, 6.3). */
@@ -64,6 +64,8 @@ void *http_request_new(void *server, const char *target, struct MHD_Connection *
 enum MHD_Result http_request_step(void *server, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **context);
+/* The request is answered: its loop goes on with it. */
+void http_request_resume(struct request *request);
 void http_request_completed(void *server, struct MHD_Connection *connection, void **context,
                             enum MHD_RequestTerminationCode why);
 

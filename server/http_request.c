@@ -25,7 +25,7 @@ void *http_request_new(void *server, const char *target, struct MHD_Connection *
     request->server = server;
     request->node = request->server->node;
     request->connection = connection;
-    request->started_us = http_now_us();
+    request->started_us = clock_now_us();
     request->target = arena_strdup(&request->arena, target);
     return request;
 }
@@ -156,12 +156,20 @@ static void run_handler(struct request *request)
         request_answer_problem(request, &error);
 }
 
+void http_request_resume(struct request *request)
+{
+    MHD_resume_connection(request->connection);
+}
+
 /* On a worker. */
 static void run_suspended(void *context)
 {
     struct request *request = context;
     run_handler(request);
-    MHD_resume_connection(request->connection);
+    if (request->response)
+        http_request_resume(request);
+    else
+        pull_watch_add(request->server->pull_watch, request);
 }
 
 /* The whole request is here. */
@@ -183,7 +191,7 @@ static enum MHD_Result dispatch(struct request *request)
         error_set(&error, ERROR_TOO_MANY_REQUESTS, "This node is busy; try again");
         error.retry_after_seconds = 1;
         request_answer_problem(request, &error);
-        MHD_resume_connection(request->connection);
+        http_request_resume(request);
     }
     return MHD_YES;
 }
@@ -242,7 +250,7 @@ static void log_request(const struct request *request, bool whole)
         FIELD_TEXT("route", request->route ? request->route->pattern : NULL),
         FIELD_TEXT("path", path), FIELD_INT("status", (int64_t)request->status),
         FIELD_INT("bytes", request->response_size_bytes),
-        FIELD_INT("duration_us", http_now_us() - request->started_us),
+        FIELD_INT("duration_us", clock_now_us() - request->started_us),
         FIELD_TEXT("remote", remote));
 }
 
@@ -257,7 +265,7 @@ void http_request_completed(void *server, struct MHD_Connection *connection, voi
     log_request(request, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     struct http_connection *record = http_connection_of(connection);
     if (record)
-        atomic_store(&record->waiting_since, http_now_us());
+        atomic_store(&record->waiting_since, clock_now_us());
     if (request->response)
         MHD_destroy_response(request->response);
     json_decref(request->json);

@@ -62,7 +62,8 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     if (!server->daemons)
         abort();
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
-    if (!server->workers)
+    server->pull_watch = pull_watch_start(http_request_resume, error);
+    if (!server->workers || !server->pull_watch)
         goto failed;
     for (; server->listener_count < listener_count; server->listener_count++) {
         struct listener *listener = &listeners[server->listener_count];
@@ -87,6 +88,8 @@ static void drain(struct http_server *server)
         MHD_quiesce_daemon(server->daemons[i]);
         listener_close(&server->listeners[i]);
     }
+    if (server->pull_watch)
+        pull_watch_hurry(server->pull_watch);
     http_connections_shut_idle(&server->connections);
     if (!http_connections_wait_closed(&server->connections, DRAIN_TIMEOUT_MS))
         http_connections_shut_all(&server->connections);
@@ -99,6 +102,7 @@ void http_server_stop(struct http_server *server)
     drain(server);
     /* A worker that is done has resumed its connection; MHD aborts on suspended ones. */
     worker_pool_stop(server->workers);
+    pull_watch_stop(server->pull_watch);
     for (size_t i = 0; i < server->listener_count; i++)
         MHD_stop_daemon(server->daemons[i]);
     http_connections_stop(&server->connections);

@@ -33,13 +33,7 @@ void log_write(const struct log *log, enum log_level level, const char *event,
 #define LOG(log, level, event, ...)                                                                \
     log_write((log), (level), (event), (const struct log_field[]){__VA_ARGS__},                    \
               sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
-#define FIELD_TEXT(field_name, value)                                                              \
-    {                                                                                              \
-        .name = (field_name), .text = (value)                                                      \
-    }
-#define FIELD_INT(field_name, value)                                                               \
-    {                                                                                              \
-        .name = (field_name), .is_number = true, .number = (value)                                 \
-    }
+#define FIELD_TEXT(field_name, value) {.name = (field_name), .text = (value)}
+#define FIELD_INT(field_name, value)  {.name = (field_name), .is_number = true, .number = (value)}
 
 #endif

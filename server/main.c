@@ -8,11 +8,12 @@
 struct command {
     const char *name;
     int (*run)(int argc, char *const *argv);
-    const char *help; /* NULL: not for people */
+    const char *help;
 };
 
 static const struct command commands[] = {
     {"serve", command_serve, "run a node"},
+    {"migrate", command_migrate, "bring the catalogue up to date"},
     {"version", command_version, "print the version"},
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
@@ -21,14 +22,15 @@ static void print_help(FILE *out)
 {
     fprintf(out, "Usage: larder COMMAND [FLAG...]\n\nCommands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (commands[i].help)
-            fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
     fprintf(out, "\n`larder serve --help` lists the flags.\n");
 }
 
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "convert") == 0)
+        return convert_main(argc, argv); /* the node's own: convert.h */
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);
         return 0;

@@ -1,6 +1,24 @@
 #include "server/node.h"
 
+#include "server/reaper_thread.h"
+#include "store/blobdir.h"
+#include "store/catalogue/catalogue.h"
+#include "store/private_postgres.h"
+#include "store/puller.h"
+#include "store/registry/registry_client.h"
+
+#include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+enum {
+    /* The eight workers, those who wait for pulls, the reaper with its lock, the
+     * puller's heartbeat, and some to spare. */
+    SESSIONS_BESIDE_PULLS = 14,
+    ACQUIRE_TIMEOUT_MS = 2000,
+    STATEMENT_TIMEOUT_MS = 10000,
+};
 
 static enum log_format log_format_of(const struct options *options)
 {
@@ -9,15 +27,166 @@ static enum log_format log_format_of(const struct options *options)
     return isatty(STDERR_FILENO) ? LOG_TEXT : LOG_JSON;
 }
 
-bool node_start(struct node *node, const struct options *options, struct error *error)
+/* RFC 9562, version 4. */
+static void make_id(char id[NODE_ID_SIZE])
 {
-    (void)error;
+    uint8_t b[16];
+    if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b))
+        abort();
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    snprintf(id, NODE_ID_SIZE,
+             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+             b[15]);
+}
+
+/* mkdir -p; what is there already is fine. */
+static bool make_directory(const char *path, struct error *error)
+{
+    cleanup_free char *partial = strdup(path);
+    if (!partial)
+        abort();
+    for (char *at = partial + 1;; at++) {
+        if (*at != '/' && *at != '\0')
+            continue;
+        char ended_by = *at;
+        *at = '\0';
+        if (mkdir(partial, 0755) != 0 && errno != EEXIST)
+            return error_set_errno(error, ERROR_INTERNAL, errno, "Cannot make the directory %s",
+                                   partial);
+        if (ended_by == '\0')
+            return true;
+        *at = ended_by;
+    }
+}
+
+static bool start_postgres(struct node *node, struct error *error)
+{
+    const char *data_dir = node->options->data_dir;
+    cleanup_free char *directory = NULL;
+    if (asprintf(&directory, "%s/postgres", data_dir) < 0)
+        abort();
+    if (!make_directory(data_dir, error))
+        return false;
+    node->postgres = private_postgres_start(directory, error);
+    return node->postgres;
+}
+
+/* A lock keeps a session as long as it is held; its holder needs another. */
+static unsigned sessions_of_pulls(const struct options *options)
+{
+    return (unsigned)(options->pull_jobs * 2 * (1 + options->layer_jobs));
+}
+
+bool node_open_catalogue(struct node *node, const struct options *options, struct error *error)
+{
     *node = (struct node){.options = options};
     node->log = (struct log){.fd = STDERR_FILENO, .format = log_format_of(options)};
+    if (!options->database && !start_postgres(node, error))
+        return false;
+    struct catalogue_config config = {
+        .conninfo =
+            options->database ? options->database : private_postgres_conninfo(node->postgres),
+        .max_sessions = SESSIONS_BESIDE_PULLS + sessions_of_pulls(options),
+        .acquire_timeout_ms = ACQUIRE_TIMEOUT_MS,
+        .statement_timeout_ms = STATEMENT_TIMEOUT_MS,
+    };
+    node->catalogue = catalogue_open(&config, error);
+    return node->catalogue && catalogue_migrate(node->catalogue, error);
+}
+
+static struct registry_client *make_registry_client(const struct options *options)
+{
+    struct registry_config config = {
+        .docker_config_path = options->registry_auth,
+        .insecure_registries = options->insecure_registries.values,
+        .insecure_registry_count = options->insecure_registries.count,
+        .allowed_registries = options->allowed_registries.values,
+        .allowed_registry_count = options->allowed_registries.count,
+    };
+    return registry_client_new(&config);
+}
+
+/* A step of a pull, on the puller's threads. */
+static void log_pull(void *context, const char *event, const struct pull *pull,
+                     const struct error *why, const char *detail)
+{
+    const struct node *node = context;
+    LOG(&node->log, why ? LOG_WARNING : LOG_INFO, event,
+        FIELD_TEXT("pull_id", pull ? pull->id : NULL),
+        FIELD_TEXT("reference", pull ? pull->reference : NULL),
+        FIELD_TEXT("platform", pull ? pull->platform : NULL),
+        FIELD_TEXT("code", why ? error_code_name(why->code) : NULL),
+        FIELD_TEXT("error", why ? why->message : NULL), FIELD_TEXT("detail", detail));
+}
+
+static bool start_puller(struct node *node, struct error *error)
+{
+    const struct options *options = node->options;
+    struct puller_config config = {
+        .catalogue = node->catalogue,
+        .blobdir = node->blobdir,
+        .registry = node->registry,
+        .node_id = node->id,
+        .default_platform = &node->platform,
+        .pull_jobs = (unsigned)options->pull_jobs,
+        .layer_jobs = (unsigned)options->layer_jobs,
+        .max_layer_bytes = options->max_layer_bytes,
+        .max_image_layers = (unsigned)options->max_image_layers,
+        .log = log_pull,
+        .log_context = node,
+    };
+    node->puller = puller_start(&config, error);
+    return node->puller;
+}
+
+static bool start_parts(struct node *node, struct error *error)
+{
+    const struct options *options = node->options;
+    make_id(node->id);
+    if (!make_directory(options->blob_dir, error))
+        return false;
+    node->blobdir = blobdir_open(options->blob_dir, node->id, error);
+    if (!node->blobdir)
+        return false;
+    node->registry = make_registry_client(options);
+    if (!start_puller(node, error))
+        return false;
+    node->reaper = reaper_thread_start(node->catalogue, node->blobdir, &node->log, error);
+    return node->reaper;
+}
+
+static bool choose_platform(const struct options *options, struct platform *platform,
+                            struct error *error)
+{
+    *platform = platform_of_machine();
+    if (options->platform && !platform_parse(options->platform, platform, error))
+        return error_context(error, "--platform");
     return true;
+}
+
+bool node_start(struct node *node, const struct options *options, struct error *error)
+{
+    struct platform platform;
+    if (!choose_platform(options, &platform, error))
+        return false;
+    if (node_open_catalogue(node, options, error)) {
+        node->platform = platform;
+        if (start_parts(node, error))
+            return true;
+    }
+    node_stop(node);
+    return false;
 }
 
 void node_stop(struct node *node)
 {
+    reaper_thread_stop(node->reaper);
+    puller_stop(node->puller);
+    registry_client_free(node->registry);
+    blobdir_close(node->blobdir);
+    catalogue_close(node->catalogue);
+    private_postgres_stop(node->postgres);
     *node = (struct node){0};
 }

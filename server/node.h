@@ -6,14 +6,39 @@
 
 #include "server/log.h"
 #include "server/options.h"
+#include "store/platform.h"
+
+struct blobdir;
+struct catalogue;
+struct private_postgres;
+struct puller;
+struct reaper_thread;
+struct registry_client;
+
+enum { NODE_ID_SIZE = 36 + 1 };
 
 struct node {
     const struct options *options;
     struct log log;
+    char id[NODE_ID_SIZE];             /* a UUID, new at each start */
+    struct platform platform;          /* what is meant when nobody says */
+    struct private_postgres *postgres; /* NULL with --database */
+    struct catalogue *catalogue;
+    struct blobdir *blobdir;
+    struct registry_client *registry;
+    struct puller *puller;
+    struct reaper_thread *reaper;
 };
 
+/* Call it from the main thread: a private PostgreSQL ends with its thread. */
 [[nodiscard]] bool node_start(struct node *node, const struct options *options,
                               struct error *error);
 void node_stop(struct node *node);
+
+/* What `larder serve` and `larder migrate` begin with: the data directory, the
+ * private PostgreSQL unless there is a --database, the open catalogue with its
+ * migrations applied. */
+[[nodiscard]] bool node_open_catalogue(struct node *node, const struct options *options,
+                                       struct error *error);
 
 #endif

@@ -29,7 +29,6 @@ struct options {
     struct option_list insecure_registries;
     struct option_list allowed_registries; /* globs; empty: all */
     const char *registry_auth;             /* NULL: where Docker keeps it */
-    struct option_list registry_mirrors;   /* "docker.io=http://mirror:5000" */
     const char *platform;                  /* NULL: the machine's */
     uint64_t pull_jobs;
     uint64_t layer_jobs;

@@ -44,9 +44,10 @@ struct request_headers {
 
 /* An answer that has to wait for a pull (pull_watch.h). */
 struct request_wait {
-    const char *pull_id; /* NULL: does not wait */
-    const char *platform;
-    unsigned seconds;
+    const char *pull_id;
+    unsigned seconds; /* 0: was not asked to wait */
+    int64_t deadline_us;
+    struct request *next; /* of those who wait */
 };
 
 struct request {

@@ -4,10 +4,74 @@
 
 #include <string.h>
 
-/* A pattern with more literal parts stands before one that would match it too. */
+#define QUERY_OF(...)                                                                              \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
+
+/* A pattern with more literal parts stands before one that would match it too; the
+ * rows of one pattern stand together. */
 static const struct route routes[] = {
-    {"GET", "/healthz", health_alive, true, BODY_NONE, NULL},
-    {"GET", "/version", version_show, true, BODY_NONE, NULL},
+    {.method = "GET",
+     .pattern = "/images/{reference}/inspect",
+     .handler = images_inspect,
+     .query = QUERY_OF("platform")},
+    {.method = "GET",
+     .pattern = "/images/{reference}",
+     .handler = images_show,
+     .query = QUERY_OF("platform")},
+    {.method = "DELETE",
+     .pattern = "/images/{reference}",
+     .handler = images_remove,
+     .query = QUERY_OF("force", "platform")},
+    {.method = "GET",
+     .pattern = "/images",
+     .handler = images_list,
+     .query = QUERY_OF("limit", "page_token", "reference", "manifest_digest", "architecture", "os",
+                       "in_use")},
+    {.method = "POST", .pattern = "/images:prune", .handler = images_prune, .body = BODY_OPTIONAL},
+    {.method = "POST", .pattern = "/images:pull", .handler = pulls_start, .body = BODY_REQUIRED},
+    {.method = "GET",
+     .pattern = "/pulls",
+     .handler = pulls_list,
+     .query = QUERY_OF("limit", "page_token")},
+    {.method = "GET", .pattern = "/pulls/{id}", .handler = pulls_show},
+    {.method = "DELETE", .pattern = "/pulls/{id}", .handler = pulls_cancel},
+    {.method = "GET",
+     .pattern = "/sandboxes",
+     .handler = sandboxes_list,
+     .query = QUERY_OF("limit", "page_token", "host", "reference", "manifest_digest")},
+    {.method = "DELETE",
+     .pattern = "/sandboxes",
+     .handler = sandboxes_remove_host,
+     .query = QUERY_OF("host")},
+    {.method = "PUT",
+     .pattern = "/sandboxes/{id}",
+     .handler = sandboxes_put,
+     .body = BODY_REQUIRED,
+     .query = QUERY_OF("platform")},
+    {.method = "GET", .pattern = "/sandboxes/{id}", .handler = sandboxes_show},
+    {.method = "DELETE", .pattern = "/sandboxes/{id}", .handler = sandboxes_remove},
+    {.method = "GET",
+     .pattern = "/snapshots",
+     .handler = snapshots_list,
+     .query = QUERY_OF("limit", "page_token", "manifest_digest")},
+    {.method = "PUT",
+     .pattern = "/snapshots/{id}",
+     .handler = snapshots_put,
+     .body = BODY_REQUIRED},
+    {.method = "GET", .pattern = "/snapshots/{id}", .handler = snapshots_show},
+    {.method = "DELETE", .pattern = "/snapshots/{id}", .handler = snapshots_remove},
+    {.method = "GET", .pattern = "/pins", .handler = pins_list},
+    {.method = "PUT", .pattern = "/pins/{reference}", .handler = pins_put},
+    {.method = "DELETE", .pattern = "/pins/{reference}", .handler = pins_remove},
+    {.method = "GET", .pattern = "/layers/{id}", .handler = layers_show},
+    {.method = "GET", .pattern = "/manifests/{id}/fsmeta", .handler = manifests_show_fsmeta},
+    {.method = "GET", .pattern = "/manifests/{id}/vmdk", .handler = manifests_show_vmdk},
+    {.method = "GET", .pattern = "/healthz", .handler = health_alive, .on_loop = true},
+    {.method = "GET", .pattern = "/readyz", .handler = health_ready},
+    {.method = "GET", .pattern = "/version", .handler = version_show, .on_loop = true},
 };
 enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
 

@@ -92,8 +92,8 @@ static bool run(const struct options *options, struct error *error)
     cleanup(close_listeners) struct listeners listeners = {0};
     if (!node_start(&node, options, error))
         return false;
-    bool served = open_listeners(options, &listeners, error) &&
-                  serve_until_stopped(&node, &listeners, error);
+    bool served =
+        open_listeners(options, &listeners, error) && serve_until_stopped(&node, &listeners, error);
     node_stop(&node);
     return served;
 }

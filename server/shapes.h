@@ -1,0 +1,28 @@
+/* The interface's shapes as JSON (design: "Shapes"): every field always present,
+ * unknown is null. */
+#ifndef LARDER_SERVER_SHAPES_H
+#define LARDER_SERVER_SHAPES_H
+
+#include "server/json_writer.h"
+#include "store/catalogue/holders.h"
+#include "store/catalogue/images.h"
+#include "store/catalogue/pulls.h"
+#include "store/catalogue/removal.h"
+#include "store/reaper.h"
+
+void shape_image_handle(struct json_writer *out, const char *key,
+                        const struct image_handle *handle);
+void shape_image_detail(struct json_writer *out, const char *key,
+                        const struct image_detail *detail);
+void shape_sandbox(struct json_writer *out, const char *key, const struct sandbox *sandbox);
+void shape_snapshot(struct json_writer *out, const char *key, const struct snapshot *snapshot);
+void shape_pin(struct json_writer *out, const char *key, const struct pin *pin);
+/* `image` is NULL unless the pull is done. */
+void shape_pull(struct json_writer *out, const char *key, const struct pull *pull,
+                const struct image_handle *image);
+/* ImagePruneReport. `reaped` is NULL for a dry run: then the counts and bytes are
+ * what the removal would take. */
+void shape_prune_report(struct json_writer *out, const struct removal *removal,
+                        const struct reaped *reaped);
+
+#endif
