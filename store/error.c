@@ -88,7 +88,7 @@ static void set_message(struct error *error, enum error_code code, const char *f
     make_printable(error->message);
 }
 
-bool error_set(struct error *error, enum error_code code, const char *format, ...)
+bool(error_set)(struct error *error, enum error_code code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -102,8 +102,8 @@ static bool is_storage_full(int os_errno)
     return os_errno == ENOSPC || os_errno == EDQUOT || os_errno == EFBIG;
 }
 
-bool error_set_errno(struct error *error, enum error_code code, int os_errno, const char *format,
-                     ...)
+bool(error_set_errno)(struct error *error, enum error_code code, int os_errno, const char *format,
+                      ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -118,7 +118,7 @@ bool error_set_errno(struct error *error, enum error_code code, int os_errno, co
     return false;
 }
 
-bool error_context(struct error *error, const char *format, ...)
+bool(error_context)(struct error *error, const char *format, ...)
 {
     char original[sizeof(error->message)];
     memcpy(original, error->message, sizeof(original));

@@ -67,6 +67,24 @@ bool error_set_errno(struct error *error, enum error_code code, int os_errno, co
 bool error_context(struct error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Compilers and analysers do not see into error.c: that failing is all these do is told
+ * here, or they follow paths that cannot be. */
+#define error_set(...)                                                                             \
+    ({                                                                                             \
+        error_set(__VA_ARGS__);                                                                    \
+        false;                                                                                     \
+    })
+#define error_set_errno(...)                                                                       \
+    ({                                                                                             \
+        error_set_errno(__VA_ARGS__);                                                              \
+        false;                                                                                     \
+    })
+#define error_context(...)                                                                         \
+    ({                                                                                             \
+        error_context(__VA_ARGS__);                                                                \
+        false;                                                                                     \
+    })
+
 /* The name on the wire: "ImageNotFound". */
 [[nodiscard]] const char *error_code_name(enum error_code code);
 
