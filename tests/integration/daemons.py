@@ -83,9 +83,9 @@ class Daemon:
 
         try:
             wait_until(ready_or_dead, f"{self.name} {what}")
-            assert self.process.poll() is None, (
-                f"{self.name} ended with {self.process.returncode} at its start"
-            )
+            assert (
+                self.process.poll() is None
+            ), f"{self.name} ended with {self.process.returncode} at its start"
         except AssertionError as failed:
             self.kill()
             raise AssertionError(f"{failed}\n{self.output()}") from None

@@ -198,7 +198,6 @@ fixture(
     "xattrs_450_kilobytes_on_one_file",
     [file(b"f", xattrs={"user.%d" % i: BIG[i : i + 50_000] for i in range(9)}), file(b"g")],
     umoci=False,
-    may_refuse="f",
 )
 fixture(
     "xattrs_of_unknown_namespaces_are_left_out",  # as the kernel refuses to store them

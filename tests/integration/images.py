@@ -116,8 +116,8 @@ def busybox_layer(note=b""):
     ]
 
 
-def build(path, rootfs=None):
-    """All images below the directory `path`; "debian" only where `rootfs` names a tree."""
+def build(path):
+    """All images below the directory `path`, but those of whole distributions (add_tree)."""
     builder = Builder(path)
     base = busybox_layer()
     builder.add("busybox", [base], config=CONFIG)
@@ -130,9 +130,12 @@ def build(path, rootfs=None):
     builder.add("layers25", [[file(b"f%02d" % i, b"%d" % i * 3000)] for i in range(25)])
     for name, fixture_name in CONTENT.items():
         builder.add(name, GOOD[fixture_name].layers)
-    if rootfs is not None:
-        builder.add_tars("debian", [tar_of_tree(rootfs)], config={"Cmd": ["bash"]})
     return builder.images
+
+
+def add_tree(builder, name, path, **options):
+    """An image of one layer with all that is below the directory `path`."""
+    return builder.add_tars(name, [tar_of_tree(path)], **options)
 
 
 def _add_mixed(builder, base):

@@ -198,9 +198,11 @@ class LayerTree:
         target = components(member.link)
         if not target:
             raise Refused(f"{member.name!r} links to the root")
-        found = self.aufs.get(b"/".join(target)) or self._look_up(target)
+        found, below = self.aufs.get(b"/".join(target)), None
         if found is None:
-            found = Node("lower-link", target=b"/".join(target))
+            found, below = self._look_up(target)
+        if found is None:
+            found = Node("lower-link", target=b"/".join(below))
             parent.children[name] = found
             self.lower_links.append((parent, name, found))
         elif found.is_dir():
@@ -211,29 +213,35 @@ class LayerTree:
                 self.lower_links.append((parent, name, found))
 
     def _look_up(self, parts):
-        """The Node at `parts` through this layer's symlinks, or None; makes nothing."""
-        trail, todo, links = [self.root], list(parts), 0
+        """What this layer has at `parts`, through its own symlinks; makes nothing.
+
+        Returns the Node, or None and where to look in the layers below.
+        """
+        trail, names, todo, links = [self.root], [], list(parts), 0
         while todo:
             part = todo.pop(0)
             if part in (b"", b"."):
                 continue
             if part == b"..":
-                trail = trail[:-1] or trail
+                trail, names = trail[:-1] or trail, names[:-1]
                 continue
             child = trail[-1].children.get(part)
-            if child is None or not todo:
-                return child
+            if child is None:
+                return None, components(b"/".join([*names, part, *todo]))
+            if not todo:
+                return child, None
             if child.kind == "symlink":
                 links += 1
                 if links > MAX_LINKS:
                     raise Refused("symlink loop")
-                trail = trail[:1] if child.target.startswith(b"/") else trail
+                if child.target.startswith(b"/"):
+                    trail, names = trail[:1], []
                 todo = child.target.split(b"/") + todo
             elif child.is_dir():
-                trail.append(child)
+                trail, names = [*trail, child], [*names, part]
             else:
-                return None
-        return trail[-1]
+                raise Refused(f"{part!r} is no directory any more")
+        return trail[-1], None
 
 
 def apply_layer(members):

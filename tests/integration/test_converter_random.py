@@ -1,7 +1,8 @@
 """Random stacks of layers: fsmeta must show what overlayfs shows of the same stack.
 
 The layers are unpacked by the tests' own applier into overlayfs's lower directories.
-LARDER_RANDOM_SEED repeats a stack, LARDER_RANDOM_STACKS sets how many are tried.
+LARDER_RANDOM_SEED repeats a stack, LARDER_RANDOM_STACKS and
+LARDER_RANDOM_SECONDS set how many are tried.
 """
 
 import os
@@ -19,17 +20,18 @@ from tarbytes import tar_of
 from treewalk import walk
 
 STACKS = 150
-DEADLINE_SECONDS = 25  # of each test
+DEADLINE_SECONDS = 25  # of each test; LARDER_RANDOM_SECONDS overrides it
 
 
 def seeds():
     first = int(os.environ.get("LARDER_RANDOM_SEED", random.randrange(10**9)))
     count = int(os.environ.get("LARDER_RANDOM_STACKS", STACKS))
     print(f"LARDER_RANDOM_SEED={first} LARDER_RANDOM_STACKS={count}")
+    limit = float(os.environ.get("LARDER_RANDOM_SECONDS", DEADLINE_SECONDS))
     started = time.monotonic()
     for seed in range(first, first + count):
-        if time.monotonic() - started > DEADLINE_SECONDS:
-            print(f"stopped after {seed - first} stacks and {DEADLINE_SECONDS} s")
+        if time.monotonic() - started > limit:
+            print(f"stopped after {seed - first} stacks and {limit:.0f} s")
             return
         yield seed
 
