@@ -7,10 +7,12 @@
 #include <criterion/hooks.h>
 #include <ftw.h>
 #include <libpq-fe.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char variable[] = "LARDER_TEST_DATABASE";
@@ -149,10 +151,59 @@ void scratch_remove(const char *path)
     nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static const char template_variable[] = "LARDER_TEST_CLUSTER";
+
+static void copy(const char *from, const char *to)
+{
+    char *const argv[] = {(char[]){"cp"}, (char[]){"-a"}, strdup(from), strdup(to), NULL};
+    pid_t pid = 0;
+    int status = 1;
+    if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) == 0)
+        waitpid(pid, &status, 0);
+    free(argv[2]);
+    free(argv[3]);
+    if (status != 0) {
+        fprintf(stderr, "cannot copy %s to %s\n", from, to);
+        exit(1);
+    }
+}
+
+void cluster_copy(const char *directory)
+{
+    const char *from = getenv(template_variable);
+    cr_assert_not_null(from, "the runner made a cluster to copy");
+    copy(from, directory);
+}
+
 /* --- in the runner, before and after all tests --- */
 
 static struct private_postgres *server;
 static char server_directory[64];
+
+static struct private_postgres *must_start(const char *directory)
+{
+    struct error error = {0};
+    struct private_postgres *postgres = private_postgres_start(directory, &error);
+    if (!postgres) {
+        fprintf(stderr, "no PostgreSQL for the tests: %s\n", error.message);
+        exit(1);
+    }
+    return postgres;
+}
+
+/* One cluster to copy from, never running, and one that serves. */
+static void start_server(void)
+{
+    char idle[96];
+    char serving[96];
+    scratch_make(server_directory);
+    snprintf(idle, sizeof(idle), "%s/idle", server_directory);
+    snprintf(serving, sizeof(serving), "%s/serving", server_directory);
+    private_postgres_stop(must_start(idle));
+    setenv(template_variable, idle, 1);
+    copy(idle, serving);
+    server = must_start(serving);
+}
 
 static void make_template(void)
 {
@@ -176,26 +227,15 @@ static void make_template(void)
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
     (void)tests;
-    if (!getenv(variable)) {
-        struct error error = {0};
-        scratch_make(server_directory);
-        char directory[96];
-        snprintf(directory, sizeof(directory), "%s/postgres", server_directory);
-        server = private_postgres_start(directory, &error);
-        if (!server) {
-            fprintf(stderr, "no PostgreSQL for the tests: %s\n", error.message);
-            exit(1);
-        }
+    start_server();
+    if (!getenv(variable))
         setenv(variable, private_postgres_conninfo(server), 1);
-    }
     make_template();
 }
 
 ReportHook(POST_ALL)(struct criterion_global_stats *stats)
 {
     (void)stats;
-    if (!server)
-        return;
     private_postgres_stop(server);
     scratch_remove(server_directory);
 }

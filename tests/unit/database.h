@@ -34,6 +34,10 @@ const char *database_sql(const char *sql);
 /* digest_of() in C; one of a few static buffers. */
 [[nodiscard]] const char *database_digest(const char *seed);
 
+/* Makes <directory> one that private_postgres_start() has made and left before: a copy of
+ * the runner's, for initdb takes its time. */
+void cluster_copy(const char *directory);
+
 /* Makes an empty directory, and removes one with all that is in it. */
 void scratch_make(char path[static 64]);
 void scratch_remove(const char *path);
