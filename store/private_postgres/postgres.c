@@ -1,6 +1,7 @@
 /* The life of the node's own PostgreSQL: taking over, starting, stopping. */
 #include "store/private_postgres/internal.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
 #include <string.h>
@@ -13,9 +14,8 @@
 enum {
     READY_POLL_MS = 20,
     READY_TIMEOUT_MS = 10 * 60 * 1000, /* recovery after a crash takes its time */
-    /* Backends of a killed postmaster keep its shared memory for a moment. */
-    START_ATTEMPTS = 6,
-    START_PAUSE_MS = 500,
+    STRAGGLER_POLL_MS = 20,
+    STRAGGLERS_MS = 10000,
 };
 
 static void pause_ms(long ms)
@@ -46,19 +46,48 @@ static bool works_in_data(const struct private_postgres *postgres, pid_t pid)
            work.st_dev == data.st_dev && work.st_ino == data.st_ino;
 }
 
+/* A postmaster, or backends that outlived theirs for a moment. */
+static bool someone_works_in_data(const struct private_postgres *postgres)
+{
+    DIR *processes = opendir("/proc");
+    if (!processes)
+        return false;
+    bool found = false;
+    for (struct dirent *entry; !found && (entry = readdir(processes));) {
+        long pid = strtol(entry->d_name, NULL, 10);
+        found = pid > 0 && works_in_data(postgres, (pid_t)pid);
+    }
+    closedir(processes);
+    return found;
+}
+
+static bool wait_for_stragglers(const struct private_postgres *postgres, struct error *error)
+{
+    for (int waited_ms = 0; someone_works_in_data(postgres); waited_ms += STRAGGLER_POLL_MS) {
+        if (waited_ms >= STRAGGLERS_MS)
+            return error_set(error, ERROR_INTERNAL,
+                             "processes of a PostgreSQL left behind still use %s/data",
+                             postgres->directory);
+        pause_ms(STRAGGLER_POLL_MS);
+    }
+    return true;
+}
+
 /* We hold node.lock: whoever started it is gone. Its connections went with that node,
- * so a clean stop and a start of our own loses nothing. */
+ * so a clean stop and a start of our own loses nothing. Once nobody works in the data
+ * directory its pid files mean nothing, though the number may be another process's. */
 static bool stop_stale(const struct private_postgres *postgres, struct error *error)
 {
     pid_t pid = recorded_pid(postgres);
-    if (pid <= 1)
-        return true;
-    cleanup_fd int pidfd = pidfd_open(pid, 0);
-    if (pidfd < 0 || !works_in_data(postgres, pid))
-        return true;
-    return process_stop(pidfd, error) ||
-           error_context(error, "a PostgreSQL (process %d) left behind on %s", (int)pid,
-                         postgres->directory);
+    cleanup_fd int pidfd = pid > 1 ? pidfd_open(pid, 0) : -1;
+    if (pidfd >= 0 && works_in_data(postgres, pid) && !process_stop(pidfd, error))
+        return error_context(error, "a PostgreSQL (process %d) left behind on %s", (int)pid,
+                             postgres->directory);
+    if (!wait_for_stragglers(postgres, error))
+        return false;
+    unlinkat(postgres->data_fd, "postmaster.pid", 0);
+    unlinkat(postgres->run_fd, ".s.PGSQL.5432.lock", 0);
+    return true;
 }
 
 /* --- postgres --- */
@@ -118,20 +147,6 @@ static bool wait_until_ready(struct private_postgres *postgres, struct error *er
                      postgres->directory, READY_TIMEOUT_MS / 1000);
 }
 
-static bool start_and_wait(struct private_postgres *postgres,
-                           const struct postgres_binaries *binaries, struct error *error)
-{
-    for (int attempt = 1;; attempt++) {
-        if (!start_postmaster(postgres, binaries, error))
-            return false;
-        if (wait_until_ready(postgres, error))
-            return true;
-        if (postgres->pidfd >= 0 || attempt == START_ATTEMPTS)
-            return false;
-        pause_ms(START_PAUSE_MS);
-    }
-}
-
 /* libpq reads a comma as the next host, and a socket's path has little room: then the
  * folder's descriptor stands for it. Quotes and backslashes are escaped. */
 static char *make_conninfo(const struct private_postgres *postgres)
@@ -163,7 +178,7 @@ static bool start(struct private_postgres *postgres, struct error *error)
     if (!cluster_open(postgres, &binaries, error) || !stop_stale(postgres, error))
         return false;
     postgres->conninfo = make_conninfo(postgres);
-    return start_and_wait(postgres, &binaries, error);
+    return start_postmaster(postgres, &binaries, error) && wait_until_ready(postgres, error);
 }
 
 struct private_postgres *private_postgres_start(const char *directory, struct error *error)
@@ -179,10 +194,8 @@ struct private_postgres *private_postgres_start(const char *directory, struct er
                                           .run_fd = -1,
                                           .log_fd = -1,
                                           .pidfd = -1};
-    if (start(postgres, error)) {
-        *error = (struct error){0}; /* of attempts before the last */
+    if (start(postgres, error))
         return postgres;
-    }
     private_postgres_stop(postgres);
     return NULL;
 }
