@@ -1,5 +1,7 @@
 #include "store/convert/inflate.h"
 
+#include "store/convert/gzip_header.h"
+
 #include <assert.h>
 #include <isa-l/igzip_lib.h>
 #include <string.h>
@@ -8,7 +10,8 @@
 /* Where the blob stands between two pieces. */
 enum position {
     AT_START,  /* not a byte seen */
-    INSIDE,    /* of a gzip member or zstd frame; more must come */
+    IN_HEADER, /* of a gzip member */
+    INSIDE,    /* a gzip member or zstd frame; more must come */
     AT_END,    /* of one: the blob may end here, or another begin */
     IN_PADDING /* zeros after the last gzip member */
 };
@@ -17,7 +20,8 @@ struct inflate {
     enum layer_compression compression;
     enum position position;
     uint64_t max_tar_bytes;
-    uint64_t tar_bytes;         /* given out so far */
+    uint64_t tar_bytes; /* given out so far */
+    struct gzip_header gzip_header;
     struct inflate_state *gzip; /* owned; NULL unless LAYER_GZIP */
     ZSTD_DStream *zstd;         /* owned; NULL unless LAYER_ZSTD */
 };
@@ -41,7 +45,6 @@ static void open_gzip(struct inflate *inflate)
     if (!inflate->gzip)
         abort();
     isal_inflate_init(inflate->gzip);
-    inflate->gzip->crc_flag = ISAL_GZIP;
 }
 
 static void open_zstd(struct inflate *inflate)
@@ -128,23 +131,45 @@ static void step_plain(struct inflate *inflate, struct inflate_buffers *buffers)
     inflate->position = AT_END;
 }
 
-static const char *gzip_fault(int result)
+static bool gzip_damaged(const char *how, struct error *error)
+{
+    return error_set(error, ERROR_UNSUPPORTED_LAYER, "the gzip blob is damaged: %s", how);
+}
+
+static void begin_gzip_member(struct inflate *inflate)
+{
+    inflate->gzip_header = (struct gzip_header){0};
+    inflate->position = IN_HEADER;
+}
+
+static bool step_gzip_header(struct inflate *inflate, struct inflate_buffers *buffers,
+                             struct error *error)
+{
+    struct gzip_header *header = &inflate->gzip_header;
+    consume(buffers, gzip_header_take(header, buffers->in, buffers->in_bytes), 0);
+    if (header->part == GZIP_INVALID)
+        return gzip_damaged("a member's header is invalid", error);
+    if (header->part == GZIP_DEFLATE) {
+        isal_inflate_reset(inflate->gzip);
+        inflate->gzip->crc_flag = ISAL_GZIP_NO_HDR_VER; /* the trailer is checked */
+        inflate->position = INSIDE;
+    }
+    return true;
+}
+
+static const char *deflate_fault(int result)
 {
     switch (result) {
     case ISAL_INVALID_BLOCK:
-        return "invalid deflate block";
+        return "a deflate block is invalid";
     case ISAL_INVALID_SYMBOL:
-        return "invalid deflate symbol";
+        return "a deflate symbol is invalid";
     case ISAL_INVALID_LOOKBACK:
-        return "deflate distance before the start of the data";
-    case ISAL_INVALID_WRAPPER:
-        return "invalid member header";
-    case ISAL_UNSUPPORTED_METHOD:
-        return "compression method is not deflate";
+        return "a deflate distance points before the data";
     case ISAL_INCORRECT_CHECKSUM:
         return "a member's CRC-32 or length is wrong";
     default:
-        return "invalid stream";
+        return "its deflate data is invalid";
     }
 }
 
@@ -161,11 +186,11 @@ static bool step_gzip_member(struct inflate *inflate, struct inflate_buffers *bu
     gzip->avail_out = out_bytes;
 
     int result = isal_inflate(gzip);
-    if (result < ISAL_DECOMP_OK || result == ISAL_NEED_DICT)
-        return error_set(error, ERROR_UNSUPPORTED_LAYER, "the gzip blob is damaged: %s",
-                         gzip_fault(result));
+    if (result != ISAL_DECOMP_OK)
+        return gzip_damaged(deflate_fault(result), error);
     consume(buffers, in_bytes - gzip->avail_in, out_bytes - gzip->avail_out);
-    inflate->position = gzip->block_state == ISAL_BLOCK_FINISH ? AT_END : INSIDE;
+    if (gzip->block_state == ISAL_BLOCK_FINISH)
+        inflate->position = AT_END;
     return true;
 }
 
@@ -178,13 +203,13 @@ static bool is_zero(const uint8_t *bytes, size_t size_bytes)
 }
 
 /* After a member: another one, or zeros to the end. */
-static bool step_gzip_between(struct inflate *inflate, struct inflate_buffers *buffers,
-                              struct error *error)
+static bool step_gzip_end(struct inflate *inflate, struct inflate_buffers *buffers,
+                          struct error *error)
 {
+    if (buffers->in_bytes == 0)
+        return true;
     if (inflate->position == AT_END && buffers->in[0] == 0x1f) {
-        isal_inflate_reset(inflate->gzip);
-        inflate->gzip->crc_flag = ISAL_GZIP;
-        inflate->position = INSIDE;
+        begin_gzip_member(inflate);
         return true;
     }
     if (!is_zero(buffers->in, buffers->in_bytes))
@@ -197,10 +222,19 @@ static bool step_gzip_between(struct inflate *inflate, struct inflate_buffers *b
 
 static bool step_gzip(struct inflate *inflate, struct inflate_buffers *buffers, struct error *error)
 {
-    bool between = inflate->position == AT_END || inflate->position == IN_PADDING;
-    if (!between)
+    switch (inflate->position) {
+    case AT_START:
+        begin_gzip_member(inflate);
+        return true;
+    case IN_HEADER:
+        return step_gzip_header(inflate, buffers, error);
+    case INSIDE:
         return step_gzip_member(inflate, buffers, error);
-    return buffers->in_bytes == 0 || step_gzip_between(inflate, buffers, error);
+    case AT_END:
+    case IN_PADDING:
+        return step_gzip_end(inflate, buffers, error);
+    }
+    return error_set(error, ERROR_INTERNAL, "an unknown place in gzip");
 }
 
 static bool step_zstd(struct inflate *inflate, struct inflate_buffers *buffers, struct error *error)

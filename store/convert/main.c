@@ -15,7 +15,7 @@
  * configuration, iconv (libarchive's, for PAX names in the C locale) its modules. */
 static void load_lazy_libraries(void)
 {
-    cleanup_digest_state struct digest_state *state = digest_state_new();
+    digest_state_free(digest_state_new());
     iconv_t conversion = iconv_open("ANSI_X3.4-1968", "UTF-8");
     if (conversion != (iconv_t)-1)
         iconv_close(conversion);

@@ -47,7 +47,8 @@ static void advance(struct iovec pieces[2], size_t size)
 {
     for (int i = 0; i < 2; i++) {
         size_t taken = size < pieces[i].iov_len ? size : pieces[i].iov_len;
-        pieces[i].iov_base = (char *)pieces[i].iov_base + taken;
+        if (taken > 0) /* an empty piece may be NULL */
+            pieces[i].iov_base = (char *)pieces[i].iov_base + taken;
         pieces[i].iov_len -= taken;
         size -= taken;
     }

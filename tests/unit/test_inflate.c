@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <zlib.h>
 #include <zstd.h>
 
 TestSuite(inflate, .fini = blobs_free);
@@ -170,7 +171,7 @@ Test(inflate, zeros_may_follow_gzip_but_nothing_else)
         const char *message;
     } cases[] = {
         {LAYER_GZIP, "junk", 4, "not gzip"},    {LAYER_GZIP, "\0\0\0junk", 7, "not gzip"},
-        {LAYER_GZIP, "\x1f\x8c\x08\0\0\0\0\0\0\0", 10, "damaged"}, {LAYER_GZIP, "\x1f\x8b", 2, "cut off"},
+        {LAYER_GZIP, "\x1f\x8c", 2, "damaged"}, {LAYER_GZIP, "\x1f\x8b", 2, "cut off"},
         {LAYER_GZIP, "\x1f", 1, "cut off"},     {LAYER_GZIP, "\0\0\x1f\x8b\x08", 5, "not gzip"},
         {LAYER_ZSTD, "junk", 4, "damaged"},     {LAYER_ZSTD, "\0\0\0\0\0\0\0\0", 8, "damaged"},
         {LAYER_ZSTD, "\x28\xb5", 2, "cut off"},
@@ -244,4 +245,26 @@ Test(inflate, a_zstd_window_over_the_bound_is_refused)
     ZSTD_freeCCtx(context);
     struct outcome outcome = inflate_blob(LAYER_ZSTD, &(struct bytes){frame, out.pos});
     expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "damaged", "a 256 MiB window");
+}
+
+/* Every field of RFC 1952's header, its own CRC included. */
+Test(inflate, a_gzip_header_with_every_field_is_read_however_it_is_cut)
+{
+    struct bytes tar = blobs_sample(500);
+    struct bytes plain = {0};
+    struct bytes full = {0};
+    static const char header[] = "\x1f\x8b\x08\x1e\0\0\0\0\0\xff\x03\0abcname\0comment";
+    blobs_append_gzip_member(&plain, tar.data, tar.size);
+    blobs_append(&full, header, sizeof(header));
+    uint32_t crc = (uint32_t)crc32(0, full.data, (uInt)full.size);
+    const uint8_t stored[] = {(uint8_t)crc, (uint8_t)(crc >> 8)};
+    blobs_append(&full, stored, sizeof(stored));
+    blobs_append(&full, plain.data + 10, plain.size - 10);
+    for (size_t piece = INFLATE_MAGIC_BYTES; piece < 64; piece++) {
+        struct outcome outcome = inflate_in_pieces(LAYER_GZIP, &full, piece, 4096, NO_LIMIT);
+        expect_tar(&outcome, &tar, "a full header");
+    }
+    full.data[15] ^= 1;
+    struct outcome outcome = inflate_blob(LAYER_GZIP, &full);
+    expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "header is invalid", "a changed name");
 }

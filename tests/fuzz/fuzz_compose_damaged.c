@@ -1,0 +1,33 @@
+/* compose_fsmeta() over damaged layers: the input is two EROFS files, cut where the
+ * first byte says (in blocks). What is composed of them after all, the reader must
+ * find whole. */
+#include "image_input.h"
+#include "store/compose.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
+{
+    if (size_bytes < 1)
+        return 0;
+    size_t cut = (size_t)data[0] * EROFS_BLOCK_SIZE;
+    data++;
+    size_bytes--;
+    if (cut > size_bytes)
+        cut = size_bytes;
+    cleanup_fd int lower = image_input_open(data, cut);
+    cleanup_fd int upper = image_input_open(data + cut, size_bytes - cut);
+    const struct compose_layer layers[] = {
+        {.fd = lower, .size_bytes = image_input_size(cut)},
+        {.fd = upper, .size_bytes = image_input_size(size_bytes - cut)},
+    };
+
+    const struct digest manifest = {{0}};
+    struct compose_result result = {0};
+    struct error error = {0};
+    cleanup_fd int output = memfd_create("fsmeta", MFD_CLOEXEC);
+    assert(output >= 0);
+    if (compose_fsmeta(layers, 2, &manifest, output, &result, &error))
+        assert(erofs_file_check(output, result.fsmeta_size_bytes, &error));
+    else
+        assert(error.code == ERROR_DIGEST_MISMATCH || error.code == ERROR_UNSUPPORTED_LAYER);
+    return 0;
+}
