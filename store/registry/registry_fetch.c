@@ -64,11 +64,10 @@ static bool run_fetch(const struct fetch *fetch, struct exchange *exchange,
     exchange->timeout_seconds = DOCUMENT_TIMEOUT_SECONDS;
     exchange->cancel = fetch->cancel;
     for (;;) {
-        struct collector body = {.limit = JSON_DOCUMENT_MAX_BYTES};
+        cleanup_collector struct collector body = {.limit = JSON_DOCUMENT_MAX_BYTES};
         exchange->body = collector_take;
         exchange->body_context = &body;
         bool answered = registry_attempt(fetch->client, fetch->reference, exchange, error);
-        cleanup_free char *bytes = body.bytes;
         if (answered && exchange->status == 200) {
             take_document(fetch, exchange, &body, document);
             return true;

@@ -136,13 +136,19 @@ void grants_free(struct grant *grants);
 
 /* A buffer that a body is collected in, and its bound. */
 struct collector {
-    char *bytes; /* owned; free() */
+    char *bytes; /* owned */
     size_t size;
     size_t capacity;
     size_t limit;
 };
 
 bool collector_take(void *context, const void *bytes, size_t size, struct error *error);
+
+static inline void cleanup_collector_slot(struct collector *collector)
+{
+    free(collector->bytes);
+}
+#define cleanup_collector cleanup(cleanup_collector_slot)
 
 [[nodiscard]] int64_t registry_now_ms(void);
 

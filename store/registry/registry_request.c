@@ -46,7 +46,7 @@ bool status_may_pass(int status)
 static int64_t pause_ms(const struct attempts *attempts, int retry_after_seconds)
 {
     unsigned doublings = attempts->in_a_row > 6 ? 6 : attempts->in_a_row - 1;
-    uint32_t pause = PAUSE_FIRST_MS << doublings;
+    uint32_t pause = (uint32_t)PAUSE_FIRST_MS << doublings;
     if (pause > PAUSE_LAST_MS)
         pause = PAUSE_LAST_MS;
     pause = pause / 2 + arc4random_uniform(pause / 2 + 1);

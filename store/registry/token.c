@@ -184,13 +184,12 @@ static bool use_bearer(struct grab *grab, const char **header, struct error *err
     if (!check_realm(grab, error))
         return false;
     for (;;) {
-        struct collector body = {.limit = TOKEN_MAX_BYTES * 2};
+        cleanup_collector struct collector body = {.limit = TOKEN_MAX_BYTES * 2};
         struct exchange exchange = {.body = collector_take, .body_context = &body};
         prepare(grab, &exchange);
         if (!exchange.url)
             return unauthorized(error, grab, "its token realm cannot be asked for a scope");
         bool answered = exchange_run(grab->client, &exchange, error);
-        cleanup_free char *bytes = body.bytes;
         if (answered && exchange.status == 200)
             return read_token(grab, &body, header, error);
         if (answered)
