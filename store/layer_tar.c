@@ -22,7 +22,7 @@ struct tar_reader {
     bool source_ended;
     bool source_failed;
     struct error source_error;
-    char last_name[256]; /* for "after member …" */
+    char last_name[256]; /* its start, for "after member …" */
 };
 
 /* libarchive converts PAX names from UTF-8 to the locale's charset, and when it
@@ -125,8 +125,9 @@ static bool fail(struct tar_reader *reader, struct error *error)
     if (reader->last_name[0] == '\0')
         return error_set(error, ERROR_UNSUPPORTED_LAYER, "the layer is no tar: %s",
                          text ? text : "unknown error");
-    return error_set(error, ERROR_UNSUPPORTED_LAYER, "the tar is damaged at or after \"%s\": %s",
-                     reader->last_name, text ? text : "unknown error");
+    tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name, "or what follows it: %s",
+               text ? text : "unknown error");
+    return error_context(error, "the tar is damaged");
 }
 
 /* Tar and nothing but tar: no filters, no other formats. "empty" makes no bytes at
@@ -208,9 +209,9 @@ static bool fill_member(struct tar_reader *reader, struct tar_member *member, st
     struct archive_entry *entry = reader->entry;
     *member = (struct tar_member){.name = archive_entry_pathname(entry)};
     if (!member->name)
-        return error_set(error, ERROR_UNSUPPORTED_LAYER, "a member after \"%s\" has no name",
-                         reader->last_name);
-    escape_name(member->name, reader->last_name, sizeof(reader->last_name));
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name,
+                          "is followed by a member without a name");
+    snprintf(reader->last_name, sizeof(reader->last_name), "%s", member->name);
     if (!member_type(entry, member))
         return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name,
                           "has a type that no filesystem has");
@@ -272,9 +273,8 @@ bool tar_reader_data(struct tar_reader *reader, const void **bytes, size_t *size
     *offset = (uint64_t)at;
     if (at < 0 || *offset < reader->data_end || *offset > reader->member_size ||
         *size_bytes > reader->member_size - *offset)
-        return error_set(error, ERROR_UNSUPPORTED_LAYER,
-                         "the sparse map of \"%s\" contradicts its size or itself",
-                         reader->last_name);
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name,
+                          "has a sparse map that contradicts its size or itself");
     reader->data_end = *offset + *size_bytes;
     return true;
 }

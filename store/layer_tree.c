@@ -31,6 +31,7 @@ void layer_tree_close(struct layer_tree *layer)
     erofs_tree_close(&layer->tree);
     layer_path_free(&layer->path);
     layer_path_free(&layer->resolved);
+    layer_path_free(&layer->last_parent);
 }
 
 static bool starts_with(const char *name, size_t name_size, const char *prefix)
@@ -42,6 +43,15 @@ static bool starts_with(const char *name, size_t name_size, const char *prefix)
 static bool name_is(const char *name, size_t name_size, const char *wanted)
 {
     return name_size == strlen(wanted) && memcmp(name, wanted, name_size) == 0;
+}
+
+/* What stood there may have been on the way to the last directory. */
+static void set_entry(struct layer_tree *layer, struct erofs_entry *entry,
+                      struct erofs_inode *inode)
+{
+    if (entry->inode)
+        layer->last_directory = NULL;
+    erofs_entry_set(entry, inode);
 }
 
 static bool count_inode(const struct layer_tree *layer, struct error *error)
@@ -97,7 +107,7 @@ static bool walk_missing(struct walk *walk, const char *name, size_t name_size, 
     struct erofs_inode *made = erofs_inode_new(&layer->tree, S_IFDIR | 0755);
     made->implied = true;
     entry->hidden = reserved;
-    erofs_entry_set(entry, made);
+    set_entry(layer, entry, made);
     walk->directory = made;
     return count_inode(layer, error);
 }
@@ -134,8 +144,13 @@ static bool walk_path(struct walk *walk, const char *path, struct error *error)
     return true;
 }
 
-/* Cuts the last component off layer->path and walks the rest. The component stays
- * behind the cut. */
+static bool is_last_parent(const struct layer_tree *layer, const char *parent)
+{
+    return layer->last_directory && strcmp(layer->last_parent.text, parent) == 0;
+}
+
+/* Walks layer->path but its last component, which it cuts off; that stays behind
+ * the cut. */
 static bool walk_to_parent(struct walk *walk, char **name, size_t *name_size, struct error *error)
 {
     struct layer_tree *layer = walk->layer;
@@ -150,7 +165,17 @@ static bool walk_to_parent(struct walk *walk, char **name, size_t *name_size, st
     if (!slash)
         return true;
     *slash = '\0';
-    return walk_path(walk, layer->path.text, error);
+    if (!walk->make_missing)
+        return walk_path(walk, layer->path.text, error);
+    if (!is_last_parent(layer, layer->path.text)) {
+        if (!walk_path(walk, layer->path.text, error))
+            return false;
+        layer_path_clear(&layer->last_parent);
+        layer_path_push(&layer->last_parent, layer->path.text, strlen(layer->path.text));
+        layer->last_directory = walk->directory;
+    }
+    walk->directory = layer->last_directory;
+    return true;
 }
 
 static bool clean_name(struct layer_tree *layer, const char *name, struct error *error)
@@ -224,7 +249,7 @@ static bool add_directory(struct layer_tree *layer, const struct tar_member *mem
                           struct error *error)
 {
     if (!entry->inode || !erofs_inode_is_directory(entry->inode))
-        erofs_entry_set(entry, erofs_inode_new(&layer->tree, S_IFDIR));
+        set_entry(layer, entry, erofs_inode_new(&layer->tree, S_IFDIR));
     return set_metadata(layer, member, xattrs, entry->inode, error);
 }
 
@@ -260,7 +285,7 @@ static bool add_other(struct layer_tree *layer, const struct tar_member *member,
     if (member->type == TAR_CHARACTER || member->type == TAR_BLOCK)
         if (!set_device(layer, member, inode, error))
             return false;
-    erofs_entry_set(entry, inode);
+    set_entry(layer, entry, inode);
     entry->hides_lower = true;
     if (member->type == TAR_FILE)
         *file = inode;
@@ -317,7 +342,7 @@ static bool add_hard_link(struct layer_tree *layer, struct erofs_entry *entry,
     struct erofs_inode *inode = NULL;
     if (!find_link_target(layer, member->link_target, &inode, error))
         return false;
-    erofs_entry_set(entry, inode);
+    set_entry(layer, entry, inode);
     entry->hides_lower = true;
     return true;
 }
@@ -411,6 +436,6 @@ void layer_tree_finish(struct layer_tree *layer)
     struct erofs_inode *whiteout = erofs_inode_new(tree, S_IFCHR);
     mark_directory(layer, tree->root);
     for (size_t i = 0; i < tree->slot_count; i++)
-        if (tree->slots[i])
-            finish_entry(layer, tree->slots[i], whiteout);
+        if (tree->slots[i].entry)
+            finish_entry(layer, tree->slots[i].entry, whiteout);
 }

@@ -22,6 +22,10 @@ struct layer_tree {
     struct layer_path path;     /* the same, cleaned */
     struct layer_path resolved; /* where a walk has come to, symlinks followed */
     uint32_t links_followed;    /* by this member */
+
+    /* Members of one directory mostly come together: where the last walk led. */
+    struct layer_path last_parent;
+    struct erofs_inode *last_directory; /* NULL: walk again */
 };
 
 void layer_tree_open(struct layer_tree *layer, const struct layer_limits *limits);

@@ -47,35 +47,35 @@ static bool entry_is(const struct erofs_entry *entry, const struct erofs_inode *
 }
 
 /* The slot of that name, or the empty one where it belongs. */
-static size_t find_slot(const struct erofs_tree *tree, uint32_t hash,
-                        const struct erofs_inode *directory, const char *name, size_t name_size)
+static struct erofs_slot *find_slot(const struct erofs_tree *tree, uint32_t hash,
+                                    const struct erofs_inode *directory, const char *name,
+                                    size_t name_size)
 {
     size_t mask = tree->slot_count - 1;
-    size_t slot = hash & mask;
-    for (; tree->slots[slot]; slot = (slot + 1) & mask) {
-        const struct erofs_entry *entry = tree->slots[slot];
-        if (entry->hash == hash && entry_is(entry, directory, name, name_size))
+    size_t at = hash & mask;
+    for (; tree->slots[at].entry; at = (at + 1) & mask)
+        if (tree->slots[at].hash == hash &&
+            entry_is(tree->slots[at].entry, directory, name, name_size))
             break;
-    }
-    return slot;
+    return &tree->slots[at];
 }
 
 static void grow_slots(struct erofs_tree *tree)
 {
     size_t old_count = tree->slot_count;
-    struct erofs_entry **old = tree->slots;
+    struct erofs_slot *old = tree->slots;
     tree->slot_count = old_count ? 2 * old_count : 256;
-    tree->slots = calloc(tree->slot_count, sizeof(struct erofs_entry *));
+    tree->slots = calloc(tree->slot_count, sizeof(*tree->slots));
     if (!tree->slots)
         abort();
     size_t mask = tree->slot_count - 1;
     for (size_t i = 0; i < old_count; i++) {
-        if (!old[i])
+        if (!old[i].entry)
             continue;
-        size_t slot = old[i]->hash & mask;
-        while (tree->slots[slot])
-            slot = (slot + 1) & mask;
-        tree->slots[slot] = old[i];
+        size_t at = old[i].hash & mask;
+        while (tree->slots[at].entry)
+            at = (at + 1) & mask;
+        tree->slots[at] = old[i];
     }
     free(old);
 }
@@ -87,7 +87,7 @@ struct erofs_entry *erofs_tree_find(const struct erofs_tree *tree,
     if (tree->slot_count == 0)
         return NULL;
     uint32_t hash = entry_hash(directory, name, name_size);
-    return tree->slots[find_slot(tree, hash, directory, name, name_size)];
+    return find_slot(tree, hash, directory, name, name_size)->entry;
 }
 
 struct erofs_entry *erofs_tree_entry(struct erofs_tree *tree, struct erofs_inode *directory,
@@ -97,18 +97,17 @@ struct erofs_entry *erofs_tree_entry(struct erofs_tree *tree, struct erofs_inode
     if (2 * (tree->used + 1) > tree->slot_count)
         grow_slots(tree);
     uint32_t hash = entry_hash(directory, name, name_size);
-    size_t slot = find_slot(tree, hash, directory, name, name_size);
-    if (tree->slots[slot])
-        return tree->slots[slot];
+    struct erofs_slot *slot = find_slot(tree, hash, directory, name, name_size);
+    if (slot->entry)
+        return slot->entry;
 
     struct erofs_entry *entry = arena_alloc(&tree->arena, sizeof(*entry));
     entry->directory = directory;
     entry->name = arena_strndup(&tree->arena, name, name_size);
     entry->name_size = (uint8_t)name_size;
-    entry->hash = hash;
     entry->sibling = directory->directory.children;
     directory->directory.children = entry;
-    tree->slots[slot] = entry;
+    *slot = (struct erofs_slot){.entry = entry, .hash = hash};
     tree->used++;
     return entry;
 }

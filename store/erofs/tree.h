@@ -69,7 +69,6 @@ struct erofs_entry {
     struct erofs_inode *inode;     /* NULL: nothing (any more) */
     struct erofs_entry *sibling;
     const char *name; /* not NUL-terminated */
-    uint32_t hash;
     uint8_t name_size;
     bool hides_lower; /* lower layers' entry of this name is gone */
     bool hidden;      /* never written, but hard links may lead to it */
@@ -79,13 +78,19 @@ struct erofs_entry {
     struct erofs_inode *before; /* what was there before that layer */
 };
 
+/* The hash stands beside the pointer, so that a probe rarely leaves the table. */
+struct erofs_slot {
+    struct erofs_entry *entry;
+    uint32_t hash;
+};
+
 struct erofs_tree {
     struct arena arena;
     struct erofs_xattr_pool xattrs;
     struct erofs_inode *root;
     uint64_t inode_count; /* that were made */
 
-    struct erofs_entry **slots; /* owned; open addressing by directory and name */
+    struct erofs_slot *slots; /* owned; open addressing by directory and name */
     size_t slot_count;
     size_t used;
 };
