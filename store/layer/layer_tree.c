@@ -1,4 +1,4 @@
-#include "store/layer_tree.h"
+#include "store/layer/layer_tree.h"
 
 #include <assert.h>
 #include <inttypes.h>

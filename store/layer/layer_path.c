@@ -1,4 +1,4 @@
-#include "store/layer_path.h"
+#include "store/layer/layer_path.h"
 
 #include <stdlib.h>
 #include <string.h>

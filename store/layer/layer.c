@@ -2,8 +2,8 @@
 
 #include "store/erofs/data.h"
 #include "store/erofs/image.h"
-#include "store/layer_tar.h"
-#include "store/layer_tree.h"
+#include "store/layer/layer_tar.h"
+#include "store/layer/layer_tree.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* A layer's tar, member by member, through libarchive: every dialect of the
  * format, names as bytes, nothing from the environment. */
-#ifndef LARDER_STORE_LAYER_TAR_H
-#define LARDER_STORE_LAYER_TAR_H
+#ifndef LARDER_STORE_LAYER_LAYER_TAR_H
+#define LARDER_STORE_LAYER_LAYER_TAR_H
 
 #include "store/error.h"
 #include "store/layer.h"

@@ -1,4 +1,4 @@
-#include "store/layer_tar.h"
+#include "store/layer/layer_tar.h"
 
 #include "store/cleanup.h"
 

@@ -3,14 +3,14 @@
  *
  * The tree ends in overlayfs's convention, with marks of ours for what overlayfs
  * cannot say (store/erofs/xattr.h). Each error names the member. */
-#ifndef LARDER_STORE_LAYER_TREE_H
-#define LARDER_STORE_LAYER_TREE_H
+#ifndef LARDER_STORE_LAYER_LAYER_TREE_H
+#define LARDER_STORE_LAYER_LAYER_TREE_H
 
 #include "store/erofs/tree.h"
 #include "store/error.h"
 #include "store/layer.h"
-#include "store/layer_path.h"
-#include "store/layer_tar.h"
+#include "store/layer/layer_path.h"
+#include "store/layer/layer_tar.h"
 
 #include <stdbool.h>
 #include <stddef.h>

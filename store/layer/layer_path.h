@@ -1,6 +1,6 @@
 /* Paths of tar members as bytes: cleaned lexically, kept inside the root. */
-#ifndef LARDER_STORE_LAYER_PATH_H
-#define LARDER_STORE_LAYER_PATH_H
+#ifndef LARDER_STORE_LAYER_LAYER_PATH_H
+#define LARDER_STORE_LAYER_LAYER_PATH_H
 
 #include <stdbool.h>
 #include <stddef.h>

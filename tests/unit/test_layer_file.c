@@ -1,0 +1,184 @@
+/* Layer files and fsmeta as files: reproducible, bounded, and never trusted. */
+#include "layer_view.h"
+
+#include "store/cleanup.h"
+#include "store/compose.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+static const char sample[] = "d ./ mode=750 mtime=5.5\n"
+                             "d a user.k=v\n"
+                             "f a/1 one user.k=v\n"
+                             "h a/2 a/1\n"
+                             "l a/3 1\n"
+                             "f b/implied x trusted.t=1\n"
+                             "c dev 5:1\n"
+                             "w .wh.gone\n"
+                             "h low lower/file\n"
+                             "w a/.wh..wh..opq\n";
+
+static const char lower[] = "f lower/file low\nf gone 1\n";
+
+static int layer_of_lines(const char *lines, struct layer_result *result)
+{
+    struct bytes tar = tar_of(lines);
+    struct error error;
+    int fd = layer_of(tar, &wide_limits, result, &error);
+    free(tar.at);
+    cr_assert(fd >= 0, "the sample converts: %s", fd < 0 ? error.message : "");
+    return fd;
+}
+
+Test(layer_file, the_same_tar_makes_the_same_bytes)
+{
+    setenv("TZ", "America/New_York", 1);
+    struct layer_result result;
+    cleanup_fd int one = layer_of_lines(sample, &result);
+    struct digest digest = digest_of_fd(one);
+    setenv("SOURCE_DATE_EPOCH", "1", 1);
+    umask(0);
+    cleanup_fd int other = layer_of_lines(sample, &result);
+    struct digest again = digest_of_fd(other);
+    cr_expect(digest_equal(&digest, &again), "nothing comes from the environment");
+    cr_expect_eq(result.entries, 9, "hard-linked names are one inode: got %lu", result.entries);
+}
+
+Test(layer_file, limits_refuse_what_exceeds_them)
+{
+    static const struct {
+        const char *lines;
+        struct layer_limits limits;
+        enum error_code code;
+    } cases[] = {
+        {"f a 1\nf b 2\nf c 3", {2, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
+        {"f a/b/c/d 1", {100, 3, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
+        {"f a/b/c/d 1", {3, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
+        {"f a 1\nf b 2\nf c 3", {100, 100, 3 * 4096}, ERROR_LAYER_TOO_LARGE},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct bytes tar = tar_of(cases[i].lines);
+        struct layer_result result;
+        struct error error = {0};
+        cr_expect_lt(layer_of(tar, &cases[i].limits, &result, &error), 0, "case %zu", i);
+        cr_expect_eq(error.code, cases[i].code, "case %zu: %s", i, error.message);
+        free(tar.at);
+    }
+}
+
+static char *view_of_bytes(const void *bytes, size_t size)
+{
+    struct bytes tar = {.at = malloc(size + 1), .size = size};
+    if (size > 0)
+        memcpy(tar.at, bytes, size);
+    char *view = view_of_tars(&tar, 1);
+    free(tar.at);
+    return view;
+}
+
+Test(layer_file, the_end_of_a_tar)
+{
+    struct bytes tar = tar_of("f a content");
+    struct bytes more = tar_of("f b 2");
+    cleanup_free unsigned char *twice = calloc(1, tar.size + 20480 + more.size);
+    memcpy(twice, tar.at, tar.size);
+    memcpy(twice + tar.size + 20480, more.at, more.size);
+
+    cleanup_free char *none = view_of_bytes("", 0);
+    cr_expect_str_eq(none, "/ d 755\n", "no bytes are an empty layer");
+    cleanup_free char *zeros = view_of_bytes(twice + tar.size, 20480);
+    cr_expect_str_eq(zeros, "/ d 755\n", "so are end-of-archive blocks alone");
+    cleanup_free char *followed = view_of_bytes(twice, tar.size + 20480 + more.size);
+    cr_expect_str_eq(followed, "/ d 755\na f 644 content\n",
+                     "what follows the end-of-archive marker is no member");
+    cleanup_free char *cut = view_of_bytes(tar.at, tar.size - 1024 - 512);
+    cr_expect(strstr(cut, "UnsupportedLayer: ") && strstr(cut, "Truncated"),
+              "a tar that ends within a member is refused: %s", cut);
+    cleanup_free char *junk = view_of_bytes("this is no tar at all", 21);
+    cr_expect(strstr(junk, "UnsupportedLayer: "), "junk is refused: %s", junk);
+    free(tar.at);
+    free(more.at);
+}
+
+static void read_file(int fd, unsigned char *bytes, size_t size)
+{
+    cr_assert_eq(pread(fd, bytes, size, 0), (ssize_t)size, "the file is read");
+}
+
+/* One bit changed all over the superblock and the metadata: the result may be
+ * another tree, but reading it never goes wrong (the sanitizers watch). */
+Test(layer_file, damage_is_found_or_harmless)
+{
+    struct layer_result result;
+    struct compose_layer layers[2];
+    cleanup_fd int low = layer_of_lines(lower, &result);
+    layers[0] = (struct compose_layer){
+        .diff_id = digest_of("low", 3), .fd = low, .size_bytes = result.erofs_size_bytes};
+    cleanup_fd int fd = layer_of_lines(sample, &result);
+    size_t size = result.erofs_size_bytes;
+    layers[1] = (struct compose_layer){.diff_id = digest_of("up", 2), .fd = fd, .size_bytes = size};
+    cleanup_free unsigned char *bytes = malloc(size);
+    read_file(fd, bytes, size);
+
+    size_t caught = 0;
+    for (size_t at = 1024; at < size; at += bytes[at] ? 5 : 1) {
+        if (bytes[at] == 0 && at % 97 != 0)
+            continue; /* most zeros are padding */
+        unsigned char flipped = (unsigned char)(bytes[at] ^ (1u << at % 8));
+        cr_assert_eq(pwrite(fd, &flipped, 1, (off_t)at), 1);
+        struct error error = {0};
+        struct compose_result composed;
+        cleanup_fd int sink = memfd_create("fsmeta", MFD_CLOEXEC);
+        bool sound = erofs_file_check(fd, size, &error);
+        caught += !sound;
+        if (compose_fsmeta(layers, 2, &layers[0].diff_id, sink, &composed, &error))
+            cr_expect(erofs_file_check(sink, composed.fsmeta_size_bytes, &error),
+                      "byte %zu: fsmeta of whatever was read is sound: %s", at, error.message);
+        cr_assert_eq(pwrite(fd, bytes + at, 1, (off_t)at), 1);
+    }
+    cr_expect_gt(caught, 50, "damage to the structure is mostly found: %zu", caught);
+}
+
+Test(layer_file, a_file_of_another_size_is_damaged)
+{
+    struct layer_result result;
+    cleanup_fd int fd = layer_of_lines(sample, &result);
+    struct error error = {0};
+    cr_assert_eq(ftruncate(fd, (off_t)result.erofs_size_bytes - 4096), 0);
+    cr_expect_not(erofs_file_check(fd, result.erofs_size_bytes, &error), "a short file");
+    cr_expect_eq(error.code, ERROR_DIGEST_MISMATCH);
+    cr_expect_not(erofs_file_check(fd, result.erofs_size_bytes - 4096, &error),
+                  "a short file whose size was recorded");
+    cr_assert_eq(ftruncate(fd, 0), 0);
+    cr_expect_not(erofs_file_check(fd, 0, &error), "an empty file");
+}
+
+Test(layer_file, no_layers_make_an_empty_root)
+{
+    cleanup_free char *view = view_of((const char *const[]){NULL});
+    cr_expect_str_eq(view, "/ d 755\n", "an image without layers has a root");
+}
+
+Test(layer_file, the_same_layer_may_stand_there_twice)
+{
+    cleanup_free char *view = view_of((const char *const[]){"f a 1", "w .wh.a", "f a 1", NULL});
+    cr_expect_str_eq(view, "/ d 755\na f 644 1\n", "the upper one counts");
+}
+
+Test(layer_file, twenty_thousand_names_in_one_directory_stay_sorted)
+{
+    char *lines = NULL;
+    size_t size = 0;
+    FILE *text = open_memstream(&lines, &size);
+    for (unsigned i = 0; i < 20000; i++)
+        fprintf(text, "f d/%x-%u 1\n", i * 2654435761u, i);
+    fclose(text);
+    struct layer_result result;
+    cleanup_fd int fd = layer_of_lines(lines, &result);
+    cr_expect_eq(result.entries, 20002, "all are there, in order: erofs_file_check() saw to it");
+    free(lines);
+}
