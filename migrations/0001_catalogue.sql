@@ -179,6 +179,11 @@ CREATE TABLE condemned_files (
 );
 CREATE INDEX condemned_files_oldest ON condemned_files (condemned_at);
 
+-- Times as the interface gives them: milliseconds since the epoch.
+CREATE FUNCTION epoch_ms(moment timestamptz) RETURNS bigint
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    RETURN floor(extract(epoch FROM moment) * 1000)::bigint;
+
 -- A glob (`*` matches anything, also `/`) as a LIKE pattern: the one place that knows how.
 CREATE FUNCTION glob_to_like(glob text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE

@@ -5,13 +5,10 @@
 
 #include "store/catalogue/images.h"
 
-/* Milliseconds since the epoch. */
-#define EPOCH_MS(time) "floor(extract(epoch FROM " time ") * 1000)::bigint"
-
 /* Of image_refs r and manifests m. */
 #define HANDLE_COLUMNS                                                                             \
     "r.reference, m.digest, m.architecture, m.os, m.variant, m.layer_count, m.size_bytes,"         \
-    " " EPOCH_MS("r.created_at") ", " EPOCH_MS("r.last_used_at")
+    " epoch_ms(r.created_at), epoch_ms(r.last_used_at)"
 enum { HANDLE_COLUMN_COUNT = 9 };
 
 /* Of manifests m, configs c and manifest_layers ml with layers l, all LEFT JOINed: a

@@ -4,6 +4,8 @@
 #include "store/catalogue/image_rows.h"
 #include "store/catalogue/page_token.h"
 
+#include <assert.h>
+
 enum { KEY_PARTS = 5 }; /* created_at, reference, os, architecture, variant */
 
 /* The order of image_refs_newest. $1 to $6 filter, $7 to $11 are the key of the row
@@ -44,6 +46,7 @@ bool catalogue_list_images(struct catalogue *catalogue, const struct image_filte
                            size_t limit, const char *page_token, struct arena *arena,
                            struct image_page *page, struct error *error)
 {
+    assert(limit > 0);
     const char *after[KEY_PARTS] = {0};
     if (page_token && !page_token_parse(page_token, "images", arena, after, KEY_PARTS, error))
         return false;

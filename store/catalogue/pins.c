@@ -1,8 +1,6 @@
 /* Pins: references that no prune takes. */
 #include "store/catalogue/holders.h"
 
-#include "store/catalogue/image_rows.h"
-
 #include <string.h>
 
 bool catalogue_put_pin(struct catalogue *catalogue, const char *pattern, bool *created,
@@ -37,7 +35,7 @@ bool catalogue_list_pins(struct catalogue *catalogue, struct arena *arena, struc
                          struct error *error)
 {
     static const struct statement list = {
-        "pin_list", "SELECT pattern, " EPOCH_MS("created_at") " FROM pins ORDER BY pattern"};
+        "pin_list", "SELECT pattern, epoch_ms(created_at) FROM pins ORDER BY pattern"};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     if (!session || !session_query(session, &list, NULL, 0, arena, &rows, error))

@@ -4,6 +4,7 @@
 #include "store/catalogue/image_rows.h"
 #include "store/catalogue/page_token.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* By PostgreSQL's clock. */
@@ -13,9 +14,8 @@
  * be gone (deleted while another one kept the manifest): then it is as it was given. */
 #define HELD_HANDLE_COLUMNS                                                                        \
     "coalesce(r.reference, s.reference), m.digest, m.architecture, m.os, m.variant,"               \
-    " m.layer_count, m.size_bytes, " EPOCH_MS(                                                     \
-        "coalesce(r.created_at, m.created_at)") ", " EPOCH_MS("coalesce(r.last_used_at, "          \
-                                                              "m.created_at)")
+    " m.layer_count, m.size_bytes, epoch_ms(coalesce(r.created_at, m.created_at)),"                \
+    " epoch_ms(coalesce(r.last_used_at, m.created_at))"
 #define HELD_REFERENCE_JOIN                                                                        \
     "  LEFT JOIN LATERAL (SELECT * FROM image_refs i WHERE i.manifest_digest = m.digest"           \
     "                      ORDER BY i.reference <> s.reference, i.created_at, i.reference"         \
@@ -24,11 +24,10 @@
 /* --- reading --- */
 
 enum { SANDBOX_COLUMN_COUNT = 5 };
+#define SANDBOX_COLUMNS "s.id, s.host, s.rootfs, epoch_ms(s.created_at), epoch_ms(s.expires_at)"
 #define SELECT_SANDBOXES                                                                           \
-    "SELECT s.id, s.host, s.rootfs, " EPOCH_MS("s.created_at") ", " EPOCH_MS(                      \
-        "s.expires_at") ", " HELD_HANDLE_COLUMNS "  FROM sandboxes s LEFT JOIN manifests m ON "    \
-                                                 "m.digest = s.held_digest" HELD_REFERENCE_JOIN    \
-                        " WHERE " IS_LIVE
+    "SELECT " SANDBOX_COLUMNS ", " HELD_HANDLE_COLUMNS "  FROM sandboxes s"                        \
+    "  LEFT JOIN manifests m ON m.digest = s.held_digest" HELD_REFERENCE_JOIN " WHERE " IS_LIVE
 
 static void sandbox_read(const struct rows *rows, size_t row, struct arena *arena,
                          struct sandbox *sandbox)
@@ -123,6 +122,7 @@ bool catalogue_list_sandboxes(struct catalogue *catalogue, const struct sandbox_
                                           "   AND ($4::text IS NULL OR s.id > $4)"
                                           " ORDER BY s.id"
                                           " LIMIT $5::bigint + 1"};
+    assert(limit > 0);
     const char *after = NULL;
     if (page_token && !page_token_parse(page_token, "sandboxes", arena, &after, 1, error))
         return false;
@@ -153,10 +153,9 @@ static bool find_held(struct catalogue_session *session,
 {
     static const struct statement find = {
         "sandbox_find_held",
-        "SELECT " HELD_HANDLE_COLUMNS ", " DETAIL_COLUMNS
-        "  FROM sandboxes s JOIN manifests m ON m.digest = s.held_digest" HELD_REFERENCE_JOIN
-            DETAIL_JOINS " WHERE s.id = $1 AND s.reference = $2 AND " IS_LIVE
-        " ORDER BY ml.position"};
+        "SELECT " HELD_HANDLE_COLUMNS ", " DETAIL_COLUMNS "  FROM sandboxes s"
+        "  JOIN manifests m ON m.digest = s.held_digest" HELD_REFERENCE_JOIN DETAIL_JOINS
+        " WHERE s.id = $1 AND s.reference = $2 AND " IS_LIVE " ORDER BY ml.position"};
     struct rows rows;
     if (!QUERY(session, &find, arena, &rows, error, registration->id, reference))
         return false;
@@ -206,11 +205,9 @@ static const struct statement put = {
     "       manifest_digest = excluded.manifest_digest, held_digest = excluded.held_digest,"
     "       expires_at = excluded.expires_at,"
     "       created_at = CASE WHEN " IS_LIVE " THEN s.created_at ELSE now() END"
-    " RETURNING " EPOCH_MS("s.created_at") ", " EPOCH_MS(
-        "s.expires_at") ","
-                        "    s.created_at = now()," /* only a new one is as old as the transaction
-                                                     */
-                        "    (SELECT " EPOCH_MS("last_used_at") " FROM touched)"};
+    /* Only a new one is as old as the transaction. */
+    " RETURNING epoch_ms(s.created_at), epoch_ms(s.expires_at), s.created_at = now(),"
+    "    (SELECT epoch_ms(last_used_at) FROM touched)"};
 
 static bool write_sandbox(struct catalogue_session *session,
                           const struct sandbox_registration *registration, const char *reference,

@@ -1,12 +1,12 @@
 /* Snapshots: holders without a sandbox. */
 #include "store/catalogue/holders.h"
 
-#include "store/catalogue/image_rows.h"
 #include "store/catalogue/page_token.h"
 
+#include <assert.h>
 #include <string.h>
 
-#define SNAPSHOT_COLUMNS "id, manifest_digest, " EPOCH_MS("created_at")
+#define SNAPSHOT_COLUMNS "id, manifest_digest, epoch_ms(created_at)"
 
 static void snapshot_read(const struct rows *rows, size_t row, struct snapshot *snapshot)
 {
@@ -71,6 +71,7 @@ bool catalogue_list_snapshots(struct catalogue *catalogue, const char *manifest_
                                           "   AND ($2::text IS NULL OR id > $2)"
                                           " ORDER BY id"
                                           " LIMIT $3::bigint + 1"};
+    assert(limit > 0);
     const char *after = NULL;
     if (page_token && !page_token_parse(page_token, "snapshots", arena, &after, 1, error))
         return false;
