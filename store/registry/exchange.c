@@ -208,6 +208,8 @@ static void set_limits(CURL *handle, const struct hop *hop)
     curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L); /* exchange_run() does */
     curl_easy_setopt(handle, CURLOPT_BUFFERSIZE, 256L << 10);
     curl_easy_setopt(handle, CURLOPT_HTTP_CONTENT_DECODING, 0L); /* digests are of raw bytes */
+    if (client->ca_file)
+        curl_easy_setopt(handle, CURLOPT_CAINFO, client->ca_file);
     if (origin_host_is_loopback(hop->origin.host))
         curl_easy_setopt(handle, CURLOPT_PROXY, "");
 }

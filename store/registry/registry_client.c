@@ -48,6 +48,9 @@ struct registry_client *registry_client_new(const struct registry_config *config
         copy_names(config->insecure_registries, config->insecure_registry_count);
     client->allowed_registries =
         copy_names(config->allowed_registries, config->allowed_registry_count);
+    const char *ca_file = getenv("SSL_CERT_FILE");
+    if (ca_file && ca_file[0])
+        client->ca_file = checked(strdup(ca_file));
     client->connect_timeout_seconds =
         config->connect_timeout_seconds ? config->connect_timeout_seconds : 10;
     client->stall_timeout_seconds =
@@ -67,6 +70,7 @@ void registry_client_free(struct registry_client *client)
     free_names(client->insecure_registries);
     free_names(client->allowed_registries);
     free(client->docker_config_path);
+    free(client->ca_file);
     pthread_mutex_destroy(&client->lock);
     free(client);
 }

@@ -20,7 +20,9 @@
  *     ERROR_DIGEST_MISMATCH         other content, or another size, than was asked for
  *     ERROR_PULL_FAILED             anything else, with the registry's own words
  *
- * registry_status is the HTTP status when there was one. The process must ignore
+ * TLS certificates are checked against the system's authorities, or those of the file
+ * in $SSL_CERT_FILE; proxies come from $https_proxy, $http_proxy and $no_proxy, never
+ * for loopback. registry_status is the HTTP status when there was one. The process must ignore
  * SIGPIPE.
  */
 #ifndef LARDER_STORE_REGISTRY_REGISTRY_CLIENT_H

@@ -31,6 +31,7 @@ struct registry_client {
     char *docker_config_path;
     char **insecure_registries; /* NULL-terminated, lower case, as the next one */
     char **allowed_registries;
+    char *ca_file; /* NULL: the system's */
     unsigned connect_timeout_seconds;
     unsigned stall_timeout_seconds;
     unsigned max_attempts;

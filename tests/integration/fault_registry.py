@@ -92,7 +92,8 @@ class Bearer:
 
 
 class FaultRegistry:
-    def __init__(self, layout=None, address="127.0.0.1"):
+    def __init__(self, layout=None, address="127.0.0.1", tls=None, name=None):
+        """`tls` is an ssl.SSLContext, `name` the host name that clients know it by."""
         self.layout = layout
         self.bearer = None
         self.basic = None
@@ -104,8 +105,13 @@ class FaultRegistry:
         self.server = ThreadingHTTPServer((address, 0), self.make_handler())
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
-        self.host = f"{address}:{self.port}"
-        self.url = f"http://{self.host}"
+        self.address = (address, self.port)
+        self.host = name or f"{address}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{self.host}"
+        if tls:
+            self.server.socket = tls.wrap_socket(
+                self.server.socket, server_side=True, do_handshake_on_connect=False
+            )
 
     def make_handler(self):
         registry = self

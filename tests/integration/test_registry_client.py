@@ -1,67 +1,10 @@
 """The registry client in front of a registry that misbehaves, through registry_probe."""
 
-import base64
-import json
-import os
-import random
-import subprocess
-import time
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fault_registry import Fault, FaultRegistry
-from ocilayout import Layout, sha256
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-MIB = 1 << 20
-
-
-def probe_program():
-    path = REPOSITORY / os.environ.get("LARDER_BUILD_DIR", "build/dev") / "registry_probe"
-    assert path.exists(), f"{path} is missing: cmake --build it, or set LARDER_BUILD_DIR"
-    return str(path)
-
-
-class Answer:
-    """What the probe printed: words by name, or the error."""
-
-    def __init__(self, done, seconds):
-        lines = done.stdout.splitlines()
-        self.text = done.stdout + done.stderr
-        self.good = done.returncode == 0
-        self.seconds = seconds
-        self.values = dict(line.split(" ", 1) for line in lines if " " in line)
-        self.layers = [line.split()[1] for line in lines if line.startswith("layer ")]
-        self.code = self.status = self.retry_after = self.message = None
-        if not self.good:
-            _, self.code, status, retry_after, self.message = lines[-1].split(" ", 4)
-            self.status, self.retry_after = int(status), int(retry_after)
-
-
-def probe(command, reference, *options, environment=None):
-    start = time.monotonic()
-    done = subprocess.run(
-        [probe_program(), *map(str, options), command, reference],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, "DOCKER_CONFIG": "/nonexistent", **(environment or {})},
-    )
-    assert done.returncode in (0, 1), f"the probe ends in order: {done.stderr}"
-    return Answer(done, time.monotonic() - start)
-
-
-class Images:
-    def __init__(self, path):
-        self.layout = Layout(path)
-        self.tars = [random.Random(seed).randbytes(3 * MIB + seed) for seed in range(2)]
-        self.manifest = self.layout.image(self.tars, "plain")
-        self.layout.tag("one", self.manifest)
-        arm = self.layout.image(self.tars[:1], "plain", architecture="arm64", variant="v8")
-        self.index = self.layout.index([self.manifest, arm])
-        self.layout.tag("index", self.index)
-        self.layers = [sha256(tar) for tar in self.tars]
+from registryprobe import MIB, Images, login_file, probe
 
 
 @pytest.fixture(scope="session")
@@ -73,13 +16,6 @@ def images(tmp_path_factory):
 def registry(images):
     with FaultRegistry(images.layout) as running:
         yield running
-
-
-def login_file(tmp_path, registry, user="user", password="s3cret", **more):
-    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"auths": {registry.host: {"auth": auth, **more}}}))
-    return path
 
 
 def test_an_index_leads_to_the_manifest_config_and_layers(registry, images):
