@@ -24,11 +24,16 @@ static bool check_blob_directory(struct blobdir *blobdir, struct error *error)
     return draft;
 }
 
+static const char *status_name(bool ready)
+{
+    return ready ? "ready" : "not_ready";
+}
+
 static void write_check(struct json_writer *out, const char *name, bool ready,
                         const struct error *why)
 {
     json_begin_object(out, name);
-    json_write_bool(out, "ready", ready);
+    json_write_text(out, "status", status_name(ready));
     json_write_text(out, "detail", ready ? NULL : why->message);
     json_end_object(out);
 }
@@ -42,7 +47,7 @@ bool health_ready(struct request *request, struct error *error)
     bool blobs = check_blob_directory(request->node->blobdir, &no_blobs);
     cleanup_json_writer struct json_writer out = {0};
     json_begin_object(&out, NULL);
-    json_write_bool(&out, "ready", catalogue && blobs);
+    json_write_text(&out, "status", status_name(catalogue && blobs));
     json_begin_object(&out, "checks");
     write_check(&out, "catalogue", catalogue, &no_catalogue);
     write_check(&out, "blob_directory", blobs, &no_blobs);

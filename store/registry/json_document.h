@@ -5,6 +5,7 @@
 #ifndef LARDER_STORE_REGISTRY_JSON_DOCUMENT_H
 #define LARDER_STORE_REGISTRY_JSON_DOCUMENT_H
 
+#include "store/cleanup.h"
 #include "store/error.h"
 
 #include <jansson.h>
