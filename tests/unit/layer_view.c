@@ -25,7 +25,10 @@ static la_ssize_t append(struct archive *archive, void *context, const void *fro
 {
     (void)archive;
     struct bytes *bytes = context;
-    bytes->at = realloc(bytes->at, bytes->size + size);
+    if (bytes->size + size > bytes->capacity) {
+        bytes->capacity = 2 * (bytes->size + size);
+        bytes->at = realloc(bytes->at, bytes->capacity);
+    }
     memcpy(bytes->at + bytes->size, from, size);
     bytes->size += size;
     return (la_ssize_t)size;

@@ -24,6 +24,7 @@
 struct bytes {
     unsigned char *at; /* owned: free() */
     size_t size;
+    size_t capacity;
 };
 
 /* The tar (PAX) of a layer's lines. */
