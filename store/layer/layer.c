@@ -5,6 +5,7 @@
 #include "store/layer/layer_tar.h"
 #include "store/layer/layer_tree.h"
 
+#include <linux/limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,7 +48,7 @@ static bool take_xattr(struct builder *builder, const struct tar_member *member,
         return true;
     size_t name_size = strlen(rest);
     bool is_acl = index == EROFS_XATTR_ACL_ACCESS || index == EROFS_XATTR_ACL_DEFAULT;
-    if (name_size > UINT8_MAX || (name_size == 0 && !is_acl))
+    if (strlen(name) > XATTR_NAME_MAX || (name_size == 0 && !is_acl))
         return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name,
                           "has an extended attribute with a name of %zu bytes", strlen(name));
     if (value_size > EROFS_MAX_XATTR_VALUE)

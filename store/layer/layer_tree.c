@@ -211,6 +211,7 @@ static bool set_symlink(struct layer_tree *layer, const struct tar_member *membe
                       EROFS_SYMLINK_MAX);
     inode->target = arena_strndup(&layer->tree.arena, member->link_target, length);
     inode->size = length;
+    inode->mode = S_IFLNK | 0777; /* Linux has no other, whatever a tar says */
     return true;
 }
 
