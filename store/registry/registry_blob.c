@@ -11,6 +11,7 @@ struct transfer {
     void *context;
     const char *what;
     struct exchange exchange;
+    bool sink_refused;
     uint64_t delivered; /* bytes that the sink has */
     bool body_checked;  /* of this attempt: where its body starts */
     uint64_t skip;      /* bytes of it that the sink already has */
@@ -63,7 +64,8 @@ static bool take_body(void *context, const void *bytes, size_t size_bytes, struc
                          " bytes that the manifest says",
                          transfer->what, transfer->descriptor->size_bytes);
     transfer->delivered += size_bytes;
-    return transfer->sink(transfer->context, start, size_bytes, error);
+    transfer->sink_refused = !transfer->sink(transfer->context, start, size_bytes, error);
+    return !transfer->sink_refused;
 }
 
 enum outcome { OUTCOME_DONE, OUTCOME_AGAIN, OUTCOME_FAILED };
@@ -88,12 +90,12 @@ static enum outcome judge_answer(struct transfer *transfer, struct error *error)
     return OUTCOME_AGAIN;
 }
 
-static enum outcome run_attempt(struct registry_client *client, const struct reference *reference,
+static enum outcome run_attempt(struct registry_client *client, const struct reference *source,
                                 struct transfer *transfer, struct error *error)
 {
     transfer->exchange.range_start = transfer->delivered;
     transfer->body_checked = false;
-    if (registry_attempt(client, reference, &transfer->exchange, error))
+    if (registry_attempt(client, source, &transfer->exchange, error))
         return judge_answer(transfer, error);
     if (!transfer->exchange.may_retry)
         return OUTCOME_FAILED;
@@ -102,47 +104,61 @@ static enum outcome run_attempt(struct registry_client *client, const struct ref
     return has_all ? OUTCOME_DONE : OUTCOME_AGAIN; /* broken off after the last byte */
 }
 
-static bool run_transfer(struct registry_client *client, const struct reference *reference,
-                         struct transfer *transfer, struct error *error)
+static bool run_attempts(struct registry_client *client, const struct reference *source,
+                         struct transfer *transfer, struct attempts attempts, struct error *error)
 {
-    struct attempts attempts = {0};
     for (;;) {
         uint64_t before = transfer->delivered;
-        enum outcome outcome = run_attempt(client, reference, transfer, error);
+        enum outcome outcome = run_attempt(client, source, transfer, error);
         if (outcome == OUTCOME_DONE)
             return true;
         if (outcome == OUTCOME_FAILED)
             return false;
         if (transfer->delivered > before)
             attempts.in_a_row = 0;
-        if (!attempts_pause(client, &attempts, transfer->exchange.retry_after_seconds,
+        if (!attempts_pause(&attempts, transfer->exchange.retry_after_seconds,
                             transfer->exchange.cancel, error))
             return false;
     }
 }
 
-bool registry_fetch_blob(struct registry_client *client, const struct reference *reference,
-                         const struct descriptor *descriptor, registry_sink *sink, void *context,
-                         const atomic_bool *cancel, struct error *error)
+static bool fetch_from(struct registry_client *client, const struct reference *reference,
+                       const struct reference *source, struct transfer *transfer,
+                       struct error *error)
 {
     cleanup_arena struct arena arena = {0};
     char digest[DIGEST_TEXT_SIZE];
     struct endpoint endpoint;
-    if (!registry_check_allowed(client, reference, error))
-        return false;
-    digest_format(&descriptor->digest, digest);
-    endpoint_of(client, reference->registry, &endpoint);
+    digest_format(&transfer->descriptor->digest, digest);
+    endpoint_of(client, source->registry, &endpoint);
+    transfer->what =
+        arena_printf(&arena, "blob %s of %s/%s", digest, source->registry, source->repository);
+    transfer->exchange.url =
+        arena_printf(&arena, "%s/v2/%s/blobs/%s", endpoint.base, source->repository, digest);
+    return run_attempts(client, source, transfer, attempts_at(client, reference, source), error);
+}
+
+/* What a mirror began, the next source goes on with: the digest says that it is the same. */
+bool registry_fetch_blob(struct registry_client *client, const struct reference *reference,
+                         const struct descriptor *descriptor, registry_sink *sink, void *context,
+                         const atomic_bool *cancel, struct error *error)
+{
+    struct reference sources[SOURCES_MAX];
+    size_t count = registry_sources(client, reference, sources);
     struct transfer transfer = {
         .descriptor = descriptor,
         .sink = sink,
         .context = context,
-        .what = arena_printf(&arena, "blob %s of %s/%s", digest, reference->registry,
-                             reference->repository),
-        .exchange = {.url = arena_printf(&arena, "%s/v2/%s/blobs/%s", endpoint.base,
-                                         reference->repository, digest),
-                     .body = take_body,
-                     .cancel = cancel},
+        .exchange = {.body = take_body, .cancel = cancel},
     };
     transfer.exchange.body_context = &transfer;
-    return run_transfer(client, reference, &transfer, error);
+    if (!registry_check_allowed(client, reference, error))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (fetch_from(client, reference, &sources[i], &transfer, error))
+            return true;
+        if (transfer.sink_refused || error->code == ERROR_PULL_CANCELLED)
+            return false;
+    }
+    return false;
 }

@@ -48,6 +48,10 @@ struct registry_client *registry_client_new(const struct registry_config *config
         copy_names(config->insecure_registries, config->insecure_registry_count);
     client->allowed_registries =
         copy_names(config->allowed_registries, config->allowed_registry_count);
+    client->mirrors = checked(calloc(config->mirror_count + 1, sizeof(*client->mirrors)));
+    client->mirror_count = config->mirror_count;
+    for (size_t i = 0; i < config->mirror_count; i++)
+        client->mirrors[i] = config->mirrors[i];
     const char *ca_file = getenv("SSL_CERT_FILE");
     if (ca_file && ca_file[0])
         client->ca_file = checked(strdup(ca_file));
@@ -70,6 +74,7 @@ void registry_client_free(struct registry_client *client)
     free_names(client->insecure_registries);
     free_names(client->allowed_registries);
     free(client->docker_config_path);
+    free(client->mirrors);
     free(client->ca_file);
     pthread_mutex_destroy(&client->lock);
     free(client);
@@ -98,9 +103,13 @@ static void host_of(const char *registry, char out[REFERENCE_REGISTRY_SIZE])
         *colon = '\0';
 }
 
+/* A mirror's own URL says how to speak to it. */
 static bool is_plain(const struct registry_client *client, const char *registry)
 {
     char host[REFERENCE_REGISTRY_SIZE];
+    for (size_t i = 0; i < client->mirror_count; i++)
+        if (strcmp(client->mirrors[i].host, registry) == 0)
+            return client->mirrors[i].is_plain;
     host_of(registry, host);
     if (origin_host_is_loopback(host))
         return true;
@@ -117,4 +126,19 @@ void endpoint_of(const struct registry_client *client, const char *registry,
     endpoint->is_plain = is_plain(client, registry);
     snprintf(endpoint->base, sizeof(endpoint->base), "%s://%s",
              endpoint->is_plain ? "http" : "https", is_hub ? "registry-1.docker.io" : registry);
+}
+
+size_t registry_sources(const struct registry_client *client, const struct reference *reference,
+                        struct reference sources[SOURCES_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < client->mirror_count && count < SOURCES_MAX - 1; i++) {
+        const struct registry_mirror *mirror = &client->mirrors[i];
+        if (strcmp(mirror->registry, reference->registry) != 0)
+            continue;
+        sources[count] = *reference;
+        memcpy(sources[count++].registry, mirror->host, sizeof(mirror->host));
+    }
+    sources[count++] = *reference;
+    return count;
 }

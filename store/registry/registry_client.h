@@ -38,6 +38,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Asked before `registry`, which is asked when the mirror fails. */
+struct registry_mirror {
+    char registry[REFERENCE_REGISTRY_SIZE]; /* canonical */
+    char host[REFERENCE_REGISTRY_SIZE];     /* of the mirror, `host[:port]` */
+    bool is_plain;                          /* spoken to over plain HTTP */
+};
+
+/* `docker.io=http://mirror:5000`. Fails with ERROR_INVALID_ARGUMENT. */
+[[nodiscard]] bool registry_mirror_parse(const char *text, struct registry_mirror *mirror,
+                                         struct error *error);
+
 struct registry_config {
     /* NULL: $DOCKER_CONFIG/config.json, else ~/.docker/config.json */
     const char *docker_config_path;
@@ -49,6 +60,8 @@ struct registry_config {
      * (`docker.io`, `*.example.com:5000`); none means all. */
     const char *const *allowed_registries;
     size_t allowed_registry_count;
+    const struct registry_mirror *mirrors; /* in order; the first four of a registry count */
+    size_t mirror_count;
     unsigned connect_timeout_seconds; /* 0: 10 */
     unsigned stall_timeout_seconds;   /* 0: 30; a transfer slower than 1 KiB/s is broken off */
     unsigned max_attempts;            /* 0: 5; in a row without a byte of progress */

@@ -2,39 +2,33 @@
 
 #include "store/registry/json_document.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Fetching one small document. */
+/* Fetching one small document, from a mirror or from the registry itself. */
 struct fetch {
     struct registry_client *client;
     const struct reference *reference;
     struct arena *arena;
     const atomic_bool *cancel;
-    const char *url;
+    const char *kind;        /* `manifests` or `blobs` */
+    const char *noun;        /* for errors */
+    const char *name;        /* a tag or a digest */
+    const char *digest;      /* expected; "" when only the registry's word is known */
+    uint64_t size_bytes;     /* expected; UINT64_MAX when unknown */
+    bool is_head;            /* only `announced` is wanted */
+    struct digest announced; /* Docker-Content-Digest, when announced_is_known */
+    bool announced_is_known;
+
+    /* of the source that is being asked */
+    const struct reference *source;
     const char *what; /* for errors */
-    bool is_head;
-    bool is_manifest;
 };
 
-static const char *make_url(struct fetch *fetch, const char *kind, const char *name)
+static bool is_manifest(const struct fetch *fetch)
 {
-    struct endpoint endpoint;
-    endpoint_of(fetch->client, fetch->reference->registry, &endpoint);
-    return arena_printf(fetch->arena, "%s/v2/%s/%s/%s", endpoint.base, fetch->reference->repository,
-                        kind, name);
-}
-
-static const char *make_what(struct fetch *fetch, const char *kind, const char *name)
-{
-    return arena_printf(fetch->arena, "%s %s of %s/%s", kind, name, fetch->reference->registry,
-                        fetch->reference->repository);
-}
-
-/* What the reference names: its digest if it has one. */
-static const char *name_of(const struct reference *reference)
-{
-    return reference->digest[0] ? reference->digest : reference->tag;
+    return strcmp(fetch->kind, "manifests") == 0;
 }
 
 static void take_document(const struct fetch *fetch, const struct exchange *exchange,
@@ -49,25 +43,20 @@ static void take_document(const struct fetch *fetch, const struct exchange *exch
 static bool refused(const struct fetch *fetch, const struct exchange *exchange, struct error *error)
 {
     exchange_refused(exchange, fetch->what, error);
-    if (exchange->status == 404 && fetch->is_manifest)
+    if (exchange->status == 404 && is_manifest(fetch))
         error->code = ERROR_IMAGE_NOT_FOUND;
     return false;
 }
 
-static bool run_fetch(const struct fetch *fetch, struct exchange *exchange,
-                      struct registry_document *document, struct error *error)
+static bool run_attempts(struct fetch *fetch, struct exchange *exchange,
+                         struct registry_document *document, struct error *error)
 {
-    struct attempts attempts = {0};
-    exchange->url = fetch->url;
-    exchange->is_head = fetch->is_head;
-    exchange->accept = fetch->is_manifest ? media_type_accept : NULL;
-    exchange->timeout_seconds = DOCUMENT_TIMEOUT_SECONDS;
-    exchange->cancel = fetch->cancel;
+    struct attempts attempts = attempts_at(fetch->client, fetch->reference, fetch->source);
     for (;;) {
         cleanup_collector struct collector body = {.limit = JSON_DOCUMENT_MAX_BYTES};
         exchange->body = collector_take;
         exchange->body_context = &body;
-        bool answered = registry_attempt(fetch->client, fetch->reference, exchange, error);
+        bool answered = registry_attempt(fetch->client, fetch->source, exchange, error);
         if (answered && exchange->status == 200) {
             take_document(fetch, exchange, &body, document);
             return true;
@@ -75,8 +64,8 @@ static bool run_fetch(const struct fetch *fetch, struct exchange *exchange,
         if (answered)
             refused(fetch, exchange, error);
         bool may_pass = answered ? status_may_pass(exchange->status) : exchange->may_retry;
-        if (!may_pass || !attempts_pause(fetch->client, &attempts, exchange->retry_after_seconds,
-                                         fetch->cancel, error))
+        if (!may_pass ||
+            !attempts_pause(&attempts, exchange->retry_after_seconds, fetch->cancel, error))
             return false;
     }
 }
@@ -91,43 +80,88 @@ static bool mismatch(const struct fetch *fetch, const struct digest *found, cons
                      text, expected);
 }
 
-/* By digest: that one. By tag: the one that the registry announced, if it did. */
-static bool check_manifest(const struct fetch *fetch, const struct exchange *exchange,
-                           const char *wanted, const struct registry_document *document,
-                           struct error *error)
+/* Asked for by digest: that one. By tag: the one that the registry announced, if it did. */
+static bool check_document(struct fetch *fetch, const struct exchange *exchange,
+                           const struct registry_document *document, struct error *error)
 {
     char found[DIGEST_TEXT_SIZE];
-    const char *expected = wanted[0] ? wanted : exchange->content_digest;
+    const char *expected = fetch->digest[0] ? fetch->digest : exchange->content_digest;
+    fetch->announced_is_known = digest_parse(exchange->content_digest, &fetch->announced);
+    if (fetch->is_head)
+        return true;
+    if (fetch->size_bytes != UINT64_MAX && document->size_bytes != fetch->size_bytes)
+        return error_set(error, ERROR_DIGEST_MISMATCH,
+                         "%s has %zu bytes, but the manifest says %" PRIu64, fetch->what,
+                         document->size_bytes, fetch->size_bytes);
     digest_format(&document->digest, found);
     if (expected[0] && strcmp(found, expected) != 0)
         return mismatch(fetch, &document->digest, expected, error);
     return true;
 }
 
-static bool fetch_manifest(struct fetch *fetch, const char *name, const char *wanted_digest,
-                           struct registry_document *document, struct error *error)
+static bool fetch_from(struct fetch *fetch, const struct reference *source,
+                       struct registry_document *document, struct error *error)
 {
-    struct exchange exchange = {0};
     struct registry_document out = {0};
-    if (!registry_check_allowed(fetch->client, fetch->reference, error))
-        return false;
-    fetch->is_manifest = true;
-    fetch->url = make_url(fetch, "manifests", name);
-    fetch->what = make_what(fetch, "manifest", name);
-    if (!run_fetch(fetch, &exchange, &out, error) ||
-        !check_manifest(fetch, &exchange, wanted_digest, &out, error))
+    struct endpoint endpoint;
+    endpoint_of(fetch->client, source->registry, &endpoint);
+    fetch->source = source;
+    fetch->what = arena_printf(fetch->arena, "%s %s of %s/%s", fetch->noun, fetch->name,
+                               source->registry, source->repository);
+    struct exchange exchange = {
+        .url = arena_printf(fetch->arena, "%s/v2/%s/%s/%s", endpoint.base, source->repository,
+                            fetch->kind, fetch->name),
+        .is_head = fetch->is_head,
+        .accept = is_manifest(fetch) ? media_type_accept : NULL,
+        .timeout_seconds = DOCUMENT_TIMEOUT_SECONDS,
+        .cancel = fetch->cancel,
+    };
+    if (!run_attempts(fetch, &exchange, &out, error) ||
+        !check_document(fetch, &exchange, &out, error))
         return false;
     *document = out;
     return true;
+}
+
+/* The mirrors, then the registry, whose error is the one that counts. */
+static bool run_fetch(struct fetch *fetch, struct registry_document *document, struct error *error)
+{
+    struct reference sources[SOURCES_MAX];
+    size_t count = registry_sources(fetch->client, fetch->reference, sources);
+    if (!registry_check_allowed(fetch->client, fetch->reference, error))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (fetch_from(fetch, &sources[i], document, error))
+            return true;
+        if (error->code == ERROR_PULL_CANCELLED)
+            return false;
+    }
+    return false;
+}
+
+static struct fetch manifest_fetch(struct registry_client *client,
+                                   const struct reference *reference, struct arena *arena,
+                                   const atomic_bool *cancel)
+{
+    return (struct fetch){
+        .client = client,
+        .reference = reference,
+        .arena = arena,
+        .cancel = cancel,
+        .kind = "manifests",
+        .noun = "manifest",
+        .name = reference->digest[0] ? reference->digest : reference->tag,
+        .digest = reference->digest,
+        .size_bytes = UINT64_MAX,
+    };
 }
 
 bool registry_fetch_manifest(struct registry_client *client, const struct reference *reference,
                              struct arena *arena, const atomic_bool *cancel,
                              struct registry_document *document, struct error *error)
 {
-    struct fetch fetch = {
-        .client = client, .reference = reference, .arena = arena, .cancel = cancel};
-    return fetch_manifest(&fetch, name_of(reference), reference->digest, document, error);
+    struct fetch fetch = manifest_fetch(client, reference, arena, cancel);
+    return run_fetch(&fetch, document, error);
 }
 
 bool registry_fetch_manifest_by_digest(struct registry_client *client,
@@ -137,10 +171,11 @@ bool registry_fetch_manifest_by_digest(struct registry_client *client,
                                        struct registry_document *document, struct error *error)
 {
     char text[DIGEST_TEXT_SIZE];
-    struct fetch fetch = {
-        .client = client, .reference = reference, .arena = arena, .cancel = cancel};
+    struct fetch fetch = manifest_fetch(client, reference, arena, cancel);
     digest_format(digest, text);
-    return fetch_manifest(&fetch, text, text, document, error);
+    fetch.name = text;
+    fetch.digest = text;
+    return run_fetch(&fetch, document, error);
 }
 
 bool registry_resolve(struct registry_client *client, const struct reference *reference,
@@ -148,39 +183,17 @@ bool registry_resolve(struct registry_client *client, const struct reference *re
 {
     cleanup_arena struct arena arena = {0};
     struct registry_document document = {0};
-    struct exchange exchange = {0};
-    struct fetch fetch = {.client = client,
-                          .reference = reference,
-                          .arena = &arena,
-                          .cancel = cancel,
-                          .is_head = true,
-                          .is_manifest = true};
-    if (!registry_check_allowed(client, reference, error))
+    struct fetch fetch = manifest_fetch(client, reference, &arena, cancel);
+    fetch.is_head = true;
+    if (!run_fetch(&fetch, &document, error))
         return false;
-    fetch.url = make_url(&fetch, "manifests", name_of(reference));
-    fetch.what = make_what(&fetch, "manifest", name_of(reference));
-    if (!run_fetch(&fetch, &exchange, &document, error))
-        return false;
-    if (digest_parse(exchange.content_digest, digest))
+    *digest = fetch.announced;
+    if (fetch.announced_is_known)
         return true;
     /* It does not say the digest: the content does. */
     if (!registry_fetch_manifest(client, reference, &arena, cancel, &document, error))
         return false;
     *digest = document.digest;
-    return true;
-}
-
-static bool check_config(const struct fetch *fetch, const struct descriptor *descriptor,
-                         const struct registry_document *document, struct error *error)
-{
-    char expected[DIGEST_TEXT_SIZE];
-    digest_format(&descriptor->digest, expected);
-    if (document->size_bytes != descriptor->size_bytes)
-        return error_set(error, ERROR_DIGEST_MISMATCH,
-                         "%s has %zu bytes, but the manifest says %llu", fetch->what,
-                         document->size_bytes, (unsigned long long)descriptor->size_bytes);
-    if (!digest_equal(&document->digest, &descriptor->digest))
-        return mismatch(fetch, &document->digest, expected, error);
     return true;
 }
 
@@ -190,18 +203,17 @@ bool registry_fetch_config(struct registry_client *client, const struct referenc
                            struct error *error)
 {
     char name[DIGEST_TEXT_SIZE];
-    struct exchange exchange = {0};
-    struct registry_document out = {0};
-    struct fetch fetch = {
-        .client = client, .reference = reference, .arena = arena, .cancel = cancel};
-    if (!registry_check_allowed(client, reference, error))
-        return false;
     digest_format(&descriptor->digest, name);
-    fetch.url = make_url(&fetch, "blobs", name);
-    fetch.what = make_what(&fetch, "config", name);
-    if (!run_fetch(&fetch, &exchange, &out, error) ||
-        !check_config(&fetch, descriptor, &out, error))
-        return false;
-    *document = out;
-    return true;
+    struct fetch fetch = {
+        .client = client,
+        .reference = reference,
+        .arena = arena,
+        .cancel = cancel,
+        .kind = "blobs",
+        .noun = "config",
+        .name = name,
+        .digest = name,
+        .size_bytes = descriptor->size_bytes,
+    };
+    return run_fetch(&fetch, document, error);
 }

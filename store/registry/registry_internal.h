@@ -21,6 +21,7 @@ enum {
     GRANTS_MAX = 256,      /* repositories whose authorization is remembered */
     ERROR_BODY_MAX = 4096, /* of an error's body, read for its message */
     REDIRECTS_MAX = 5,
+    SOURCES_MAX = 5, /* four mirrors and the registry */
     DOCUMENT_TIMEOUT_SECONDS = 60,
 };
 
@@ -31,6 +32,8 @@ struct registry_client {
     char *docker_config_path;
     char **insecure_registries; /* NULL-terminated, lower case, as the next one */
     char **allowed_registries;
+    struct registry_mirror *mirrors;
+    size_t mirror_count;
     char *ca_file; /* NULL: the system's */
     unsigned connect_timeout_seconds;
     unsigned stall_timeout_seconds;
@@ -51,6 +54,11 @@ struct endpoint {
 
 void endpoint_of(const struct registry_client *client, const char *registry,
                  struct endpoint *endpoint);
+
+/* Whom to ask: the registry's mirrors, as references of theirs, then itself. */
+[[nodiscard]] size_t registry_sources(const struct registry_client *client,
+                                      const struct reference *reference,
+                                      struct reference sources[SOURCES_MAX]);
 
 /* One request of HTTP and where its answer's body goes. */
 struct exchange {
@@ -96,16 +104,22 @@ bool registry_cancelled(struct error *error); /* sets ERROR_PULL_CANCELLED; retu
 
 /* Attempts at one thing: how many were made in a row, and in all. */
 struct attempts {
+    unsigned max_in_a_row;
     unsigned in_a_row;
     unsigned in_all;
 };
 
+/* As many as the client's config says; but two at a mirror, behind which the registry
+ * waits. */
+[[nodiscard]] struct attempts attempts_at(const struct registry_client *client,
+                                          const struct reference *reference,
+                                          const struct reference *source);
+
 /* After a failure: waits until the next attempt is due. False, with *error as it was,
  * when there is none left or the registry wants a longer pause than is sensible; false
  * with ERROR_PULL_CANCELLED on cancel. */
-[[nodiscard]] bool attempts_pause(const struct registry_client *client, struct attempts *attempts,
-                                  int retry_after_seconds, const atomic_bool *cancel,
-                                  struct error *error);
+[[nodiscard]] bool attempts_pause(struct attempts *attempts, int retry_after_seconds,
+                                  const atomic_bool *cancel, struct error *error);
 
 [[nodiscard]] bool status_may_pass(int status);
 

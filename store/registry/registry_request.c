@@ -11,7 +11,8 @@ enum {
     PAUSE_LAST_MS = 8000,
     PAUSE_SLICE_MS = 100,         /* how late a cancel may be seen */
     RETRY_AFTER_MAX_SECONDS = 30, /* longer: whoever waits decides, not we */
-    ATTEMPTS_IN_ALL = 100,        /* against a registry that drips */
+    ATTEMPTS_AT_MIRROR = 2,
+    ATTEMPTS_IN_ALL = 100, /* against a registry that drips */
 };
 
 bool collector_take(void *context, const void *bytes, size_t size, struct error *error)
@@ -54,12 +55,21 @@ static int64_t pause_ms(const struct attempts *attempts, int retry_after_seconds
     return asked > pause ? asked + arc4random_uniform(PAUSE_FIRST_MS) : pause;
 }
 
-bool attempts_pause(const struct registry_client *client, struct attempts *attempts,
-                    int retry_after_seconds, const atomic_bool *cancel, struct error *error)
+struct attempts attempts_at(const struct registry_client *client, const struct reference *reference,
+                            const struct reference *source)
+{
+    bool is_mirror = strcmp(reference->registry, source->registry) != 0;
+    unsigned max = client->max_attempts;
+    return (struct attempts){.max_in_a_row =
+                                 is_mirror && max > ATTEMPTS_AT_MIRROR ? ATTEMPTS_AT_MIRROR : max};
+}
+
+bool attempts_pause(struct attempts *attempts, int retry_after_seconds, const atomic_bool *cancel,
+                    struct error *error)
 {
     attempts->in_a_row++;
     attempts->in_all++;
-    if (attempts->in_a_row >= client->max_attempts || attempts->in_all >= ATTEMPTS_IN_ALL ||
+    if (attempts->in_a_row >= attempts->max_in_a_row || attempts->in_all >= ATTEMPTS_IN_ALL ||
         retry_after_seconds > RETRY_AFTER_MAX_SECONDS)
         return false;
     int64_t due_ms = registry_now_ms() + pause_ms(attempts, retry_after_seconds);

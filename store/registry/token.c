@@ -180,7 +180,7 @@ static bool realm_refused(const struct grab *grab, const struct exchange *exchan
 
 static bool use_bearer(struct grab *grab, const char **header, struct error *error)
 {
-    struct attempts attempts = {0};
+    struct attempts attempts = attempts_at(grab->client, grab->reference, grab->reference);
     if (!check_realm(grab, error))
         return false;
     for (;;) {
@@ -195,8 +195,8 @@ static bool use_bearer(struct grab *grab, const char **header, struct error *err
         if (answered)
             realm_refused(grab, &exchange, error);
         bool may_pass = answered ? status_may_pass(exchange.status) : exchange.may_retry;
-        if (!may_pass || !attempts_pause(grab->client, &attempts, exchange.retry_after_seconds,
-                                         grab->cancel, error))
+        if (!may_pass ||
+            !attempts_pause(&attempts, exchange.retry_after_seconds, grab->cancel, error))
             return false;
     }
 }

@@ -350,3 +350,61 @@ def test_the_client_names_itself_and_what_it_accepts(registry):
     headers = registry.requests[0].headers
     assert headers["User-Agent"].startswith("larder/")
     assert "application/vnd.oci.image.index.v1+json" in headers["Accept"]
+
+
+@pytest.fixture
+def mirrored(images):
+    """(mirror, registry, option that says so)."""
+    with FaultRegistry(images.layout) as mirror, FaultRegistry(images.layout) as registry:
+        yield mirror, registry, f"{registry.host}={mirror.url}"
+
+
+def test_a_mirror_is_asked_instead_of_the_registry(mirrored, images):
+    mirror, registry, option = mirrored
+    for command in ("resolve", "pull"):
+        answer = probe(command, f"{registry.host}/a/b:one", "--mirror", option)
+        assert answer.good, answer.text
+    assert answer.layers == images.layers
+    assert registry.requests == [] and mirror.seen("/v2/a/b/")
+
+
+def test_a_mirror_without_the_image_leads_to_the_registry(mirrored, images):
+    mirror, registry, option = mirrored
+    mirror.fault("manifests", "*", Fault(status=404, always=True))
+    mirror.fault("blobs", "*", Fault(status=500, always=True))
+    answer = probe("pull", f"{registry.host}/a/b:one", "--mirror", option)
+    assert answer.good and answer.layers == images.layers, answer.text
+
+
+def test_what_a_mirror_began_the_registry_goes_on_with(mirrored, images):
+    mirror, registry, option = mirrored
+    mirror.fault("blobs", images.layers[0], Fault(drop_after=MIB), Fault(status=404))
+    answer = probe("pull", f"{registry.host}/a/b:one", "--mirror", option)
+    assert answer.good and answer.layers == images.layers, answer.text
+    assert [request.headers.get("Range") for request in registry.requests] == [f"bytes={MIB}-"]
+
+
+def test_a_mirror_never_sees_the_registrys_login(mirrored, images, tmp_path):
+    mirror, registry, option = mirrored
+    mirror.require_basic("user", "s3cret")
+    registry.require_basic("user", "s3cret")
+    config = login_file(tmp_path, registry)
+    options = ("--mirror", option, "--docker-config", config)
+    answer = probe("pull", f"{registry.host}/a/b:one", *options)
+    assert answer.good, answer.text
+    assert all("Authorization" not in request.headers for request in mirror.requests)
+
+
+def test_the_registrys_error_counts_when_the_mirror_fails_too(mirrored):
+    mirror, registry, option = mirrored
+    mirror.fault("manifests", "*", Fault(status=403, always=True))
+    answer = probe("pull", f"{registry.host}/a/b:missing", "--mirror", option)
+    assert (answer.code, answer.status) == ("ImageNotFound", 404)
+
+
+def test_a_mirror_with_other_content_is_passed_over(mirrored, images):
+    mirror, registry, option = mirrored
+    digest = images.manifest["digest"]
+    mirror.fault("manifests", digest, Fault(content=b"{}", always=True))
+    answer = probe("pull", f"{registry.host}/a/b@{digest}", "--mirror", option)
+    assert answer.good and answer.layers == images.layers, answer.text

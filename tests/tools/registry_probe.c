@@ -3,7 +3,7 @@
  *     registry_probe [option…] resolve|manifest|pull REFERENCE
  *
  * Options: --platform P, --docker-config FILE, --allow GLOB, --insecure HOST,
- * --attempts N, --stall-seconds N, --cancel-after-ms N, --repeat N.
+ * --mirror R=URL, --attempts N, --stall-seconds N, --cancel-after-ms N, --repeat N.
  * `pull` chooses from an index, checks the config and streams every layer, checking
  * its digest. Prints what it found line by line; a failure as one line of code,
  * registry status, Retry-After and message, with exit status 1.
@@ -25,6 +25,7 @@ struct probe {
     const char *allow;
     const char *insecure;
     const char *platform;
+    struct registry_mirror mirror;
     long cancel_after_ms;
     long repeat;
     struct registry_client *client;
@@ -152,6 +153,15 @@ static void *cancel_later(void *unused)
     return NULL;
 }
 
+static void take_mirror(const char *text)
+{
+    struct error error;
+    if (!registry_mirror_parse(text, &probe.mirror, &error))
+        exit(2);
+    probe.config.mirrors = &probe.mirror;
+    probe.config.mirror_count = 1;
+}
+
 static void take_option(int option)
 {
     if (option == 'p')
@@ -162,6 +172,8 @@ static void take_option(int option)
         probe.allow = optarg;
     else if (option == 'i')
         probe.insecure = optarg;
+    else if (option == 'm')
+        take_mirror(optarg);
     else if (option == 'n')
         probe.config.max_attempts = (unsigned)strtoul(optarg, NULL, 10);
     else if (option == 's')
@@ -181,6 +193,7 @@ static void parse_options(int argc, char **argv)
         {"docker-config", required_argument, NULL, 'd'},
         {"allow", required_argument, NULL, 'a'},
         {"insecure", required_argument, NULL, 'i'},
+        {"mirror", required_argument, NULL, 'm'},
         {"attempts", required_argument, NULL, 'n'},
         {"stall-seconds", required_argument, NULL, 's'},
         {"cancel-after-ms", required_argument, NULL, 'c'},
