@@ -96,16 +96,27 @@ bool node_open_catalogue(struct node *node, const struct options *options, struc
     return node->catalogue && catalogue_migrate(node->catalogue, error);
 }
 
-static struct registry_client *make_registry_client(const struct options *options)
+static bool make_registry_client(struct node *node, const struct options *options,
+                                 struct error *error)
 {
+    size_t count = options->registry_mirrors.count;
+    cleanup_free struct registry_mirror *mirrors = calloc(count + 1, sizeof(*mirrors));
+    if (!mirrors)
+        abort(); /* out of memory */
+    for (size_t i = 0; i < count; i++)
+        if (!registry_mirror_parse(options->registry_mirrors.values[i], &mirrors[i], error))
+            return error_context(error, "--registry-mirror");
     struct registry_config config = {
         .docker_config_path = options->registry_auth,
         .insecure_registries = options->insecure_registries.values,
         .insecure_registry_count = options->insecure_registries.count,
         .allowed_registries = options->allowed_registries.values,
         .allowed_registry_count = options->allowed_registries.count,
+        .mirrors = mirrors,
+        .mirror_count = count,
     };
-    return registry_client_new(&config);
+    node->registry = registry_client_new(&config);
+    return true;
 }
 
 /* A step of a pull, on the puller's threads. */
@@ -150,8 +161,7 @@ static bool start_parts(struct node *node, struct error *error)
     node->blobdir = blobdir_open(options->blob_dir, node->id, error);
     if (!node->blobdir)
         return false;
-    node->registry = make_registry_client(options);
-    if (!start_puller(node, error))
+    if (!make_registry_client(node, options, error) || !start_puller(node, error))
         return false;
     node->reaper = reaper_thread_start(node->catalogue, node->blobdir, &node->log, error);
     return node->reaper;

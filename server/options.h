@@ -28,6 +28,7 @@ struct options {
     const char *database; /* NULL: the node's own private PostgreSQL */
     struct option_list insecure_registries;
     struct option_list allowed_registries; /* globs; empty: all */
+    struct option_list registry_mirrors;   /* `docker.io=http://mirror:5000` */
     const char *registry_auth;             /* NULL: where Docker keeps it */
     const char *platform;                  /* NULL: the machine's */
     uint64_t pull_jobs;
