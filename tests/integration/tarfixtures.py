@@ -2,6 +2,7 @@
 
 import fixtures_dialects  # noqa: F401
 import fixtures_metadata  # noqa: F401
+import fixtures_odd  # noqa: F401
 import fixtures_refused  # noqa: F401
 import fixtures_rules  # noqa: F401
 import fixtures_stacks  # noqa: F401
