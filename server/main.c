@@ -30,13 +30,11 @@ int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "convert") == 0)
-        return convert_main(argc, argv); /* the node's own: convert.h */
+        return convert_main(argc, argv); /* not for people: store/convert.h */
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);
         return 0;
     }
-    if (strcmp(name, "convert") == 0) /* not for people: see store/convert.h */
-        return convert_main(argc, argv);
     if (strcmp(name, "--version") == 0)
         name = "version";
     for (size_t i = 0; i < COMMAND_COUNT; i++)
