@@ -96,11 +96,11 @@ bool session_is_alive(struct catalogue_session *session)
     for (int reads = 0; session->connection && reads < IDLE_READS_MAX; reads++) {
         struct pollfd socket = {.fd = PQsocket(session->connection), .events = POLLIN};
         int ready = poll(&socket, 1, 0);
-        if (ready == 0)
-            return PQtransactionStatus(session->connection) == PQTRANS_IDLE;
+        if (ready == 0 && PQtransactionStatus(session->connection) == PQTRANS_IDLE)
+            return true;
         if (ready < 0 && errno == EINTR)
             continue;
-        if (ready < 0 || !PQconsumeInput(session->connection))
+        if (ready <= 0 || !PQconsumeInput(session->connection))
             break;
         (void)PQisBusy(session->connection); /* parses what came: parameters, notices */
     }

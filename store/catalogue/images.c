@@ -9,7 +9,8 @@
 enum { KEY_PARTS = 5 }; /* created_at, reference, os, architecture, variant */
 
 /* The order of image_refs_newest. $1 to $6 filter, $7 to $11 are the key of the row
- * before, $12 is the limit; one row more tells whether there is a next page. */
+ * before, $12 is the limit; one row more tells whether there is a next page. coalesce() instead of
+ * IS NULL OR keeps the key an index condition when PostgreSQL plans for all values at once. */
 static const struct statement list = {
     "image_list",
     "SELECT " HANDLE_COLUMNS ", r.created_at"
@@ -23,8 +24,8 @@ static const struct statement list = {
     "           EXISTS (SELECT FROM sandboxes s WHERE s.held_digest = r.manifest_digest"
     "                      AND (s.expires_at IS NULL OR s.expires_at > now()))"
     "        OR EXISTS (SELECT FROM snapshots s WHERE s.held_digest = r.manifest_digest)))"
-    "   AND ($7::timestamptz IS NULL OR r.created_at <= $7::timestamptz)"
-    "   AND ($7::timestamptz IS NULL OR r.created_at < $7::timestamptz"
+    "   AND r.created_at <= coalesce($7::timestamptz, 'infinity')"
+    "   AND (r.created_at < coalesce($7::timestamptz, 'infinity')"
     "        OR (r.reference, r.os, r.architecture, r.variant) > ($8, $9, $10, $11))"
     " ORDER BY r.created_at DESC, r.reference, r.os, r.architecture, r.variant"
     " LIMIT $12::bigint + 1"};

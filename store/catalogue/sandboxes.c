@@ -119,7 +119,7 @@ bool catalogue_list_sandboxes(struct catalogue *catalogue, const struct sandbox_
                                           "   AND ($1::text IS NULL OR s.host = $1)"
                                           "   AND ($2::text IS NULL OR s.reference = $2)"
                                           "   AND ($3::text IS NULL OR s.held_digest = $3)"
-                                          "   AND ($4::text IS NULL OR s.id > $4)"
+                                          "   AND s.id > coalesce($4::text, '')"
                                           " ORDER BY s.id"
                                           " LIMIT $5::bigint + 1"};
     assert(limit > 0);

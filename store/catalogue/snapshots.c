@@ -68,7 +68,7 @@ bool catalogue_list_snapshots(struct catalogue *catalogue, const char *manifest_
     static const struct statement list = {"snapshot_list",
                                           "SELECT " SNAPSHOT_COLUMNS "  FROM snapshots"
                                           " WHERE ($1::text IS NULL OR manifest_digest = $1)"
-                                          "   AND ($2::text IS NULL OR id > $2)"
+                                          "   AND id > coalesce($2::text, '')"
                                           " ORDER BY id"
                                           " LIMIT $3::bigint + 1"};
     assert(limit > 0);

@@ -112,10 +112,12 @@ Test(catalogue, an_open_transaction_is_rolled_back_on_release)
     struct rows rows;
     struct error error = {0};
     struct catalogue_session *session = must_acquire(pool);
+    int64_t pid = backend_pid(session);
     cr_assert(session_begin(session, &error) &&
               QUERY(session, &insert, &arena, &rows, &error, "q.io/a"));
     catalogue_release(session);
-    session = must_acquire(pool); /* the same connection */
+    session = must_acquire(pool);
+    cr_expect_eq(backend_pid(session), pid, "an idle session keeps its connection");
     cr_assert(session_begin(session, &error), "the session is clean: %s", error.message);
     cr_assert(session_commit(session, &error), "%s", error.message);
     catalogue_release(session);
