@@ -138,8 +138,8 @@ static bool parse_body(struct request *request, struct error *error)
         return request->route->body != BODY_REQUIRED ||
                error_set(error, ERROR_INVALID_ARGUMENT, "The body is empty; it is a JSON object");
     json_error_t where;
-    request->json =
-        json_loadb(request->body, request->body_size_bytes, JSON_REJECT_DUPLICATES, &where);
+    request->json = json_loadb(request->body, request->body_size_bytes,
+                               JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
     if (!request->json)
         return error_set(error, ERROR_INVALID_ARGUMENT,
                          "The body is not JSON: %s, at line %d, column %d, byte %d", where.text,

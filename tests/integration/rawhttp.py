@@ -1,0 +1,38 @@
+"""HTTP as bytes, for what no well-behaved client sends."""
+
+import socket
+from urllib.parse import urlsplit
+
+
+class RawAnswer:
+    def __init__(self, data):
+        head, _, self.body = data.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        self.status = int(lines[0].split()[1]) if lines[0] else None
+        self.headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            self.headers[name.lower()] = value.strip()
+
+
+def connect(url, seconds=20):
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=seconds)
+
+
+def read_all(connection):
+    """What comes until the node closes the connection."""
+    data = b""
+    try:
+        while piece := connection.recv(65536):
+            data += piece
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def ask(url, request):
+    """Sends the bytes, and what the node answers until it closes; ask for that."""
+    with connect(url) as connection:
+        connection.sendall(request)
+        return RawAnswer(read_all(connection))
