@@ -40,8 +40,9 @@ enum range_kind byte_range_parse(const char *header, uint64_t total_bytes, uint6
     const char *at = header + 6;
     if (*at == '-')
         return take_suffix(at + 1, total_bytes, offset, size_bytes);
-    if (!take_number(&at, &first) || *at++ != '-')
+    if (!take_number(&at, &first) || *at != '-')
         return RANGE_WHOLE;
+    at++;
     if (*at && !take_number(&at, &last))
         return RANGE_WHOLE;
     if (*at || last < first)

@@ -114,15 +114,14 @@ bool json_fields_read(json_t *object, const char *prefix, const struct json_fiel
 {
     const char *name;
     json_t *value;
-    json_object_foreach(object, name,
-                        value) if (!find_field(fields, field_count,
-                                               name)) return refuse_unknown(prefix, name, fields,
-                                                                            field_count, error);
+    json_object_foreach(object, name, value)
+        if (!find_field(fields, field_count, name))
+            return refuse_unknown(prefix, name, fields, field_count, error);
 
     for (size_t i = 0; i < field_count; i++) {
         const struct json_field *field = &fields[i];
         value = json_object_get(object, field->name);
-        bool is_null = value && json_is_null(value) && field->nullable;
+        bool is_null = json_is_null(value) && field->nullable;
         if (!value && field->required) {
             char allowed[LIST_SIZE];
             describe(field, allowed);

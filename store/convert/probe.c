@@ -19,7 +19,8 @@ static void try_connect(void)
 {
     cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in discard = {.sin_family = AF_INET, .sin_port = htons(9)};
-    (void)connect(fd, (struct sockaddr *)&discard, sizeof(discard));
+    if (fd >= 0)
+        (void)connect(fd, (struct sockaddr *)&discard, sizeof(discard));
 }
 
 static void try_fork(void)

@@ -124,7 +124,7 @@ static bool take_all(struct collector *collector, struct error *error)
     if (!take_shared(collector, area + sizeof(header), header.shared_count, error))
         return false;
     while (used < inode->xattr_bytes) {
-        uint64_t size;
+        uint64_t size = 0;
         if (!take_entry(collector, inode->xattr_offset + used, inode->xattr_bytes - used, &size,
                         error))
             return false;

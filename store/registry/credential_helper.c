@@ -10,8 +10,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
-
-extern char **environ;
+#include <unistd.h>
 
 static int64_t now_ms(void)
 {

@@ -97,8 +97,7 @@ static json_t *find_entry(json_t *object, const char *registry, const char **fou
         return entry;
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value)
-    {
+    json_object_foreach(object, key, value) {
         if (!json_is_null(value) && key_is_registry(key, registry)) {
             *found_key = key;
             return value;

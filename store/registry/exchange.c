@@ -2,8 +2,10 @@
 
 #include "store/excerpt.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -73,16 +75,37 @@ static void return_handle(struct registry_client *client, CURL *handle)
         curl_easy_cleanup(handle);
 }
 
+static bool take_number(const char **at, uint64_t *value)
+{
+    char *end = NULL;
+    if (**at < '0' || **at > '9')
+        return false;
+    errno = 0;
+    *value = strtoull(*at, &end, 10);
+    *at = end;
+    return errno == 0;
+}
+
 /* `bytes 100-199/200` (RFC 9110, section 14.4). */
 static void read_content_range(const char *value, struct exchange *exchange)
 {
     uint64_t start;
     uint64_t last;
     uint64_t total;
-    int fields = sscanf(value, "bytes %" SCNu64 "-%" SCNu64 "/%" SCNu64, &start, &last, &total);
-    if (fields >= 2)
-        exchange->content_range_start = start;
-    if (fields == 3)
+    const char *at = value;
+    if (strncmp(at, "bytes ", 6) != 0)
+        return;
+    at += 6;
+    if (!take_number(&at, &start) || *at != '-')
+        return;
+    at++;
+    if (!take_number(&at, &last))
+        return;
+    exchange->content_range_start = start;
+    if (*at != '/')
+        return;
+    at++;
+    if (take_number(&at, &total))
         exchange->content_range_total = total;
 }
 

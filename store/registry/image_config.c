@@ -58,8 +58,7 @@ static bool read_labels(struct arena *arena, const json_t *object, struct image_
     out->labels = arena_alloc_array(arena, json_object_size(member) + 1, sizeof(*out->labels));
     const char *key;
     json_t *value;
-    json_object_foreach(member, key, value)
-    {
+    json_object_foreach(member, key, value) {
         if (!json_is_string(value))
             return refuse(error, "Labels", "an object of strings");
         out->labels[out->label_count++] = (struct label){

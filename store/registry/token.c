@@ -184,7 +184,7 @@ static bool use_bearer(struct grab *grab, const char **header, struct error *err
     if (!check_realm(grab, error))
         return false;
     for (;;) {
-        cleanup_collector struct collector body = {.limit = TOKEN_MAX_BYTES * 2};
+        cleanup_collector struct collector body = {.limit = (size_t)TOKEN_MAX_BYTES * 2};
         struct exchange exchange = {.body = collector_take, .body_context = &body};
         prepare(grab, &exchange);
         if (!exchange.url)

@@ -213,7 +213,7 @@ static void parse_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct error error = {0};
-    pthread_t thread;
+    pthread_t thread = 0;
     signal(SIGPIPE, SIG_IGN);
     parse_options(argc, argv);
     if (optind + 2 != argc)

@@ -110,6 +110,7 @@ static unsigned open_descriptors(void)
 {
     unsigned count = 0;
     DIR *directory = opendir("/proc/self/fd");
+    cr_assert_not_null(directory);
     while (readdir(directory))
         count++;
     closedir(directory);
@@ -255,9 +256,9 @@ static pid_t find_child(void)
     snprintf(path, sizeof(path), "/proc/self/task/%d/children", gettid());
     cleanup_file FILE *file = fopen(path, "re");
     cr_assert_not_null(file);
-    int pid = 0;
-    cr_assert_eq(fscanf(file, "%d", &pid), 1, "the converter runs");
-    return pid;
+    char line[32] = "";
+    cr_assert(fgets(line, sizeof(line), file), "the converter runs");
+    return (pid_t)strtol(line, NULL, 10);
 }
 
 Test(convert, a_killed_process_is_a_clear_failure_and_leaves_nothing)
