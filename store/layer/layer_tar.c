@@ -1,6 +1,7 @@
 #include "store/layer/layer_tar.h"
 
 #include "store/cleanup.h"
+#include "store/layer/layer_pax.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -16,8 +17,20 @@ struct tar_reader {
     struct archive *archive;
     struct archive_entry *entry; /* the archive's */
     locale_t bytes_locale;
-    uint64_t member_size; /* of the current file */
-    uint64_t data_end;    /* offset behind the last piece of data */
+    uint64_t member_size;       /* of the current file */
+    uint64_t data_end;          /* offset behind the last piece of data */
+    const unsigned char *piece; /* the source's latest */
+    size_t piece_size;
+    uint64_t piece_offset; /* in the tar */
+
+    /* While a header is read: what came before `piece`, from the position on that
+     * libarchive had reached. */
+    bool in_header;
+    unsigned char *kept; /* owned */
+    size_t kept_size;
+    size_t kept_capacity;
+    uint64_t kept_offset; /* in the tar */
+
     bool opened;
     bool source_ended;
     bool source_failed;
@@ -61,7 +74,26 @@ void tar_reader_free(struct tar_reader *reader)
         return;
     archive_read_free(reader->archive);
     freelocale(reader->bytes_locale);
+    free(reader->kept);
     free(reader);
+}
+
+/* Appends what libarchive has not consumed of the piece, at most `size` bytes. */
+static void keep_piece(struct tar_reader *reader, size_t size)
+{
+    uint64_t wanted = reader->kept_offset + reader->kept_size;
+    size_t skip = wanted > reader->piece_offset ? (size_t)(wanted - reader->piece_offset) : 0;
+    if (skip >= size)
+        return;
+    size_t more = size - skip;
+    if (reader->kept_size + more > reader->kept_capacity) {
+        reader->kept_capacity = 2 * (reader->kept_size + more);
+        reader->kept = realloc(reader->kept, reader->kept_capacity);
+        if (!reader->kept)
+            abort();
+    }
+    memcpy(reader->kept + reader->kept_size, reader->piece + skip, more);
+    reader->kept_size += more;
 }
 
 static la_ssize_t read_source(struct archive *archive, void *context, const void **bytes)
@@ -70,13 +102,19 @@ static la_ssize_t read_source(struct archive *archive, void *context, const void
     struct tar_reader *reader = context;
     if (reader->source_ended)
         return 0;
-    size_t size = 0;
-    if (!reader->source->next(reader->source->context, bytes, &size, &reader->source_error)) {
+    if (reader->in_header)
+        keep_piece(reader, reader->piece_size);
+    reader->piece_offset += reader->piece_size;
+    reader->piece_size = 0;
+    if (!reader->source->next(reader->source->context, bytes, &reader->piece_size,
+                              &reader->source_error)) {
         reader->source_failed = true;
+        reader->piece_size = 0;
         return ARCHIVE_FATAL;
     }
-    reader->source_ended = size == 0;
-    return (la_ssize_t)size;
+    reader->piece = *bytes;
+    reader->source_ended = reader->piece_size == 0;
+    return (la_ssize_t)reader->piece_size;
 }
 
 static void escape_name(const char *name, char *text, size_t text_size)
@@ -192,13 +230,28 @@ static bool member_type(struct archive_entry *entry, struct tar_member *member)
     }
 }
 
-/* libarchive reads "-1.5" as -1 s and +0.5 s; only PAX times have fractions. */
-static void member_time(struct archive_entry *entry, struct tar_member *member)
+/* Whether the PAX time in the headers just read is negative, which libarchive does
+ * not tell of "-0.5". */
+static bool raw_mtime_is_negative(struct tar_reader *reader)
 {
-    long nsec = archive_entry_mtime_nsec(entry);
-    member->mtime = archive_entry_mtime(entry);
+    const size_t enough = 4 << 20; /* of headers that libarchive takes */
+    keep_piece(reader, reader->piece_size < enough ? reader->piece_size : enough);
+    uint64_t start = (uint64_t)archive_read_header_position(reader->archive);
+    if (start < reader->kept_offset || start - reader->kept_offset > reader->kept_size)
+        return false;
+    size_t skip = (size_t)(start - reader->kept_offset);
+    return pax_mtime_is_negative(reader->kept + skip, reader->kept_size - skip);
+}
+
+/* libarchive reads "-1.5" as -1 s and +0.5 s; only PAX times have fractions. */
+static void member_time(struct tar_reader *reader, struct tar_member *member)
+{
+    long nsec = archive_entry_mtime_nsec(reader->entry);
+    member->mtime = archive_entry_mtime(reader->entry);
     member->mtime_nsec = nsec < 0 || nsec > 999999999 ? 0 : (uint32_t)nsec;
-    if (member->mtime < 0 && member->mtime_nsec > 0) {
+    if (member->mtime > 0 || member->mtime_nsec == 0)
+        return;
+    if (member->mtime < 0 || raw_mtime_is_negative(reader)) {
         member->mtime--;
         member->mtime_nsec = 1000000000 - member->mtime_nsec;
     }
@@ -215,7 +268,7 @@ static bool fill_member(struct tar_reader *reader, struct tar_member *member, st
     if (!member_type(entry, member))
         return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name,
                           "has a type that no filesystem has");
-    member_time(entry, member);
+    member_time(reader, member);
     member->permissions = archive_entry_perm(entry) & 07777;
     member->uid = archive_entry_uid(entry);
     member->gid = archive_entry_gid(entry);
@@ -230,6 +283,18 @@ static bool fill_member(struct tar_reader *reader, struct tar_member *member, st
     return true;
 }
 
+static int next_header(struct tar_reader *reader)
+{
+    reader->kept_size = 0;
+    reader->kept_offset = (uint64_t)archive_filter_bytes(reader->archive, -1);
+    if (reader->kept_offset < reader->piece_offset) /* in a buffer of libarchive's own */
+        reader->kept_offset = reader->piece_offset;
+    reader->in_header = true;
+    int result = archive_read_next_header(reader->archive, &reader->entry);
+    reader->in_header = false;
+    return result;
+}
+
 bool tar_reader_next(struct tar_reader *reader, struct tar_member *member, bool *end,
                      struct error *error)
 {
@@ -237,7 +302,7 @@ bool tar_reader_next(struct tar_reader *reader, struct tar_member *member, bool 
     *end = false;
     if (!reader->opened && !open_archive(reader, error))
         return false;
-    int result = archive_read_next_header(reader->archive, &reader->entry);
+    int result = next_header(reader);
     if (result == ARCHIVE_EOF) {
         *end = true;
         return drain_source(reader, error);

@@ -104,6 +104,20 @@ Test(layer_file, the_end_of_a_tar)
     free(more.at);
 }
 
+Test(layer_file, a_time_just_before_the_epoch_keeps_its_sign)
+{
+    struct bytes tar = tar_of("f filler 0123456789\nf a 1 mtime=10.25\nf b 2 mtime=0.25\n");
+    char *time = memmem(tar.at, tar.size, "mtime=10.25", 11);
+    cr_assert(time, "the tar has the time as text");
+    memcpy(time, "mtime=-0.25", 11);
+    cleanup_free char *view = view_of_tars(&tar, 1);
+    cr_expect_str_eq(view,
+                     "/ d 755\na f 644 @-1.750000000 1\nb f 644 @0.250000000 2\n"
+                     "filler f 644 0123456789\n",
+                     "-0.25 is a quarter second before 1970: %s", view);
+    free(tar.at);
+}
+
 static void read_file(int fd, unsigned char *bytes, size_t size)
 {
     cr_assert_eq(pread(fd, bytes, size, 0), (ssize_t)size, "the file is read");
