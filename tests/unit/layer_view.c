@@ -312,7 +312,7 @@ char *view_of_tars(const struct bytes *tars, size_t count)
 
 char *view_of(const char *const *layers)
 {
-    struct bytes tars[MAX_LAYERS];
+    struct bytes tars[MAX_LAYERS] = {0};
     size_t count = 0;
     for (; layers[count]; count++)
         tars[count] = tar_of(layers[count]);
