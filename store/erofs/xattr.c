@@ -183,15 +183,28 @@ static int compare_names(const struct erofs_xattr *one, const struct erofs_xattr
     return order != 0 ? order : (int)one->name_size - (int)other->name_size;
 }
 
-/* Stable insertion sort, as sets are short; of equal names the later stays. */
+/* How many of the sorted items stand before or are equal to `item`. */
+static size_t place_behind(struct erofs_xattr **items, size_t count, const struct erofs_xattr *item)
+{
+    size_t low = 0;
+    for (size_t high = count; low < high;) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_names(items[middle], item) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Insertion by bisection, as sets are short but a hostile one holds tens of thousands;
+ * of equal names the later stays. */
 static size_t sort_and_unite(struct erofs_xattr **items, size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         struct erofs_xattr *item = items[i];
-        size_t at = kept;
-        while (at > 0 && compare_names(items[at - 1], item) > 0)
-            at--;
+        size_t at = place_behind(items, kept, item);
         if (at > 0 && compare_names(items[at - 1], item) == 0) {
             items[at - 1] = item;
             continue;

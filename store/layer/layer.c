@@ -61,6 +61,16 @@ static bool take_xattr(struct builder *builder, const struct tar_member *member,
     return true;
 }
 
+/* libarchive hands out the last record first; of equal names the last must win. */
+static void reverse_xattrs(struct erofs_xattr **xattrs, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        struct erofs_xattr *first = xattrs[i];
+        xattrs[i] = xattrs[count - 1 - i];
+        xattrs[count - 1 - i] = first;
+    }
+}
+
 static bool take_xattrs(struct builder *builder, const struct tar_member *member,
                         struct erofs_xattr_set **set, struct error *error)
 {
@@ -81,6 +91,7 @@ static bool take_xattrs(struct builder *builder, const struct tar_member *member
         if (builder->xattrs[count])
             count++;
     }
+    reverse_xattrs(builder->xattrs, count);
     *set = erofs_xattr_set_intern(&builder->layer.tree.xattrs, builder->xattrs, count);
     return true;
 }
