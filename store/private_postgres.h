@@ -1,7 +1,8 @@
 /* A PostgreSQL of the node's own, for when no --database is given: its data under
- * <data-dir>/postgres, reachable on a unix socket only, run as an unprivileged
- * user when the node is root, stopped at exit. One that a killed node left behind
- * is stopped and started anew. The data directory must be on a local filesystem.
+ * <data-dir>/postgres, on a local filesystem; reachable on a unix socket only; run as
+ * an unprivileged user when the node is root; started again when it dies under the
+ * node; stopped at exit. One that a killed node left behind is stopped and started
+ * anew.
  */
 #ifndef LARDER_STORE_PRIVATE_POSTGRES_H
 #define LARDER_STORE_PRIVATE_POSTGRES_H

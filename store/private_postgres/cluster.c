@@ -140,11 +140,10 @@ static bool remove_unfinished(const struct private_postgres *postgres, struct er
     return error_set_errno(error, ERROR_INTERNAL, errno, "cannot remove %s", path);
 }
 
-static bool run_initdb(struct private_postgres *postgres, const struct postgres_binaries *binaries,
-                       int data_fd, struct error *error)
+static bool run_initdb(struct private_postgres *postgres, int data_fd, struct error *error)
 {
     char program[PATH_MAX + 16];
-    snprintf(program, sizeof(program), "%s/initdb", binaries->directory);
+    snprintf(program, sizeof(program), "%s/initdb", postgres->binaries.directory);
     /* Trust: whoever reaches the socket, in a folder of mode 0700, is one of us. */
     const char *const argv[] = {program, "-D", DATA_PATH, "-U",         "larder", "-A",
                                 "trust", "-E", "UTF8",    "--locale=C", NULL};
@@ -168,13 +167,12 @@ static bool run_initdb(struct private_postgres *postgres, const struct postgres_
 }
 
 /* In data.new, which becomes data when it is whole: killed before, nothing is left. */
-static bool make_cluster(struct private_postgres *postgres,
-                         const struct postgres_binaries *binaries, struct error *error)
+static bool make_cluster(struct private_postgres *postgres, struct error *error)
 {
     if (!remove_unfinished(postgres, error))
         return false;
     cleanup_fd int data_fd = open_owned_folder(postgres, "data.new", error);
-    if (data_fd < 0 || !run_initdb(postgres, binaries, data_fd, error))
+    if (data_fd < 0 || !run_initdb(postgres, data_fd, error))
         return false;
     if (renameat(postgres->directory_fd, "data.new", postgres->directory_fd, "data") < 0 ||
         fsync(postgres->directory_fd) < 0)
@@ -199,8 +197,7 @@ static bool cluster_version(const struct private_postgres *postgres, int *major,
     return true;
 }
 
-bool cluster_open(struct private_postgres *postgres, struct postgres_binaries *binaries,
-                  struct error *error)
+bool cluster_open(struct private_postgres *postgres, struct error *error)
 {
     if (!open_directory(postgres, error) || !lock_directory(postgres, error) ||
         !open_log(postgres, error) || !find_owner(postgres, error))
@@ -208,8 +205,8 @@ bool cluster_open(struct private_postgres *postgres, struct postgres_binaries *b
     postgres->run_fd = open_owned_folder(postgres, "run", error);
     int major = 0;
     if (postgres->run_fd < 0 || !cluster_version(postgres, &major, error) ||
-        !binaries_find(major, binaries, error) ||
-        (major == 0 && !make_cluster(postgres, binaries, error)))
+        !binaries_find(major, &postgres->binaries, error) ||
+        (major == 0 && !make_cluster(postgres, error)))
         return false;
     postgres->data_fd = open_owned_folder(postgres, "data", error);
     return postgres->data_fd >= 0;

@@ -5,6 +5,7 @@
 #include "store/private_postgres.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -41,15 +42,20 @@ struct private_postgres {
     int data_fd;
     int run_fd;
     int log_fd;
+    struct postgres_owner owner;
+    struct postgres_binaries binaries;
+
+    pthread_t keeper;
+    bool is_kept; /* the keeper runs */
+    int stop_fd;  /* readable: it shall end */
+    /* The keeper's while it runs. */
     int pidfd; /* of the postmaster, a child of ours; -1: not running */
     pid_t pid;
-    struct postgres_owner owner;
 };
 
 /* Makes and opens the directory, locks it for this node, and opens its cluster, made by
  * initdb if there is none. Fills the descriptors; those of a failure are open still. */
-[[nodiscard]] bool cluster_open(struct private_postgres *postgres,
-                                struct postgres_binaries *binaries, struct error *error);
+[[nodiscard]] bool cluster_open(struct private_postgres *postgres, struct error *error);
 
 /* The log's last line, for the sentence that says why PostgreSQL did not start. */
 void cluster_last_log_line(const struct private_postgres *postgres, char *line, size_t size);

@@ -4,7 +4,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,6 +19,7 @@ enum {
     READY_TIMEOUT_MS = 10 * 60 * 1000, /* recovery after a crash takes its time */
     STRAGGLER_POLL_MS = 20,
     STRAGGLERS_MS = 10000,
+    RESTART_PAUSE_MS = 500,
 };
 
 static void pause_ms(long ms)
@@ -92,11 +96,10 @@ static bool stop_stale(const struct private_postgres *postgres, struct error *er
 
 /* --- postgres --- */
 
-static bool start_postmaster(struct private_postgres *postgres,
-                             const struct postgres_binaries *binaries, struct error *error)
+static bool start_postmaster(struct private_postgres *postgres, struct error *error)
 {
     char program[PATH_MAX + 16];
-    snprintf(program, sizeof(program), "%s/postgres", binaries->directory);
+    snprintf(program, sizeof(program), "%s/postgres", postgres->binaries.directory);
     const char *const argv[] = {
         program, "-D", DATA_PATH, "-p", "5432",
         /* The socket is the only way in. */
@@ -172,13 +175,64 @@ static char *make_conninfo(const struct private_postgres *postgres)
     return conninfo;
 }
 
+/* --- the keeper: a thread that starts a postmaster that died under us again --- */
+
+/* What it fails by is in postgres.log; it tries on, and the pool with it. */
+static void restart(struct private_postgres *postgres)
+{
+    struct error ignored = {0};
+    (void)!(stop_stale(postgres, &ignored) && start_postmaster(postgres, &ignored));
+}
+
+static void *keep(void *context)
+{
+    struct private_postgres *postgres = context;
+    for (;;) {
+        bool runs = postgres->pidfd >= 0;
+        struct pollfd events[] = {{.fd = postgres->stop_fd, .events = POLLIN},
+                                  {.fd = postgres->pidfd, .events = POLLIN}};
+        int ready = poll(events, 2, runs ? -1 : RESTART_PAUSE_MS);
+        if (ready > 0 && events[0].revents)
+            return NULL;
+        if (!runs)
+            restart(postgres);
+        else if (ready > 0)
+            reap(postgres);
+    }
+}
+
+static bool start_keeper(struct private_postgres *postgres, struct error *error)
+{
+    postgres->stop_fd = eventfd(0, EFD_CLOEXEC);
+    if (postgres->stop_fd < 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot watch PostgreSQL");
+    sigset_t all; /* signals are for the threads that await them */
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&postgres->keeper, NULL, keep, postgres);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    postgres->is_kept = failed == 0;
+    return !failed || error_set_errno(error, ERROR_INTERNAL, failed, "cannot watch PostgreSQL");
+}
+
+static void stop_keeper(struct private_postgres *postgres)
+{
+    if (!postgres->is_kept)
+        return;
+    eventfd_write(postgres->stop_fd, 1);
+    pthread_join(postgres->keeper, NULL);
+}
+
+/* --- */
+
 static bool start(struct private_postgres *postgres, struct error *error)
 {
-    struct postgres_binaries binaries;
-    if (!cluster_open(postgres, &binaries, error) || !stop_stale(postgres, error))
+    if (!cluster_open(postgres, error) || !stop_stale(postgres, error))
         return false;
     postgres->conninfo = make_conninfo(postgres);
-    return start_postmaster(postgres, &binaries, error) && wait_until_ready(postgres, error);
+    return start_postmaster(postgres, error) && wait_until_ready(postgres, error) &&
+           start_keeper(postgres, error);
 }
 
 struct private_postgres *private_postgres_start(const char *directory, struct error *error)
@@ -193,6 +247,7 @@ struct private_postgres *private_postgres_start(const char *directory, struct er
                                           .data_fd = -1,
                                           .run_fd = -1,
                                           .log_fd = -1,
+                                          .stop_fd = -1,
                                           .pidfd = -1};
     if (start(postgres, error))
         return postgres;
@@ -209,12 +264,14 @@ void private_postgres_stop(struct private_postgres *postgres)
 {
     if (!postgres)
         return;
+    stop_keeper(postgres);
     struct error ignored;
     if (postgres->pidfd >= 0 && process_stop(postgres->pidfd, &ignored))
         reap(postgres);
     /* The lock goes last: the next node finds everything at rest. */
-    const int fds[] = {postgres->pidfd,  postgres->data_fd,      postgres->run_fd,
-                       postgres->log_fd, postgres->directory_fd, postgres->lock_fd};
+    const int fds[] = {postgres->stop_fd, postgres->pidfd,  postgres->data_fd,
+                       postgres->run_fd,  postgres->log_fd, postgres->directory_fd,
+                       postgres->lock_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (fds[i] >= 0)
             close(fds[i]);

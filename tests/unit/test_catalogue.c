@@ -282,14 +282,25 @@ static struct private_postgres *must_start(const char *directory)
     return postgres;
 }
 
-Test(catalogue_restart, a_restart_of_postgresql_fails_no_request_that_comes_after_it,
-     .timeout = 120)
+static char scratch[64];
+static char directory[96];
+
+static void begin_restart(void)
 {
-    char scratch[64];
     scratch_make(scratch);
-    char directory[96];
     snprintf(directory, sizeof(directory), "%s/postgres", scratch);
     cluster_copy(directory);
+}
+
+static void end_restart(void)
+{
+    scratch_remove(scratch);
+}
+
+TestSuite(catalogue_restart, .init = begin_restart, .fini = end_restart, .timeout = 120);
+
+Test(catalogue_restart, a_restart_of_postgresql_fails_no_request_that_comes_after_it)
+{
     struct private_postgres *postgres = must_start(directory);
     struct catalogue *pool = open_pool(private_postgres_conninfo(postgres), 2, 5000, 5000);
     struct error error = {0};
@@ -317,5 +328,4 @@ Test(catalogue_restart, a_restart_of_postgresql_fails_no_request_that_comes_afte
     catalogue_release(other);
     catalogue_close(pool);
     private_postgres_stop(postgres);
-    scratch_remove(scratch);
 }

@@ -117,6 +117,20 @@ Test(private_postgres_server, a_second_node_on_the_directory_is_refused)
     private_postgres_stop(postgres);
 }
 
+Test(private_postgres_server, one_that_dies_under_a_running_node_is_started_again)
+{
+    struct private_postgres *postgres = must_start();
+    (void)ask(postgres, "CREATE TABLE t AS SELECT 42 AS a");
+    cr_assert_eq(kill(postgres->pid, SIGKILL), 0);
+    const char *answer = "";
+    for (int tries = 0; tries < 600 && strcmp(answer, "42") != 0; tries++) {
+        usleep(50000);
+        answer = ask(postgres, "SELECT a FROM t");
+    }
+    cr_expect_str_eq(answer, "42", "it is back with what was committed");
+    private_postgres_stop(postgres);
+}
+
 /* A node that starts a PostgreSQL, which is then sent this signal, and dies. */
 static void leave_one_behind(int signal)
 {
