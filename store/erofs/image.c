@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <endian.h>
+#include <isa-l/crc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -271,24 +272,13 @@ static bool write_inodes(struct writer *writer, struct error *error)
 
 /* The head. */
 
-static uint32_t crc32c(const unsigned char *bytes, size_t size)
-{
-    uint32_t crc = UINT32_MAX;
-    for (size_t i = 0; i < size; i++) {
-        crc ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0x82F63B78) : 0);
-    }
-    return crc;
-}
-
 uint32_t erofs_super_checksum(const unsigned char block[EROFS_BLOCK_SIZE])
 {
     unsigned char copy[EROFS_BLOCK_SIZE];
     memcpy(copy, block, sizeof(copy));
     memset(copy + EROFS_SUPER_OFFSET + offsetof(struct erofs_disk_super, checksum), 0,
            sizeof(uint32_t));
-    return crc32c(copy + EROFS_SUPER_OFFSET, sizeof(copy) - EROFS_SUPER_OFFSET);
+    return crc32_iscsi(copy + EROFS_SUPER_OFFSET, sizeof(copy) - EROFS_SUPER_OFFSET, UINT32_MAX);
 }
 
 /* RFC 9562, version 8: ours to fill. */

@@ -1,24 +1,20 @@
 #include "store/layer/layer_tree.h"
 
+#include "store/layer/layer_walk.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static const char whiteout_prefix[] = ".wh.";
-static const char reserved_prefix[] = ".wh..wh."; /* aufs's own files, and the opaque marker */
 static const char opaque_name[] = ".wh..wh..opq";
 
 enum {
     MAX_MAJOR = 0xFFF,
     MAX_MINOR = 0xFFFFF,
-    MAX_LINKS_FOLLOWED = 40, /* as Linux does for one path */
 };
 #define MAX_OWNER INT64_C(0xFFFFFFFE) /* -1 is nobody's number */
-
-#define refuse(layer, error, ...)                                                                  \
-    tar_refuse(error, ERROR_UNSUPPORTED_LAYER, (layer)->member, __VA_ARGS__)
 
 void layer_tree_open(struct layer_tree *layer, const struct layer_limits *limits)
 {
@@ -34,169 +30,15 @@ void layer_tree_close(struct layer_tree *layer)
     layer_path_free(&layer->last_parent);
 }
 
-static bool starts_with(const char *name, size_t name_size, const char *prefix)
-{
-    size_t length = strlen(prefix);
-    return name_size >= length && memcmp(name, prefix, length) == 0;
-}
-
-static bool name_is(const char *name, size_t name_size, const char *wanted)
-{
-    return name_size == strlen(wanted) && memcmp(name, wanted, name_size) == 0;
-}
-
-/* What stood there may have been on the way to the last directory. */
-static void set_entry(struct layer_tree *layer, struct erofs_entry *entry,
-                      struct erofs_inode *inode)
-{
-    if (entry->inode)
-        layer->last_directory = NULL;
-    erofs_entry_set(entry, inode);
-}
-
-static bool count_inode(const struct layer_tree *layer, struct error *error)
-{
-    if (layer->tree.inode_count <= layer->limits->max_entries)
-        return true;
-    return refuse(layer, error, "is one entry more than the limit of %" PRIu64,
-                  layer->limits->max_entries);
-}
-
-/* Walking: from directory to directory, through symlinks of this layer as the
- * appliers of containerd and umoci do, never out of the root. */
-
-struct walk {
-    struct layer_tree *layer;
-    struct erofs_inode *directory; /* NULL: beyond what this layer has */
-    bool make_missing;
-};
-
-static bool walk_path(struct walk *walk, const char *path, struct error *error);
-
-static bool walk_up(struct walk *walk)
-{
-    if (walk->directory)
-        walk->directory = walk->directory->directory.parent;
-    (void)layer_path_pop(&walk->layer->resolved); /* the root's parent is the root */
-    return true;
-}
-
-static bool walk_symlink(struct walk *walk, const struct erofs_inode *symlink, struct error *error)
-{
-    if (++walk->layer->links_followed > MAX_LINKS_FOLLOWED)
-        return refuse(walk->layer, error, "leads through too many symbolic links");
-    if (symlink->target[0] == '/') {
-        walk->directory = walk->layer->tree.root;
-        layer_path_clear(&walk->layer->resolved);
-    }
-    return walk_path(walk, symlink->target, error);
-}
-
-static bool walk_missing(struct walk *walk, const char *name, size_t name_size, struct error *error)
-{
-    struct layer_tree *layer = walk->layer;
-    layer_path_push(&layer->resolved, name, name_size);
-    if (!walk->make_missing) {
-        walk->directory = NULL;
-        return true;
-    }
-    bool reserved = starts_with(name, name_size, reserved_prefix);
-    if (starts_with(name, name_size, whiteout_prefix) && !reserved)
-        return refuse(layer, error, "lies below a whiteout");
-    struct erofs_entry *entry = erofs_tree_entry(&layer->tree, walk->directory, name, name_size);
-    struct erofs_inode *made = erofs_inode_new(&layer->tree, S_IFDIR | 0755);
-    made->implied = true;
-    entry->hidden = reserved;
-    set_entry(layer, entry, made);
-    walk->directory = made;
-    return count_inode(layer, error);
-}
-
-static bool walk_name(struct walk *walk, const char *name, size_t name_size, struct error *error)
-{
-    if (name_size > EROFS_NAME_MAX)
-        return refuse(walk->layer, error, "has a component of more than %d bytes", EROFS_NAME_MAX);
-    struct erofs_entry *entry = NULL;
-    if (walk->directory)
-        entry = erofs_tree_find(&walk->layer->tree, walk->directory, name, name_size);
-    struct erofs_inode *inode = entry ? entry->inode : NULL;
-    if (!inode)
-        return walk_missing(walk, name, name_size, error);
-    if (erofs_inode_is_symlink(inode))
-        return walk_symlink(walk, inode, error);
-    if (!erofs_inode_is_directory(inode))
-        return refuse(walk->layer, error, "leads through \"%.*s\", which is no directory",
-                      (int)name_size, name);
-    layer_path_push(&walk->layer->resolved, name, name_size);
-    walk->directory = inode;
-    return true;
-}
-
-static bool walk_path(struct walk *walk, const char *path, struct error *error)
-{
-    size_t size = 0;
-    for (const char *name; (name = layer_path_next(&path, &size));) {
-        if (name_is(name, size, "."))
-            continue;
-        if (name_is(name, size, "..") ? !walk_up(walk) : !walk_name(walk, name, size, error))
-            return false;
-    }
-    return true;
-}
-
-static bool is_last_parent(const struct layer_tree *layer, const char *parent)
-{
-    return layer->last_directory && strcmp(layer->last_parent.text, parent) == 0;
-}
-
-/* Walks layer->path but its last component, which it cuts off; that stays behind
- * the cut. */
-static bool walk_to_parent(struct walk *walk, char **name, size_t *name_size, struct error *error)
-{
-    struct layer_tree *layer = walk->layer;
-    char *slash = memrchr(layer->path.text, '/', layer->path.length);
-    *name = slash ? slash + 1 : layer->path.text;
-    *name_size = strlen(*name);
-    walk->directory = layer->tree.root;
-    layer->links_followed = 0;
-    layer_path_clear(&layer->resolved);
-    if (*name_size > EROFS_NAME_MAX)
-        return refuse(layer, error, "has a component of more than %d bytes", EROFS_NAME_MAX);
-    if (!slash)
-        return true;
-    *slash = '\0';
-    if (!walk->make_missing)
-        return walk_path(walk, layer->path.text, error);
-    if (!is_last_parent(layer, layer->path.text)) {
-        if (!walk_path(walk, layer->path.text, error))
-            return false;
-        layer_path_clear(&layer->last_parent);
-        layer_path_push(&layer->last_parent, layer->path.text, strlen(layer->path.text));
-        layer->last_directory = walk->directory;
-    }
-    walk->directory = layer->last_directory;
-    return true;
-}
-
-static bool clean_name(struct layer_tree *layer, const char *name, struct error *error)
-{
-    if (!layer_path_clean(&layer->path, name))
-        return refuse(layer, error, "leads out of the root");
-    if (layer->path.depth > layer->limits->max_path_depth)
-        return refuse(layer, error, "is deeper than the limit of %" PRIu32 " components",
-                      layer->limits->max_path_depth);
-    return true;
-}
-
 /* Metadata. */
 
 static bool set_device(struct layer_tree *layer, const struct tar_member *member,
                        struct erofs_inode *inode, struct error *error)
 {
     if (member->major > MAX_MAJOR || member->minor > MAX_MINOR)
-        return refuse(layer, error,
-                      "is device %" PRIu64 ":%" PRIu64 ", beyond Linux's 12 and 20 bits",
-                      member->major, member->minor);
+        return layer_refuse(layer, error,
+                            "is device %" PRIu64 ":%" PRIu64 ", beyond Linux's 12 and 20 bits",
+                            member->major, member->minor);
     inode->device_number = (uint32_t)((member->minor & 0xFF) | member->major << 8 |
                                       (member->minor & ~UINT64_C(0xFF)) << 12);
     return true;
@@ -207,8 +49,8 @@ static bool set_symlink(struct layer_tree *layer, const struct tar_member *membe
 {
     size_t length = strlen(member->link_target);
     if (length == 0 || length > EROFS_SYMLINK_MAX)
-        return refuse(layer, error, "is a symbolic link to %zu bytes, not 1 to %d", length,
-                      EROFS_SYMLINK_MAX);
+        return layer_refuse(layer, error, "is a symbolic link to %zu bytes, not 1 to %d", length,
+                            EROFS_SYMLINK_MAX);
     inode->target = arena_strndup(&layer->tree.arena, member->link_target, length);
     inode->size = length;
     inode->mode = S_IFLNK | 0777; /* Linux has no other, whatever a tar says */
@@ -220,10 +62,10 @@ static bool set_metadata(struct layer_tree *layer, const struct tar_member *memb
                          struct error *error)
 {
     if (member->uid < 0 || member->uid > MAX_OWNER || member->gid < 0 || member->gid > MAX_OWNER)
-        return refuse(layer, error, "has owner %" PRId64 ":%" PRId64 ", beyond 0 to %" PRId64,
-                      member->uid, member->gid, MAX_OWNER);
+        return layer_refuse(layer, error, "has owner %" PRId64 ":%" PRId64 ", beyond 0 to %" PRId64,
+                            member->uid, member->gid, MAX_OWNER);
     if (!erofs_xattr_set_fits(xattrs))
-        return refuse(layer, error, "has more extended attributes than EROFS can hold");
+        return layer_refuse(layer, error, "has more extended attributes than EROFS can hold");
     inode->mode = (uint16_t)((inode->mode & S_IFMT) | member->permissions);
     inode->uid = (uint32_t)member->uid;
     inode->gid = (uint32_t)member->gid;
@@ -239,8 +81,9 @@ static bool set_metadata(struct layer_tree *layer, const struct tar_member *memb
 static bool add_whiteout(struct layer_tree *layer, struct erofs_inode *directory, const char *name,
                          size_t name_size, struct error *error)
 {
-    if (name_size == 0 || name_is(name, name_size, ".") || name_is(name, name_size, ".."))
-        return refuse(layer, error, "is a whiteout of no name");
+    if (name_size == 0 || layer_name_is(name, name_size, ".") ||
+        layer_name_is(name, name_size, ".."))
+        return layer_refuse(layer, error, "is a whiteout of no name");
     erofs_tree_entry(&layer->tree, directory, name, name_size)->hides_lower = true;
     return true;
 }
@@ -250,7 +93,7 @@ static bool add_directory(struct layer_tree *layer, const struct tar_member *mem
                           struct error *error)
 {
     if (!entry->inode || !erofs_inode_is_directory(entry->inode))
-        set_entry(layer, entry, erofs_inode_new(&layer->tree, S_IFDIR));
+        layer_set_entry(layer, entry, erofs_inode_new(&layer->tree, S_IFDIR));
     return set_metadata(layer, member, xattrs, entry->inode, error);
 }
 
@@ -286,7 +129,7 @@ static bool add_other(struct layer_tree *layer, const struct tar_member *member,
     if (member->type == TAR_CHARACTER || member->type == TAR_BLOCK)
         if (!set_device(layer, member, inode, error))
             return false;
-    set_entry(layer, entry, inode);
+    layer_set_entry(layer, entry, inode);
     entry->hides_lower = true;
     if (member->type == TAR_FILE)
         *file = inode;
@@ -302,7 +145,7 @@ static bool make_lower_link(struct layer_tree *layer, const char *name, size_t n
     layer_path_push(&layer->resolved, name, name_size);
     size_t length = layer->resolved.length;
     if (length > EROFS_MAX_XATTR_VALUE)
-        return refuse(layer, error, "is a hard link to a path of %zu bytes", length);
+        return layer_refuse(layer, error, "is a hard link to a path of %zu bytes", length);
     *inode = erofs_inode_new(&layer->tree, S_IFREG);
     (*inode)->lower_link = true;
     (*inode)->xattrs =
@@ -317,14 +160,14 @@ static bool make_lower_link(struct layer_tree *layer, const char *name, size_t n
 static bool find_link_target(struct layer_tree *layer, const char *target,
                              struct erofs_inode **inode, struct error *error)
 {
-    if (!clean_name(layer, target, error))
+    if (!layer_clean_name(layer, target, error))
         return error_context(error, "hard link");
     if (layer->path.length == 0)
-        return refuse(layer, error, "is a hard link to the root directory");
-    struct walk walk = {.layer = layer};
+        return layer_refuse(layer, error, "is a hard link to the root directory");
+    struct layer_walk walk = {.layer = layer};
     char *name;
     size_t name_size;
-    if (!walk_to_parent(&walk, &name, &name_size, error))
+    if (!layer_walk_to_parent(&walk, &name, &name_size, error))
         return error_context(error, "hard link");
     const struct erofs_entry *found = NULL;
     if (walk.directory)
@@ -332,7 +175,7 @@ static bool find_link_target(struct layer_tree *layer, const char *target,
     if (!found || !found->inode)
         return make_lower_link(layer, name, name_size, inode, error);
     if (erofs_inode_is_directory(found->inode))
-        return refuse(layer, error, "is a hard link to a directory");
+        return layer_refuse(layer, error, "is a hard link to a directory");
     *inode = found->inode;
     return true;
 }
@@ -343,7 +186,7 @@ static bool add_hard_link(struct layer_tree *layer, struct erofs_entry *entry,
     struct erofs_inode *inode = NULL;
     if (!find_link_target(layer, member->link_target, &inode, error))
         return false;
-    set_entry(layer, entry, inode);
+    layer_set_entry(layer, entry, inode);
     entry->hides_lower = true;
     return true;
 }
@@ -354,7 +197,7 @@ static bool add_named(struct layer_tree *layer, const struct tar_member *member,
                       struct error *error)
 {
     struct erofs_entry *entry = erofs_tree_entry(&layer->tree, directory, name, name_size);
-    entry->hidden = starts_with(name, name_size, reserved_prefix);
+    entry->hidden = layer_name_is_reserved(name, name_size);
     if (member->type == TAR_HARD_LINK)
         return add_hard_link(layer, entry, member, error);
     if (member->type == TAR_DIRECTORY)
@@ -366,7 +209,7 @@ static bool add_root(struct layer_tree *layer, const struct tar_member *member,
                      struct erofs_xattr_set *xattrs, struct error *error)
 {
     if (member->type != TAR_DIRECTORY)
-        return refuse(layer, error, "would replace the root directory");
+        return layer_refuse(layer, error, "would replace the root directory");
     return set_metadata(layer, member, xattrs, layer->tree.root, error);
 }
 
@@ -375,27 +218,26 @@ bool layer_tree_add(struct layer_tree *layer, const struct tar_member *member,
 {
     *file = NULL;
     layer->member = member->name;
-    if (!clean_name(layer, member->name, error))
+    if (!layer_clean_name(layer, member->name, error))
         return false;
     if (layer->path.length == 0)
         return add_root(layer, member, xattrs, error);
 
-    struct walk walk = {.layer = layer, .make_missing = true};
+    struct layer_walk walk = {.layer = layer, .make_missing = true};
     char *name;
     size_t name_size;
-    if (!walk_to_parent(&walk, &name, &name_size, error))
+    if (!layer_walk_to_parent(&walk, &name, &name_size, error))
         return false;
-    if (name_is(name, name_size, opaque_name)) {
+    if (layer_name_is(name, name_size, opaque_name)) {
         walk.directory->opaque = true;
         return true;
     }
-    size_t prefix_size = strlen(whiteout_prefix);
-    if (starts_with(name, name_size, whiteout_prefix) &&
-        !starts_with(name, name_size, reserved_prefix))
+    const size_t prefix_size = strlen(".wh.");
+    if (layer_name_is_whiteout(name, name_size))
         return add_whiteout(layer, walk.directory, name + prefix_size, name_size - prefix_size,
                             error);
     return add_named(layer, member, xattrs, walk.directory, name, name_size, file, error) &&
-           count_inode(layer, error);
+           layer_count_inode(layer, error);
 }
 
 /* Finishing. */
