@@ -31,9 +31,10 @@ static bool is_manifest(const struct fetch *fetch)
     return strcmp(fetch->kind, "manifests") == 0;
 }
 
-static void take_document(const struct fetch *fetch, const struct exchange *exchange,
+static void take_document(struct fetch *fetch, const struct exchange *exchange,
                           const struct collector *body, struct registry_document *document)
 {
+    fetch->announced_is_known = digest_parse(exchange->content_digest, &fetch->announced);
     memcpy(document->media_type, exchange->media_type, sizeof(document->media_type));
     document->bytes = arena_strndup(fetch->arena, body->bytes ? body->bytes : "", body->size);
     document->size_bytes = body->size;
@@ -48,54 +49,61 @@ static bool refused(const struct fetch *fetch, const struct exchange *exchange, 
     return false;
 }
 
-static bool run_attempts(struct fetch *fetch, struct exchange *exchange,
-                         struct registry_document *document, struct error *error)
+static bool run_attempts(struct fetch *fetch, const char *url, struct registry_document *document,
+                         struct error *error)
 {
     struct attempts attempts = attempts_at(fetch->client, fetch->reference, fetch->source);
     for (;;) {
         cleanup_collector struct collector body = {.limit = JSON_DOCUMENT_MAX_BYTES};
-        exchange->body = collector_take;
-        exchange->body_context = &body;
-        bool answered = registry_attempt(fetch->client, fetch->source, exchange, error);
-        if (answered && exchange->status == 200) {
-            take_document(fetch, exchange, &body, document);
+        struct exchange exchange = {
+            .url = url,
+            .is_head = fetch->is_head,
+            .accept = is_manifest(fetch) ? media_type_accept : NULL,
+            .timeout_seconds = DOCUMENT_TIMEOUT_SECONDS,
+            .body = collector_take,
+            .body_context = &body,
+            .cancel = fetch->cancel,
+        };
+        bool answered = registry_attempt(fetch->client, fetch->source, &exchange, error);
+        if (answered && exchange.status == 200) {
+            take_document(fetch, &exchange, &body, document);
             return true;
         }
         if (answered)
-            refused(fetch, exchange, error);
-        bool may_pass = answered ? status_may_pass(exchange->status) : exchange->may_retry;
+            refused(fetch, &exchange, error);
+        bool may_pass = answered ? status_may_pass(exchange.status) : exchange.may_retry;
         if (!may_pass ||
-            !attempts_pause(&attempts, exchange->retry_after_seconds, fetch->cancel, error))
+            !attempts_pause(&attempts, exchange.retry_after_seconds, fetch->cancel, error))
             return false;
     }
 }
 
-static bool mismatch(const struct fetch *fetch, const struct digest *found, const char *expected,
-                     struct error *error)
+static bool mismatch(const struct fetch *fetch, const struct digest *found,
+                     const struct digest *expected, struct error *error)
 {
-    char text[DIGEST_TEXT_SIZE];
-    digest_format(found, text);
+    char found_text[DIGEST_TEXT_SIZE];
+    char expected_text[DIGEST_TEXT_SIZE];
+    digest_format(found, found_text);
+    digest_format(expected, expected_text);
     return error_set(error, ERROR_DIGEST_MISMATCH,
                      "%s: the registry sent content of digest %s, expected was %s", fetch->what,
-                     text, expected);
+                     found_text, expected_text);
 }
 
 /* Asked for by digest: that one. By tag: the one that the registry announced, if it did. */
-static bool check_document(struct fetch *fetch, const struct exchange *exchange,
-                           const struct registry_document *document, struct error *error)
+static bool check_document(const struct fetch *fetch, const struct registry_document *document,
+                           struct error *error)
 {
-    char found[DIGEST_TEXT_SIZE];
-    const char *expected = fetch->digest[0] ? fetch->digest : exchange->content_digest;
-    fetch->announced_is_known = digest_parse(exchange->content_digest, &fetch->announced);
+    struct digest expected = fetch->announced;
+    bool is_expected = digest_parse(fetch->digest, &expected) || fetch->announced_is_known;
     if (fetch->is_head)
         return true;
     if (fetch->size_bytes != UINT64_MAX && document->size_bytes != fetch->size_bytes)
         return error_set(error, ERROR_DIGEST_MISMATCH,
                          "%s has %zu bytes, but the manifest says %" PRIu64, fetch->what,
                          document->size_bytes, fetch->size_bytes);
-    digest_format(&document->digest, found);
-    if (expected[0] && strcmp(found, expected) != 0)
-        return mismatch(fetch, &document->digest, expected, error);
+    if (is_expected && !digest_equal(&document->digest, &expected))
+        return mismatch(fetch, &document->digest, &expected, error);
     return true;
 }
 
@@ -108,19 +116,13 @@ static bool fetch_from(struct fetch *fetch, const struct reference *source,
     fetch->source = source;
     fetch->what = arena_printf(fetch->arena, "%s %s of %s/%s", fetch->noun, fetch->name,
                                source->registry, source->repository);
-    struct exchange exchange = {
-        .url = arena_printf(fetch->arena, "%s/v2/%s/%s/%s", endpoint.base, source->repository,
-                            fetch->kind, fetch->name),
-        .is_head = fetch->is_head,
-        .accept = is_manifest(fetch) ? media_type_accept : NULL,
-        .timeout_seconds = DOCUMENT_TIMEOUT_SECONDS,
-        .cancel = fetch->cancel,
-    };
-    if (!run_attempts(fetch, &exchange, &out, error) ||
-        !check_document(fetch, &exchange, &out, error))
-        return false;
-    *document = out;
-    return true;
+    const char *url = arena_printf(fetch->arena, "%s/v2/%s/%s/%s", endpoint.base,
+                                   source->repository, fetch->kind, fetch->name);
+    bool good = run_attempts(fetch, url, &out, error) && check_document(fetch, &out, error);
+    fetch->source = NULL;
+    if (good)
+        *document = out;
+    return good;
 }
 
 /* The mirrors, then the registry, whose error is the one that counts. */

@@ -113,12 +113,23 @@ static enum error_code code_of_status(int status)
     }
 }
 
+static const char *verb_of_status(int status)
+{
+    if (status == 401 || status == 403)
+        return "the registry refuses what was asked";
+    if (status == 404)
+        return "the registry has nothing";
+    if (status == 429)
+        return "the registry wants fewer requests";
+    return "the registry gave no answer that can be used";
+}
+
 bool exchange_refused(const struct exchange *exchange, const char *what, struct error *error)
 {
     struct excerpt words = words_of(exchange);
-    error_set(error, code_of_status(exchange->status),
-              "asked for %s, the registry answered with status %d%s%s", what, exchange->status,
-              words.text[0] ? ": " : "", words.text);
+    error_set(error, code_of_status(exchange->status), "%s for %s (status %d)%s%s",
+              verb_of_status(exchange->status), what, exchange->status, words.text[0] ? ": " : "",
+              words.text);
     error->registry_status = exchange->status;
     error->retry_after_seconds = exchange->retry_after_seconds;
     return false;

@@ -1,6 +1,7 @@
 #include "store/registry/challenge.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #define HUB "https://auth.docker.io/token"
@@ -83,11 +84,11 @@ Test(challenge, malformed_values_give_no_bearer_challenge)
 
 Test(challenge, a_realm_longer_than_its_field_is_refused)
 {
+    static char realm[CHALLENGE_REALM_SIZE + 1];
     static char value[CHALLENGE_REALM_SIZE + 64];
     struct challenge challenge = {0};
-    memset(value, 'a', sizeof(value) - 2);
-    memcpy(value, "Bearer realm=\"", strlen("Bearer realm=\""));
-    value[sizeof(value) - 2] = '"';
+    memset(realm, 'a', sizeof(realm) - 1);
+    snprintf(value, sizeof(value), "Bearer realm=\"%s\"", realm);
     cr_expect_not(challenge_parse(value, &challenge));
     cr_expect_not(challenge.bearer);
 }
