@@ -135,29 +135,41 @@ bool exchange_refused(const struct exchange *exchange, const char *what, struct 
     return false;
 }
 
+static bool run_authorized(struct registry_client *client, const struct reference *reference,
+                           struct exchange *exchange, const char *header, struct error *error)
+{
+    exchange->authorization = header;
+    bool answered = exchange_run(client, exchange, error);
+    exchange->authorization = NULL;
+    if (answered && exchange->status == 401 && header)
+        grant_drop(client, reference, header);
+    return answered;
+}
+
+/* A 401 from where a redirect led is not about our authorization. */
+static bool wants_authorization(const struct exchange *exchange)
+{
+    return exchange->status == 401 && !exchange->came_from_elsewhere &&
+           (exchange->challenge.basic || exchange->challenge.bearer);
+}
+
+/* The second round is for a header that another thread just got and that is used up
+ * already. */
 bool registry_attempt(struct registry_client *client, const struct reference *reference,
                       struct exchange *exchange, struct error *error)
 {
     cleanup_arena struct arena arena = {0};
-    const char *header = grant_find(client, reference, &arena);
-    exchange->authorization = header;
-    bool answered = exchange_run(client, exchange, error);
-    exchange->authorization = NULL;
-    if (!answered || exchange->status != 401 || exchange->came_from_elsewhere)
-        return answered;
-
-    if (header)
-        grant_drop(client, reference, header);
-    const char *renewed = grant_find(client, reference, &arena); /* another thread's */
-    if (!renewed && !exchange->challenge.basic && !exchange->challenge.bearer)
-        return true;
-    if (!renewed && !registry_token_get(client, reference, &exchange->challenge, exchange->cancel,
-                                        &arena, &renewed, error))
-        return false;
-    exchange->authorization = renewed;
-    answered = exchange_run(client, exchange, error);
-    exchange->authorization = NULL;
-    if (answered && exchange->status == 401)
-        grant_drop(client, reference, renewed);
-    return answered;
+    for (int round = 0; round < 2; round++) {
+        const char *header = grant_find(client, reference, &arena);
+        if (round > 0 && !header)
+            break;
+        if (!run_authorized(client, reference, exchange, header, error))
+            return false;
+        if (!wants_authorization(exchange))
+            return true;
+    }
+    const char *header;
+    return registry_token_get(client, reference, &exchange->challenge, exchange->cancel, &arena,
+                              &header, error) &&
+           run_authorized(client, reference, exchange, header, error);
 }

@@ -32,7 +32,8 @@ class Answer:
         self.layers = [line.split()[1] for line in lines if line.startswith("layer ")]
         self.code = self.status = self.retry_after = self.message = None
         if not self.good:
-            _, self.code, status, retry_after, self.message = lines[-1].split(" ", 4)
+            error = next(line for line in lines if line.startswith("error "))
+            _, self.code, status, retry_after, self.message = error.split(" ", 4)
             self.status, self.retry_after = int(status), int(retry_after)
 
 

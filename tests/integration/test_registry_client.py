@@ -276,6 +276,15 @@ def test_a_token_that_runs_out_in_mid_pull_is_renewed(registry, images):
     assert registry.bearer.issued == 3
 
 
+def test_many_threads_share_one_client_whose_tokens_run_out(registry, images):
+    registry.require_bearer(uses=20)
+    registry.fault("blobs", "*", *[Fault(drop_after=MIB), Fault(status=503)] * 5)
+    answer = probe("pull", f"{registry.host}/a/b:one", "--jobs", 6, "--repeat", 2)
+    assert answer.good, answer.text
+    assert sorted(answer.layers) == sorted(images.layers * 12)
+    assert registry.bearer.issued >= 3
+
+
 def test_a_token_is_not_used_after_its_lifetime(registry, images):
     registry.require_bearer(lifetime=1)
     registry.fault("blobs", images.layers[0], Fault(pause_seconds=0.5, chunk=MIB))

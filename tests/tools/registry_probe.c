@@ -3,7 +3,8 @@
  *     registry_probe [option…] resolve|manifest|pull REFERENCE
  *
  * Options: --platform P, --docker-config FILE, --allow GLOB, --insecure HOST,
- * --mirror R=URL, --attempts N, --stall-seconds N, --cancel-after-ms N, --repeat N.
+ * --mirror R=URL, --attempts N, --stall-seconds N, --cancel-after-ms N, --repeat N,
+ * --jobs N (threads that all do it, with one client).
  * `pull` chooses from an index, checks the config and streams every layer, checking
  * its digest. Prints what it found line by line; a failure as one line of code,
  * registry status, Retry-After and message, with exit status 1.
@@ -28,13 +29,16 @@ struct probe {
     struct registry_mirror mirror;
     long cancel_after_ms;
     long repeat;
+    long jobs;
+    const char *command;
+    atomic_bool failed;
     struct registry_client *client;
     struct reference reference;
-    struct arena arena;
     atomic_bool cancel;
 };
 
 static struct probe probe;
+static _Thread_local struct arena arena;
 
 static void print_digest(const char *name, const struct digest *digest)
 {
@@ -67,9 +71,9 @@ static bool fetch_entry(const struct index_entry *entry, struct registry_documen
                         struct manifest_document *manifest, struct error *error)
 {
     return registry_fetch_manifest_by_digest(probe.client, &probe.reference,
-                                             &entry->manifest.digest, &probe.arena, &probe.cancel,
+                                             &entry->manifest.digest, &arena, &probe.cancel,
                                              document, error) &&
-           manifest_parse(&probe.arena, document->bytes, document->size_bytes, document->media_type,
+           manifest_parse(&arena, document->bytes, document->size_bytes, document->media_type,
                           manifest, error);
 }
 
@@ -78,9 +82,9 @@ static bool fetch_image(struct registry_document *document, struct manifest_docu
 {
     struct platform wanted;
     const struct index_entry *entry;
-    if (!registry_fetch_manifest(probe.client, &probe.reference, &probe.arena, &probe.cancel,
-                                 document, error) ||
-        !manifest_parse(&probe.arena, document->bytes, document->size_bytes, document->media_type,
+    if (!registry_fetch_manifest(probe.client, &probe.reference, &arena, &probe.cancel, document,
+                                 error) ||
+        !manifest_parse(&arena, document->bytes, document->size_bytes, document->media_type,
                         manifest, error))
         return false;
     if (manifest->kind == MEDIA_MANIFEST)
@@ -102,12 +106,12 @@ static bool run_pull(struct error *error)
     if (!fetch_image(&document, &manifest, &platform, error))
         return false;
     print_digest("manifest", &document.digest);
-    if (!registry_fetch_config(probe.client, &probe.reference, &manifest.config, &probe.arena,
+    if (!registry_fetch_config(probe.client, &probe.reference, &manifest.config, &arena,
                                &probe.cancel, &document, error) ||
-        !image_config_parse(&probe.arena, document.bytes, document.size_bytes, &config, error) ||
+        !image_config_parse(&arena, document.bytes, document.size_bytes, &config, error) ||
         !image_config_check(&config, manifest.layer_count, platform, error))
         return false;
-    printf("config %s\n", image_config_detail_json(&probe.arena, &config, &manifest.config.digest));
+    printf("config %s\n", image_config_detail_json(&arena, &config, &manifest.config.digest));
     for (size_t i = 0; i < manifest.layer_count; i++)
         if (!pull_layer(&manifest.layers[i], error))
             return false;
@@ -117,8 +121,8 @@ static bool run_pull(struct error *error)
 static bool run_manifest(struct error *error)
 {
     struct registry_document document;
-    if (!registry_fetch_manifest(probe.client, &probe.reference, &probe.arena, &probe.cancel,
-                                 &document, error))
+    if (!registry_fetch_manifest(probe.client, &probe.reference, &arena, &probe.cancel, &document,
+                                 error))
         return false;
     print_digest("digest", &document.digest);
     printf("media_type %s\n%s\n", document.media_type, document.bytes);
@@ -182,6 +186,8 @@ static void take_option(int option)
         probe.cancel_after_ms = strtol(optarg, NULL, 10);
     else if (option == 'r')
         probe.repeat = strtol(optarg, NULL, 10);
+    else if (option == 'j')
+        probe.jobs = strtol(optarg, NULL, 10);
     else
         exit(2);
 }
@@ -197,11 +203,13 @@ static void parse_options(int argc, char **argv)
         {"attempts", required_argument, NULL, 'n'},
         {"stall-seconds", required_argument, NULL, 's'},
         {"cancel-after-ms", required_argument, NULL, 'c'},
+        {"jobs", required_argument, NULL, 'j'},
         {"repeat", required_argument, NULL, 'r'},
         {NULL, 0, NULL, 0},
     };
     probe.platform = "linux/amd64";
     probe.repeat = 1;
+    probe.jobs = 1;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         take_option(option);
     probe.config.allowed_registries = &probe.allow;
@@ -210,26 +218,57 @@ static void parse_options(int argc, char **argv)
     probe.config.insecure_registry_count = probe.insecure ? 1 : 0;
 }
 
+static void report(const struct error *error)
+{
+    printf("error %s %d %d %s\n", error_code_name(error->code), error->registry_status,
+           error->retry_after_seconds, error->message);
+    atomic_store(&probe.failed, true);
+}
+
+static void *run_job(void *unused)
+{
+    (void)unused;
+    struct error error = {0};
+    bool good = true;
+    for (long i = 0; good && i < probe.repeat; i++)
+        good = run_command(probe.command, &error);
+    if (!good)
+        report(&error);
+    arena_free(&arena);
+    return NULL;
+}
+
+static void run_jobs(void)
+{
+    enum { JOBS_MAX = 64 };
+    pthread_t threads[JOBS_MAX];
+    long started = 0;
+    while (started < probe.jobs && started < JOBS_MAX &&
+           pthread_create(&threads[started], NULL, run_job, NULL) == 0)
+        started++;
+    for (long i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+}
+
 int main(int argc, char **argv)
 {
     struct error error = {0};
-    pthread_t thread = 0;
+    pthread_t canceller = 0;
     signal(SIGPIPE, SIG_IGN);
     parse_options(argc, argv);
     if (optind + 2 != argc)
         return 2;
-    bool good = reference_parse(argv[optind + 1], &probe.reference, &error);
+    probe.command = argv[optind];
+    if (!reference_parse(argv[optind + 1], &probe.reference, &error)) {
+        report(&error);
+        return 1;
+    }
     probe.client = registry_client_new(&probe.config);
     if (probe.cancel_after_ms)
-        pthread_create(&thread, NULL, cancel_later, NULL);
-    for (long i = 0; good && i < probe.repeat; i++)
-        good = run_command(argv[optind], &error);
+        pthread_create(&canceller, NULL, cancel_later, NULL);
+    run_jobs();
     if (probe.cancel_after_ms)
-        pthread_join(thread, NULL);
-    if (!good)
-        printf("error %s %d %d %s\n", error_code_name(error.code), error.registry_status,
-               error.retry_after_seconds, error.message);
+        pthread_join(canceller, NULL);
     registry_client_free(probe.client);
-    arena_free(&probe.arena);
-    return good ? 0 : 1;
+    return probe.failed ? 1 : 0;
 }
