@@ -32,33 +32,50 @@ static size_t record_length(const unsigned char *record, size_t left, size_t *pr
     return sound ? length : 0;
 }
 
-static void scan_records(const unsigned char *body, size_t size, bool *negative)
+/* The value, when the record is about `key` ("mtime="). */
+static const unsigned char *record_value(const unsigned char *record, size_t size, const char *key)
 {
-    static const char key[] = "mtime=";
-    const size_t key_size = sizeof(key) - 1;
+    size_t key_size = strlen(key);
+    return size > key_size && memcmp(record, key, key_size) == 0 ? record + key_size : NULL;
+}
+
+static void scan_record(const unsigned char *record, size_t size, struct pax_facts *facts)
+{
+    static const char *const names[] = {"path=", "linkpath=", "GNU.sparse.name="};
+    const unsigned char *value = record_value(record, size, "mtime=");
+    if (value)
+        facts->mtime_is_negative = *value == '-';
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (record_value(record, size, names[i]) && memchr(record, '\0', size))
+            facts->fault = "has a PAX header with a NUL in a name";
+}
+
+static void scan_records(const unsigned char *body, size_t size, struct pax_facts *facts)
+{
     size_t prefix;
     size_t length;
     for (; (length = record_length(body, size, &prefix)) > 0; body += length, size -= length)
-        if (length > prefix + key_size && memcmp(body + prefix, key, key_size) == 0)
-            *negative = body[prefix + key_size] == '-';
+        scan_record(body + prefix, length - prefix, facts);
+    if (size > 0)
+        facts->fault = "has a PAX header with a record of a wrong length";
 }
 
-bool pax_mtime_is_negative(const unsigned char *bytes, size_t size_bytes)
+struct pax_facts pax_scan(const unsigned char *bytes, size_t size_bytes)
 {
-    bool negative = false;
+    struct pax_facts facts = {0};
     while (size_bytes >= HEADER_SIZE) {
         unsigned char type = bytes[TYPE_OFFSET];
         size_t body = octal(bytes + SIZE_OFFSET, SIZE_LENGTH);
         bool extends = type != '\0' && strchr("xXgLK", type);
         if (!extends || body > MAX_BODY || body > size_bytes - HEADER_SIZE)
-            return negative;
+            break;
         if (type == 'x' || type == 'X')
-            scan_records(bytes + HEADER_SIZE, body, &negative);
+            scan_records(bytes + HEADER_SIZE, body, &facts);
         size_t whole = HEADER_SIZE + ((body + HEADER_SIZE - 1) & ~(size_t)(HEADER_SIZE - 1));
         if (whole > size_bytes)
-            return negative;
+            break;
         bytes += whole;
         size_bytes -= whole;
     }
-    return negative;
+    return facts;
 }

@@ -230,28 +230,32 @@ static bool member_type(struct archive_entry *entry, struct tar_member *member)
     }
 }
 
-/* Whether the PAX time in the headers just read is negative, which libarchive does
- * not tell of "-0.5". */
-static bool raw_mtime_is_negative(struct tar_reader *reader)
+/* What the raw bytes of the headers just read say. They are copied only where they
+ * lie in more than one piece. */
+static struct pax_facts scan_raw_headers(struct tar_reader *reader)
 {
     const size_t enough = 4 << 20; /* of headers that libarchive takes */
-    keep_piece(reader, reader->piece_size < enough ? reader->piece_size : enough);
     uint64_t start = (uint64_t)archive_read_header_position(reader->archive);
+    if (start >= reader->piece_offset && start - reader->piece_offset <= reader->piece_size) {
+        size_t skip = (size_t)(start - reader->piece_offset);
+        return pax_scan(reader->piece + skip, reader->piece_size - skip);
+    }
+    keep_piece(reader, reader->piece_size < enough ? reader->piece_size : enough);
     if (start < reader->kept_offset || start - reader->kept_offset > reader->kept_size)
-        return false;
+        return (struct pax_facts){0};
     size_t skip = (size_t)(start - reader->kept_offset);
-    return pax_mtime_is_negative(reader->kept + skip, reader->kept_size - skip);
+    return pax_scan(reader->kept + skip, reader->kept_size - skip);
 }
 
 /* libarchive reads "-1.5" as -1 s and +0.5 s; only PAX times have fractions. */
-static void member_time(struct tar_reader *reader, struct tar_member *member)
+static void member_time(struct archive_entry *entry, bool is_negative, struct tar_member *member)
 {
-    long nsec = archive_entry_mtime_nsec(reader->entry);
-    member->mtime = archive_entry_mtime(reader->entry);
+    long nsec = archive_entry_mtime_nsec(entry);
+    member->mtime = archive_entry_mtime(entry);
     member->mtime_nsec = nsec < 0 || nsec > 999999999 ? 0 : (uint32_t)nsec;
     if (member->mtime > 0 || member->mtime_nsec == 0)
         return;
-    if (member->mtime < 0 || raw_mtime_is_negative(reader)) {
+    if (member->mtime < 0 || is_negative) {
         member->mtime--;
         member->mtime_nsec = 1000000000 - member->mtime_nsec;
     }
@@ -268,7 +272,10 @@ static bool fill_member(struct tar_reader *reader, struct tar_member *member, st
     if (!member_type(entry, member))
         return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name,
                           "has a type that no filesystem has");
-    member_time(reader, member);
+    struct pax_facts facts = scan_raw_headers(reader);
+    if (facts.fault)
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name, "%s", facts.fault);
+    member_time(entry, facts.mtime_is_negative, member);
     member->permissions = archive_entry_perm(entry) & 07777;
     member->uid = archive_entry_uid(entry);
     member->gid = archive_entry_gid(entry);
@@ -307,7 +314,7 @@ bool tar_reader_next(struct tar_reader *reader, struct tar_member *member, bool 
         *end = true;
         return drain_source(reader, error);
     }
-    /* A warning: a name kept as bytes, or a PAX record that libarchive left out. */
+    /* A warning: a name kept as bytes, or a PAX record that pax_scan() refuses. */
     if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
         return fail(reader, error);
     return fill_member(reader, member, error);
