@@ -1,0 +1,122 @@
+"""Pulls from a registry that misbehaves: what it costs, what is said, what is left."""
+
+import pytest
+
+import pulling
+from fault_registry import Fault, FaultRegistry
+
+NAME = "shared-one"
+
+
+@pytest.fixture
+def faulty(built_images):
+    with FaultRegistry(built_images[NAME].layout) as registry:
+        yield registry
+
+
+@pytest.fixture
+def layers(built_images):
+    """The layers' descriptors of the image."""
+    image = built_images[NAME]
+    return image.layout.read_document(image.layout.tags[NAME]["digest"])["layers"]
+
+
+def reference_of(registry, test):
+    """Each test pulls a repository of its own."""
+    return f"{registry.host}/faults/{test.node.name.split('[')[0].replace('_', '-')}:{NAME}"
+
+
+def assert_nothing_is_left(larder, reference, before):
+    assert larder.get(f"/images/{reference}").status_code == 404, "no image is listed"
+    left = pulling.published_files(larder) - before
+    assert not [name for name in left if name.startswith(("manifests", "fsmeta", "vmdk"))]
+
+
+@pytest.mark.parametrize(
+    "kind, fault, status, code",
+    [
+        ("manifests", Fault(status=404), 404, "ImageNotFound"),
+        ("manifests", Fault(status=401), 502, "RegistryUnauthorized"),
+        ("manifests", Fault(status=403), 502, "RegistryUnauthorized"),
+        ("manifests", Fault(status=418), 502, "PullFailed"),
+        ("manifests", Fault(status=429, headers={"Retry_After": "300"}), 429, "TooManyRequests"),
+        ("manifests", Fault(content=b"{}"), 502, "DigestMismatch"),
+        ("blobs", Fault(status=404), 502, "PullFailed"),
+        ("blobs", Fault(content=b"not what was promised"), 502, "DigestMismatch"),
+    ],
+)
+def test_a_fault_that_stays_is_told_and_leaves_nothing(
+    larder, faulty, request, kind, fault, status, code
+):
+    reference = reference_of(faulty, request)
+    before = pulling.published_files(larder)
+    what = NAME if kind == "manifests" else "*"
+    faulty.fault(kind, what, *[fault] * 20)
+    problem = pulling.refused(larder, reference)
+    assert (problem["status"], problem["code"]) == (status, code), problem
+    if fault.status:
+        assert problem["registry_status"] == fault.status, problem
+    if fault.headers:
+        assert problem["retry_after"] == 300, problem
+    assert_nothing_is_left(larder, reference, before)
+
+
+def test_other_bytes_of_the_right_size_are_a_mismatch(larder, faulty, layers, request):
+    reference = reference_of(faulty, request)
+    before = pulling.published_files(larder)
+    layer = layers[-1]
+    data, _ = faulty.content("blobs", layer["digest"])
+    middle = len(data) // 2
+    changed = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    faulty.fault("blobs", layer["digest"], Fault(content=changed, always=True))
+    problem = pulling.refused(larder, reference)
+    assert problem["code"] == "DigestMismatch", problem
+    assert_nothing_is_left(larder, reference, before)
+
+
+def test_a_pull_survives_drops_limits_and_expired_tokens(larder, faulty, layers, request):
+    reference = reference_of(faulty, request)
+    faulty.require_bearer(uses=3)
+    faulty.fault("manifests", NAME, Fault(status=503))
+    for layer in layers:
+        half = layer["size"] // 2
+        faults = [Fault(status=429, headers={"Retry_After": "1"}), Fault(drop_after=half)]
+        faulty.fault("blobs", layer["digest"], *faults, Fault(drop_after=0))
+    pulling.pull(larder, reference, force=True)
+    detail = pulling.inspect(larder, reference)
+    assert [layer["blob_digest"] for layer in detail["layers"]] == [
+        layer["digest"] for layer in layers
+    ]
+    assert any("Range" in request.headers for request in faulty.seen("/blobs/"))
+
+
+def test_a_failed_pull_succeeds_when_the_registry_is_well_again(larder, faulty, request):
+    reference = reference_of(faulty, request)
+    faulty.fault("manifests", NAME, Fault(status=403))
+    assert pulling.refused(larder, reference)["code"] == "RegistryUnauthorized"
+    pulling.pull(larder, reference)
+    assert pulling.inspect(larder, reference)["handle"]["layer_count"] > 0
+
+
+def test_a_missing_platform_names_those_there_are(larder, faulty):
+    problem = pulling.refused(
+        larder, f"{faulty.host}/faults/platform:multi", platform="linux/s390x"
+    )
+    assert (problem["status"], problem["code"]) == (422, "PlatformNotFound")
+    assert "linux/amd64" in problem["detail"]
+
+
+def test_only_allowed_registries_are_asked(make_larder, faulty):
+    node = make_larder(flags=["--allow-registry", "ghcr.io"])
+    problem = pulling.refused(node, f"{faulty.host}/faults/allowed:{NAME}")
+    assert (problem["status"], problem["code"]) == (403, "RegistryNotAllowed")
+    assert faulty.requests == []
+
+
+def test_a_mirror_serves_what_the_registry_names(make_larder, faulty, built_images):
+    with FaultRegistry(built_images[NAME].layout) as upstream:
+        node = make_larder(flags=["--registry-mirror", f"{upstream.host}={faulty.url}"])
+        reference = f"{upstream.host}/faults/mirrored:{NAME}"
+        pulling.pull(node, reference)
+        assert pulling.inspect(node, reference)["handle"]["reference"] == reference
+        assert upstream.requests == [] and faulty.requests
