@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A sparse file's index stays below 32 KiB up to 32 PiB. */
-enum { MAX_SPARSE_CHUNKS_BITS = 12 };
+/* A sparse file's index has at most 128 KiB (up to 128 PiB), and a lastlog of 1 TiB
+ * chunks of 64 MiB. */
+enum { MAX_SPARSE_CHUNKS_BITS = 14 };
 
 static uint64_t align_down(uint64_t value, uint64_t alignment)
 {

@@ -213,11 +213,10 @@ static bool add_root(struct layer_tree *layer, const struct tar_member *member,
     return set_metadata(layer, member, xattrs, layer->tree.root, error);
 }
 
-bool layer_tree_add(struct layer_tree *layer, const struct tar_member *member,
-                    struct erofs_xattr_set *xattrs, struct erofs_inode **file, struct error *error)
+static bool add_member(struct layer_tree *layer, const struct tar_member *member,
+                       struct erofs_xattr_set *xattrs, struct erofs_inode **file,
+                       struct error *error)
 {
-    *file = NULL;
-    layer->member = member->name;
     if (!layer_clean_name(layer, member->name, error))
         return false;
     if (layer->path.length == 0)
@@ -236,8 +235,16 @@ bool layer_tree_add(struct layer_tree *layer, const struct tar_member *member,
     if (layer_name_is_whiteout(name, name_size))
         return add_whiteout(layer, walk.directory, name + prefix_size, name_size - prefix_size,
                             error);
-    return add_named(layer, member, xattrs, walk.directory, name, name_size, file, error) &&
-           layer_count_inode(layer, error);
+    return add_named(layer, member, xattrs, walk.directory, name, name_size, file, error);
+}
+
+bool layer_tree_add(struct layer_tree *layer, const struct tar_member *member,
+                    struct erofs_xattr_set *xattrs, struct erofs_inode **file, struct error *error)
+{
+    *file = NULL;
+    layer->member = member->name;
+    layer->members++;
+    return add_member(layer, member, xattrs, file, error) && layer_check_count(layer, error);
 }
 
 /* Finishing. */

@@ -19,6 +19,7 @@ struct layer_tree {
     struct erofs_tree tree;
     const struct layer_limits *limits;
     const char *member;         /* the name in hand, for errors */
+    uint64_t members;           /* so far */
     struct layer_path path;     /* the same, cleaned */
     struct layer_path resolved; /* where a walk has come to, symlinks followed */
     uint32_t links_followed;    /* by this member */

@@ -39,12 +39,12 @@ void layer_set_entry(struct layer_tree *layer, struct erofs_entry *entry, struct
     erofs_entry_set(entry, inode);
 }
 
-bool layer_count_inode(const struct layer_tree *layer, struct error *error)
+bool layer_check_count(const struct layer_tree *layer, struct error *error)
 {
-    if (layer->tree.inode_count <= layer->limits->max_entries)
+    uint64_t most = layer->limits->max_entries;
+    if (layer->members <= most && layer->tree.inode_count - 1 <= most && layer->tree.used <= most)
         return true;
-    return layer_refuse(layer, error, "is one entry more than the limit of %" PRIu64,
-                        layer->limits->max_entries);
+    return layer_refuse(layer, error, "is one entry more than the limit of %" PRIu64, most);
 }
 
 /* Walking: from directory to directory, through symlinks of this layer as the
@@ -89,7 +89,7 @@ static bool walk_missing(struct layer_walk *walk, const char *name, size_t name_
     entry->hidden = layer_name_is_reserved(name, name_size);
     layer_set_entry(layer, entry, made);
     walk->directory = made;
-    return layer_count_inode(layer, error);
+    return layer_check_count(layer, error);
 }
 
 static bool walk_name(struct layer_walk *walk, const char *name, size_t name_size,

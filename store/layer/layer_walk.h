@@ -28,8 +28,9 @@ struct layer_walk {
 void layer_set_entry(struct layer_tree *layer, struct erofs_entry *entry,
                      struct erofs_inode *inode);
 
-/* Fails when the latest inode was one too many. */
-[[nodiscard]] bool layer_count_inode(const struct layer_tree *layer, struct error *error);
+/* Fails when the latest member, or what it implied, was one entry too many: of all
+ * that takes memory, however it is spelt. */
+[[nodiscard]] bool layer_check_count(const struct layer_tree *layer, struct error *error);
 
 [[nodiscard]] bool layer_name_is(const char *name, size_t name_size, const char *wanted);
 
