@@ -23,7 +23,8 @@ struct tar_reader {
     size_t piece_size;
     uint64_t piece_offset; /* in the tar */
 
-    /* While a header is read: what came before `piece`, from the position on that
+    /* While a header is read (the first one: from the opening on): what came before
+     * `piece`, from the position on that
      * libarchive had reached. */
     bool in_header;
     unsigned char *kept; /* owned */
@@ -61,6 +62,7 @@ struct tar_reader *tar_reader_new(const struct tar_source *source)
     if (!reader)
         abort();
     reader->source = source;
+    reader->in_header = true;
     reader->bytes_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     reader->archive = archive_read_new();
     if (!reader->archive || reader->bytes_locale == (locale_t)0)
@@ -292,10 +294,12 @@ static bool fill_member(struct tar_reader *reader, struct tar_member *member, st
 
 static int next_header(struct tar_reader *reader)
 {
-    reader->kept_size = 0;
-    reader->kept_offset = (uint64_t)archive_filter_bytes(reader->archive, -1);
-    if (reader->kept_offset < reader->piece_offset) /* in a buffer of libarchive's own */
-        reader->kept_offset = reader->piece_offset;
+    if (!reader->in_header) { /* the first header is already being read by the opening */
+        reader->kept_size = 0;
+        reader->kept_offset = (uint64_t)archive_filter_bytes(reader->archive, -1);
+        if (reader->kept_offset < reader->piece_offset) /* in a buffer of libarchive's own */
+            reader->kept_offset = reader->piece_offset;
+    }
     reader->in_header = true;
     int result = archive_read_next_header(reader->archive, &reader->entry);
     reader->in_header = false;

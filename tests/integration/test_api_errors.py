@@ -159,7 +159,8 @@ def test_what_is_not_a_json_object_is_told_with_its_place(larder, body, where):
 
 
 @pytest.mark.parametrize(
-    "content_type", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""]
+    "content_type",
+    [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""],
 )
 def test_another_media_type_is_refused_with_the_one_that_is_taken(larder, content_type):
     answer = larder.post("/images:prune", data=b"{}", headers={"Content-Type": content_type})

@@ -34,7 +34,9 @@ def encoded(reference):
 
 def test_both_spellings_of_a_reference_find_the_same_image(larder, cached):
     for reference in cached:
-        answers = [larder.get(f"/images/{spelling}") for spelling in (reference, encoded(reference))]
+        answers = [
+            larder.get(f"/images/{spelling}") for spelling in (reference, encoded(reference))
+        ]
         assert [answer.status_code for answer in answers] == [200, 200], reference
         assert answers[0].json() == answers[1].json()
         assert answers[0].json()["reference"] == reference
@@ -94,7 +96,9 @@ def test_the_list_is_filtered(larder, registry, cached):
 def test_inspect_names_every_file_and_each_is_served_whole(larder, cached):
     detail = larder.get(f"/images/{cached[1]}/inspect").json()
     assert set(detail) == {"handle", "config", "layers", "files"}
-    assert len(detail["files"]["layers"]) == len(detail["layers"]) == detail["handle"]["layer_count"]
+    assert (
+        len(detail["files"]["layers"]) == len(detail["layers"]) == detail["handle"]["layer_count"]
+    )
     files = [detail["files"]["fsmeta"], detail["files"]["vmdk"], *detail["files"]["layers"]]
     for file in files:
         stored = (larder.blob_dir / file["path"]).read_bytes()

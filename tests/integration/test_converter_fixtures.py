@@ -133,3 +133,24 @@ def test_bytes_depend_on_the_tars_alone(tmp_path, monkeypatch):
         finally:
             os.umask(previous)
     assert len(digests) == 1, "the same tars gave different bytes"
+
+
+# Primes, a byte beside a block, and the size of a header: each moves what straddles.
+@pytest.mark.parametrize("piece_bytes", (1, 511, 512, 4099))
+def test_bytes_do_not_depend_on_how_the_tar_arrives(piece_bytes, tmp_path, monkeypatch):
+    for name in ("dialect_pax-all", "times", "odd_names_pax", "sparse_pax_1_0", "xattrs_pax-both"):
+        whole, pieces = tmp_path / f"{name}-whole", tmp_path / f"{name}-pieces"
+        whole.mkdir()
+        pieces.mkdir()
+        monkeypatch.delenv("LAYER_STACK_PIECE_BYTES", raising=False)
+        expected = digest_of(convert(str(whole), GOOD[name].tars()))
+        monkeypatch.setenv("LAYER_STACK_PIECE_BYTES", str(piece_bytes))
+        found = digest_of(convert(str(pieces), GOOD[name].tars()))
+        assert found == expected, f"{name} in pieces of {piece_bytes} bytes"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_however_the_tar_arrives(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAYER_STACK_PIECE_BYTES", "97")
+    with pytest.raises(Refused):
+        convert(str(tmp_path), REFUSED[name].tars())

@@ -92,8 +92,10 @@ def test_a_layer_wanted_on_two_nodes_at_once_is_built_once(
         images.push_to(registry, debian, name)
     for node, name in zip(nodes, ("once/a:1", "once/b:1")):
         node.post("/images:pull", json={"reference": f"{registry}/{name}"})
-    finished = [pulling.pull(node, f"{registry}/{name}") for node, name in
-                zip(nodes, ("once/a:1", "once/b:1"))]
+    finished = [
+        pulling.pull(node, f"{registry}/{name}")
+        for node, name in zip(nodes, ("once/a:1", "once/b:1"))
+    ]
     pulls = nodes[0].get("/pulls").json()["pulls"]
     states = [layer["state"] for pull in pulls for layer in pull["layers"]]
     assert sorted(states) == ["done", "done", "reused", "reused"], finished

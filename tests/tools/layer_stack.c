@@ -6,7 +6,8 @@
  *     OUTDIR/vmdk/sha256_<the same>.vmdk
  *
  * and prints {"fsmeta": path, "vmdk": path, "layers": [path…]}. On failure it prints
- * `Code: message` and exits with 1. */
+ * `Code: message` and exits with 1. LAYER_STACK_PIECE_BYTES is how much of a tar is
+ * handed over at once. */
 #include "store/cleanup.h"
 #include "store/compose.h"
 #include "store/layer.h"
@@ -26,12 +27,13 @@ struct file_source {
     int fd;
     const char *path;
     unsigned char *piece;
+    size_t piece_size;
 };
 
 static bool next_piece(void *context, const void **bytes, size_t *size_bytes, struct error *error)
 {
     struct file_source *source = context;
-    ssize_t size = read(source->fd, source->piece, PIECE_SIZE);
+    ssize_t size = read(source->fd, source->piece, source->piece_size);
     if (size < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot read %s", source->path);
     *bytes = source->piece;
@@ -44,7 +46,9 @@ static bool file_source_open(struct file_source *source, const char *path, struc
     *source = (struct file_source){.fd = open(path, O_RDONLY | O_CLOEXEC), .path = path};
     if (source->fd < 0)
         return error_set_errno(error, ERROR_INVALID_ARGUMENT, errno, "cannot open %s", path);
-    source->piece = malloc(PIECE_SIZE);
+    const char *size = getenv("LAYER_STACK_PIECE_BYTES");
+    source->piece_size = size ? strtoul(size, NULL, 10) : PIECE_SIZE;
+    source->piece = malloc(source->piece_size);
     return source->piece || error_set(error, ERROR_INTERNAL, "out of memory");
 }
 
