@@ -35,15 +35,34 @@ static int question_fd(const char *server)
     return steal_fd(&fd);
 }
 
+static void cleanup_attributes(posix_spawnattr_t *attributes)
+{
+    posix_spawnattr_destroy(attributes);
+}
+
+/* The node ignores and blocks signals that the helper should see as usual. */
+static void set_usual_signals(posix_spawnattr_t *attributes)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    posix_spawnattr_setsigmask(attributes, &signals);
+    sigaddset(&signals, SIGPIPE);
+    posix_spawnattr_setsigdefault(attributes, &signals);
+    posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+}
+
 static int spawn_helper(const char *program, int in_fd, int out_fd, pid_t *pid)
 {
     posix_spawn_file_actions_t actions cleanup(cleanup_actions);
     char *arguments[] = {(char *)(uintptr_t)program, (char[]){"get"}, NULL};
+    posix_spawnattr_t attributes cleanup(cleanup_attributes);
     posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    set_usual_signals(&attributes);
     posix_spawn_file_actions_adddup2(&actions, in_fd, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out_fd, STDOUT_FILENO);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    return posix_spawnp(pid, program, &actions, NULL, arguments, environ);
+    return posix_spawnp(pid, program, &actions, &attributes, arguments, environ);
 }
 
 /* Reads until the helper closes its stdout, the buffer is full or the time is up. */
