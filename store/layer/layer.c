@@ -71,16 +71,6 @@ static void reverse_xattrs(struct erofs_xattr **xattrs, size_t count)
     }
 }
 
-/* libarchive lists the tar's last record first, and the last one must win. */
-static void reverse(struct erofs_xattr **items, size_t count)
-{
-    for (size_t i = 0; i < count / 2; i++) {
-        struct erofs_xattr *item = items[i];
-        items[i] = items[count - 1 - i];
-        items[count - 1 - i] = item;
-    }
-}
-
 static bool take_xattrs(struct builder *builder, const struct tar_member *member,
                         struct erofs_xattr_set **set, struct error *error)
 {
@@ -102,7 +92,6 @@ static bool take_xattrs(struct builder *builder, const struct tar_member *member
             count++;
     }
     reverse_xattrs(builder->xattrs, count);
-    reverse(builder->xattrs, count);
     *set = erofs_xattr_set_intern(&builder->layer.tree.xattrs, builder->xattrs, count);
     return true;
 }
