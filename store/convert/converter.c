@@ -1,6 +1,7 @@
 /* The node's side of the converter process: start, feed, wait, judge. */
 #include "store/convert.h"
 #include "store/convert/channel.h"
+#include "store/convert/sanitized.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -80,10 +81,8 @@ static int describe_files(posix_spawn_file_actions_t *actions, int input_fd, int
     int result = posix_spawn_file_actions_adddup2(actions, input_fd, CONVERT_INPUT_FD);
     if (result == 0)
         result = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-#ifndef __SANITIZE_ADDRESS__
-    if (result == 0)
+    if (result == 0 && !SANITIZED)
         result = posix_spawn_file_actions_addopen(actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-#endif
     if (result == 0)
         result = posix_spawn_file_actions_adddup2(actions, output_fd, CONVERT_OUTPUT_FD);
     if (result == 0)

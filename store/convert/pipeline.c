@@ -224,8 +224,10 @@ static bool digest_file(int fd, uint64_t size_bytes, struct digest *digest, stru
 static bool finish_output(int fd, uint64_t size_bytes, struct digest *digest, struct error *error)
 {
     sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-    if (!erofs_file_check(fd, size_bytes, error))
+    if (!erofs_file_check(fd, size_bytes, error)) {
+        error->code = ERROR_INTERNAL; /* no registry's fault: the disk's or ours */
         return error_context(error, "reading the layer file back");
+    }
     if (!digest_file(fd, size_bytes, digest, error))
         return false;
     if (fsync(fd) != 0)

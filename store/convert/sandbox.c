@@ -1,5 +1,7 @@
 #include "store/convert/sandbox.h"
 
+#include "store/convert/sanitized.h"
+
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
@@ -11,17 +13,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 enum {
     NOBODY = 65534,

@@ -328,6 +328,30 @@ Test(convert, a_disk_that_is_full_is_told_at_once)
     expect_failure(&outcome, ERROR_STORAGE_FULL, "");
 }
 
+/* A process that had inherited another's input would keep it from ever ending. */
+Test(convert, conversions_side_by_side_end_each_by_itself)
+{
+    enum { COUNT = 4 };
+    struct bytes tar = tar_of("file", 1 << 20);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    struct converter *converters[COUNT];
+    int outputs[COUNT];
+    struct error error = {0};
+    for (size_t i = 0; i < COUNT; i++) {
+        outputs[i] = output_file();
+        converters[i] = converter_start(&request, outputs[i], &error);
+        cr_assert_not_null(converters[i], "%s", error.message);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        struct convert_report report;
+        cr_expect(converter_write(converters[i], tar.data, tar.size, &error), "%s", error.message);
+        cr_expect(converter_finish(converters[i], &report, &error), "%s", error.message);
+        cr_expect_eq(converter_tar_bytes(converters[i]), tar.size, "progress came to its end");
+        converter_free(converters[i]);
+        close(outputs[i]);
+    }
+}
+
 /* Runs this program as `larder convert --probe=name`; returns its wait status. */
 static int probe(char *flag)
 {
