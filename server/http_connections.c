@@ -51,13 +51,13 @@ void http_connections_stop(struct http_connections *connections)
     pthread_mutex_destroy(&connections->lock);
 }
 
-/* Reading ends, so what was sent before is still answered and then all is over. */
-void http_connections_shut_idle(struct http_connections *connections)
+void http_connections_shut_idle(struct http_connections *connections, int how)
 {
     pthread_mutex_lock(&connections->lock);
+    connections->draining = true;
     for (struct http_connection *c = connections->first; c; c = c->next)
         if (atomic_load(&c->waiting_since) != 0)
-            shutdown(c->fd, SHUT_RD);
+            shutdown(c->fd, how);
     pthread_mutex_unlock(&connections->lock);
 }
 
@@ -89,6 +89,8 @@ static void link_connection(struct http_connections *connections, struct http_co
         one->next->previous = one;
     connections->first = one;
     connections->count++;
+    if (connections->draining)
+        shutdown(one->fd, SHUT_RD);
     pthread_mutex_unlock(&connections->lock);
 }
 
@@ -123,6 +125,13 @@ void http_connection_notify(void *set, struct MHD_Connection *connection, void *
     atomic_store(&one->waiting_since, clock_now_us());
     link_connection(connections, one);
     *socket_context = one;
+}
+
+void http_connection_wait(struct http_server *server, struct http_connection *connection)
+{
+    atomic_store(&connection->waiting_since, clock_now_us());
+    if (atomic_load(&server->draining))
+        shutdown(connection->fd, SHUT_RD);
 }
 
 struct http_connection *http_connection_of(struct MHD_Connection *connection)

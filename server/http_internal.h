@@ -27,20 +27,26 @@ struct http_connections {
     pthread_cond_t changed;
     struct http_connection *first;
     size_t count;
+    bool draining; /* one that opens now is shut like an idle one */
     bool stopping;
     pthread_t watcher;
 };
 
 void http_connections_start(struct http_connections *connections);
 void http_connections_stop(struct http_connections *connections);
-/* No more requests from connections that wait for one. */
-void http_connections_shut_idle(struct http_connections *connections);
+/* No more requests from connections that wait for one: `how` is SHUT_RD, to answer
+ * what was sent already, or SHUT_RDWR. */
+void http_connections_shut_idle(struct http_connections *connections, int how);
 void http_connections_shut_all(struct http_connections *connections);
 /* False when some are left after that time. */
 [[nodiscard]] bool http_connections_wait_closed(struct http_connections *connections,
                                                 unsigned timeout_ms);
 void http_connection_notify(void *set, struct MHD_Connection *connection, void **socket_context,
                             enum MHD_ConnectionNotificationCode code);
+struct http_server;
+/* A request is over: the connection waits for the next, or is shut when the server
+ * drains, whose look at idle connections this one may just have missed. */
+void http_connection_wait(struct http_server *server, struct http_connection *connection);
 /* The connection's own record. */
 [[nodiscard]] struct http_connection *http_connection_of(struct MHD_Connection *connection);
 

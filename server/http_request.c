@@ -265,7 +265,7 @@ void http_request_completed(void *server, struct MHD_Connection *connection, voi
     log_request(request, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     struct http_connection *record = http_connection_of(connection);
     if (record)
-        atomic_store(&record->waiting_since, clock_now_us());
+        http_connection_wait(request->server, record);
     if (request->response)
         MHD_destroy_response(request->response);
     json_decref(request->json);

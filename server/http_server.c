@@ -5,12 +5,14 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/sysinfo.h>
 
 enum {
     CONNECTION_LIMIT = 4096,             /* of one listener; beyond it they wait in the backlog */
     CONNECTION_MEMORY_BYTES = 32 * 1024, /* request line and headers of one request */
     IDLE_TIMEOUT_SECONDS = 60,
+    IDLE_GRACE_MS = 500,
     DRAIN_TIMEOUT_MS = 10 * 1000,
     WORKER_COUNT = 8,
     WORKER_QUEUE_LIMIT = 256, /* at 5 ms a job, the last one waits 160 ms */
@@ -90,7 +92,12 @@ static void drain(struct http_server *server)
     }
     if (server->pull_watch)
         pull_watch_hurry(server->pull_watch);
-    http_connections_shut_idle(&server->connections);
+    /* libmicrohttpd 0.9 may miss the end of what it reads when half a request came
+     * just before it: after a moment, idle connections are simply cut. */
+    http_connections_shut_idle(&server->connections, SHUT_RD);
+    if (http_connections_wait_closed(&server->connections, IDLE_GRACE_MS))
+        return;
+    http_connections_shut_idle(&server->connections, SHUT_RDWR);
     if (!http_connections_wait_closed(&server->connections, DRAIN_TIMEOUT_MS))
         http_connections_shut_all(&server->connections);
 }

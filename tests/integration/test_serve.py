@@ -1,0 +1,222 @@
+"""The commands, and a node's life: start, sockets, a catalogue that goes away, the end."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pulling
+import pytest
+import rawhttp
+from daemons import free_port, wait_until
+from larder import Larder, program
+from postgres import Postgres
+from problems import expect_problem
+
+
+def run(*words, **environment):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("LARDER_")}
+    return subprocess.run(
+        [program(), *words], capture_output=True, text=True, timeout=60, env=kept | environment
+    )
+
+
+def test_version_is_said_in_one_line():
+    for words in (["version"], ["--version"]):
+        done = run(*words)
+        assert done.returncode == 0 and done.stdout.startswith("larder ") and not done.stderr
+
+
+def test_help_lists_every_flag_with_its_twin():
+    assert "serve" in run("--help").stdout
+    said = run("serve", "--help").stdout
+    for flag in ("listen", "data-dir", "blob-dir", "database", "insecure-registry", "platform",
+                 "allow-registry", "registry-auth", "pull-jobs", "layer-jobs", "max-layer-bytes",
+                 "max-image-layers", "log-format", "no-auth"):  # fmt: skip
+        assert f"--{flag}" in said
+        assert "LARDER_" + flag.upper().replace("-", "_") in said
+
+
+@pytest.mark.parametrize(
+    "words, named",
+    [
+        ([], "Usage"), (["frob"], "frob"), (["version", "x"], "x"), (["serve", "--frob"], "--frob"),
+        (["serve", "--pull-jobs", "0"], "--pull-jobs"), (["serve", "extra"], "extra"),
+        (["serve", "--max-layer-bytes", "20GB"], "20GiB"), (["migrate", "--listen", "x"], "--listen"),
+        (["serve", "--platform", "a/b/c/d"], "--platform"),
+    ],
+)  # fmt: skip
+def test_arguments_that_cannot_be_meant_end_with_2_and_a_sentence(words, named):
+    done = run(*words)
+    assert done.returncode == 2, done
+    assert named in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("address", ["localhost", ":80", "127.0.0.1:x", "127.0.0.1:65536", "::1:80",
+                                     "unix:relative", "unix:/" + "x" * 200])  # fmt: skip
+def test_an_address_that_cannot_be_meant_is_refused(postgres, database, tmp_path, address):
+    words = ["serve", "--data-dir", tmp_path, "--database", database, "--listen", address]
+    done = run(*words)
+    assert done.returncode == 2 and address in done.stderr, done
+
+
+def test_an_address_that_others_can_reach_needs_a_word(database, tmp_path):
+    words = ["serve", "--data-dir", tmp_path, "--database", database, "--listen", "0.0.0.0:0"]
+    done = run(*words)
+    assert done.returncode == 2 and "--no-auth" in done.stderr, done
+
+
+def test_migrate_may_be_run_again(postgres):
+    database = postgres.create_database("migrate_twice")
+    try:
+        for _ in range(2):
+            done = run("migrate", "--database", database)
+            assert done.returncode == 0, done
+        assert postgres.sql("migrate_twice", "SELECT count(*) > 0 FROM schema_migrations") == [["t"]]
+    finally:
+        postgres.drop_database("migrate_twice")
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost")
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self.path))
+
+
+def ask_unix(path, target):
+    connection = UnixConnection(path)
+    connection.request("GET", target)
+    answer = connection.getresponse().read()
+    connection.close()
+    return answer
+
+
+def test_a_node_serves_all_its_addresses(make_larder, database, tmp_path):
+    path = tmp_path / "larder.sock"
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))
+    stale.close()  # a socket file that nobody serves any more
+    flags = ["--listen", f"unix:{path}", "--listen", "[::1]:0"]
+    node = make_larder(database=database, flags=flags)
+    assert b'"version"' in ask_unix(path, "/version")
+    said = node._said().split()
+    assert said[0] == "larder" and said[2:4] == ["ready", "at"]
+    assert [url.rsplit(":", 1)[0] for url in said[4:]] == ["http://127.0.0.1", "unix", "http://[::1]"]
+    second = run("serve", "--data-dir", tmp_path, "--database", database, "--listen", f"unix:{path}")
+    assert second.returncode == 1 and "in use" in second.stderr
+    node.stop()
+    assert not path.exists(), "the socket file goes with the node"
+
+
+def test_notify_is_told_when_all_is_ready_and_when_it_ends(make_larder, database, tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(path)
+        notify.settimeout(20)
+        node = make_larder(database=database, environment={"NOTIFY_SOCKET": path})
+        assert notify.recv(100) == b"READY=1"
+        node.stop()
+        assert notify.recv(100) == b"STOPPING=1"
+
+
+def test_a_catalogue_that_goes_away_is_told_and_comes_back(make_larder, new_directory):
+    server = Postgres(new_directory("away")).start()
+    try:
+        node = make_larder(database=server.create_database("larder"))
+        assert node.get("/readyz").json()["status"] == "ready"
+        server.stop()
+        for path in ("/images", "/images/a", "/pulls", "/sandboxes/x"):
+            answer = node.get(path)
+            problem = expect_problem(answer, 503, "CatalogueUnavailable")
+            assert int(answer.headers["Retry-After"]) == problem["retry_after"] > 0
+        ready = node.get("/readyz")
+        assert ready.status_code == 503
+        checks = ready.json()["checks"]
+        assert checks["catalogue"]["status"] == "not_ready" and checks["catalogue"]["detail"]
+        assert checks["blob_directory"] == {"status": "ready", "detail": None}
+        assert node.get("/healthz").status_code == 200
+        server.start()
+        wait_until(lambda: node.get("/readyz").status_code == 200, "ready again")
+        assert node.get("/images").status_code == 200
+        node.stop()
+    finally:
+        server.close()
+
+
+def test_who_waits_for_a_pull_is_answered_when_the_node_ends(make_larder, database):
+    node = make_larder(database=database)
+    answers = []
+
+    def wait():
+        body = {"reference": "127.0.0.1:1/never/there:1"}
+        answers.append(node.post("/images:pull", json=body, headers={"Prefer": "wait=60"}))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    wait_until(lambda: node.get("/pulls").json()["pulls"], "the pull is queued")
+    node.stop()
+    thread.join()
+    assert answers[0].status_code == 202, answers[0].text
+    assert answers[0].headers["Connection"] == "close"
+
+
+def test_a_download_is_finished_when_the_node_ends(make_larder, registry, built_images):
+    node = make_larder()
+    detail = pulling.push_and_pull(node, registry, built_images["busybox"], "serve/download:1")
+    file = detail["files"]["layers"][0]
+    with rawhttp.connect(node.url) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(f"GET {file['url']} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        first = connection.recv(1000)
+        node.daemon.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        data = first + rawhttp.read_all(connection)
+    node.daemon.process.wait(30)
+    assert len(data.split(b"\r\n\r\n", 1)[1]) == file["size_bytes"]
+    node.stop()
+
+
+def test_idle_connections_do_not_hold_up_the_end(make_larder, database):
+    node = make_larder(database=database)
+    idle = [rawhttp.connect(node.url) for _ in range(20)]
+    idle[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert idle[0].recv(1000)
+    idle[1].sendall(b"GET /hea")
+    started = time.monotonic()
+    node.stop()
+    assert time.monotonic() - started < 8
+    for connection in idle:
+        connection.close()
+
+
+def test_two_nodes_start_at_once_on_one_empty_catalogue(make_larder, postgres, new_directory):
+    database = postgres.create_database("two_nodes")
+    blobs = new_directory("blobs")
+    nodes = [Larder(new_directory("larder"), database=database, blob_dir=blobs) for _ in range(2)]
+    try:
+        for node in nodes:  # started from this thread: they die with the one that starts them
+            node.daemon.launch(node.command())
+        for node in nodes:
+            node.daemon.wait_ready(lambda node=node: "ready at" in node._said(), "is ready")
+            node.url = node._said().split()[4]
+        for node in nodes:
+            assert node.get("/readyz").status_code == 200
+    finally:
+        for node in nodes:
+            node.close()
+        postgres.drop_database("two_nodes")
+
+
+def test_a_port_that_is_taken_is_told(database, tmp_path):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        words = ["serve", "--data-dir", tmp_path, "--database", database]
+        done = run(*words, LARDER_LISTEN=f"127.0.0.1:{port}")
+    assert done.returncode == 1 and str(port) in done.stderr and "in use" in done.stderr, done
