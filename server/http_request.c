@@ -161,6 +161,12 @@ void http_request_resume(struct request *request)
     MHD_resume_connection(request->connection);
 }
 
+void http_request_watch(struct request *request)
+{
+    MHD_suspend_connection(request->connection);
+    pull_watch_add(request->server->pull_watch, request);
+}
+
 /* On a worker. */
 static void run_suspended(void *context)
 {
@@ -268,6 +274,7 @@ void http_request_completed(void *server, struct MHD_Connection *connection, voi
         http_connection_wait(request->server, record);
     if (request->response)
         MHD_destroy_response(request->response);
+    json_writer_free(&request->stream.pending);
     json_decref(request->json);
     free(request->body);
     arena_free(&request->arena);

@@ -26,7 +26,8 @@ static size_t leave_escaped(void *context, struct MHD_Connection *connection, ch
     return strlen(text);
 }
 
-static void log_mhd(void *context, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void log_mhd(void *context, const char *format,
+                                                          va_list arguments)
 {
     struct http_server *server = context;
     char text[256];

@@ -14,6 +14,7 @@
 
 struct http_server;
 struct node;
+struct request;
 
 /* Serves the node on the listeners, which must outlive it. */
 [[nodiscard]] struct http_server *http_server_start(struct node *node, struct listener *listeners,
@@ -22,5 +23,9 @@ struct node;
 /* Takes no more connections, finishes what runs within ten seconds, closes the
  * rest, frees. NULL is fine. */
 void http_server_stop(struct http_server *server);
+
+/* Suspends the connection of a request whose stream has nothing to send, until the
+ * pull watch has looked and found something. From the stream's reader only. */
+void http_request_watch(struct request *request);
 
 #endif

@@ -23,12 +23,17 @@ static bool find_image(struct request *request, const struct pull *pull,
                                 handle, &ignored);
 }
 
-void pull_answer(struct request *request, unsigned status, const struct pull *pull)
+void pull_write(struct request *request, struct json_writer *out, const struct pull *pull)
 {
     struct image_handle handle;
     bool has_image = find_image(request, pull, &handle);
+    shape_pull(out, NULL, pull, has_image ? &handle : NULL);
+}
+
+void pull_answer(struct request *request, unsigned status, const struct pull *pull)
+{
     cleanup_json_writer struct json_writer out = {0};
-    shape_pull(&out, NULL, pull, has_image ? &handle : NULL);
+    pull_write(request, &out, pull);
     request_answer_json(request, status, &out);
 }
 

@@ -5,7 +5,10 @@
 #include "server/request.h"
 #include "store/catalogue/pulls.h"
 
-/* The Pull itself. */
+/* The Pull, with its image when it is done. */
+void pull_write(struct request *request, struct json_writer *out, const struct pull *pull);
+
+/* Answers with the Pull. */
 void pull_answer(struct request *request, unsigned status, const struct pull *pull);
 
 /* To one who waited: 200 when done, its problem when it failed, else 202. */

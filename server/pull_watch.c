@@ -3,6 +3,7 @@
 #include "server/clock.h"
 #include "server/node.h"
 #include "server/pull_answer.h"
+#include "server/pull_events.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -43,13 +44,16 @@ static const struct seen *look_up(struct look *look, struct catalogue *catalogue
     return seen;
 }
 
-/* True when the request is answered. A catalogue that is away for a moment is no
- * reason to give up before the time is over. */
+/* True when the connection has something to send. A catalogue that is away for a
+ * moment is no reason to give up before the time is over. */
 static bool settle(struct look *look, struct request *request, bool hurry)
 {
-    bool over = hurry || clock_now_us() >= request->wait.deadline_us;
     const struct seen *seen = look_up(look, request->node->catalogue, request->wait.pull_id);
     bool transient = !seen->found && seen->error.code == ERROR_CATALOGUE_UNAVAILABLE;
+    if (request->stream.is_open)
+        return pull_events_look(request, seen->found ? &seen->pull : NULL,
+                                !seen->found && !transient, hurry);
+    bool over = hurry || clock_now_us() >= request->wait.deadline_us;
     bool running = seen->found && !pull_state_is_final(seen->pull.state);
     if (!over && (transient || running))
         return false;

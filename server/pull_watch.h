@@ -1,5 +1,5 @@
-/* Requests that wait for a pull (`Prefer: wait=N`): one thread looks after all of
- * them, so that no worker waits. */
+/* Requests that wait for a pull (`Prefer: wait=N`) or follow one (pull_events.h): one
+ * thread looks after all of them, so that no worker waits. */
 #ifndef LARDER_SERVER_PULL_WATCH_H
 #define LARDER_SERVER_PULL_WATCH_H
 
@@ -7,7 +7,8 @@
 
 struct pull_watch;
 
-/* `resume` is called, on the watch's thread, for each request that is answered. */
+/* `resume` is called, on the watch's thread, for each request that is answered, or
+ * whose stream has something to send. */
 [[nodiscard]] struct pull_watch *pull_watch_start(void (*resume)(struct request *request),
                                                   struct error *error);
 

@@ -60,6 +60,17 @@ void request_answer_file(struct request *request, unsigned status, int fd, uint6
            size_bytes);
 }
 
+void request_answer_stream(struct request *request, const char *content_type,
+                           MHD_ContentReaderCallback read_next)
+{
+    enum { PIECE_BYTES = 16 * 1024 };
+    answer(
+        request, 200,
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_next, request, NULL),
+        0);
+    request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+}
+
 /* Our own faults are told to the log; the client gets what finds it there. */
 static const char *public_detail(struct request *request, const struct error *error)
 {

@@ -10,6 +10,7 @@
 #include "server/json_writer.h"
 #include "server/path.h"
 #include "server/problem.h"
+#include "store/digest.h"
 
 #include <jansson.h>
 #include <microhttpd.h>
@@ -50,6 +51,16 @@ struct request_wait {
     struct request *next; /* of those who wait */
 };
 
+/* An answer without an end in sight (pull_events.h). */
+struct request_stream {
+    bool is_open;
+    bool finished;              /* nothing comes after what is pending */
+    struct json_writer pending; /* owned; what is to be sent */
+    size_t taken_bytes;         /* of it */
+    struct digest last_sent;
+    int64_t keep_alive_at_us;
+};
+
 struct request {
     struct arena arena;
     struct http_server *server;
@@ -76,6 +87,7 @@ struct request {
     struct error early; /* code set: what was wrong before a handler saw it */
     const char *allow;  /* of a 405 */
     struct request_wait wait;
+    struct request_stream stream;
     const char *about_reference;           /* for a problem */
     const struct id_list *about_sandboxes; /* for a problem */
 
@@ -96,6 +108,9 @@ void request_answer_empty(struct request *request, unsigned status);
 /* Part of a file, with sendfile; takes the fd. */
 void request_answer_file(struct request *request, unsigned status, int fd, uint64_t offset,
                          uint64_t size_bytes);
+/* What `read` gives, which gets the request; see MHD_ContentReaderCallback. */
+void request_answer_stream(struct request *request, const char *content_type,
+                           MHD_ContentReaderCallback read);
 void request_answer_problem(struct request *request, const struct error *error);
 
 /* Adds a header to the answer, after it was made. */

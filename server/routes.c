@@ -36,6 +36,7 @@ static const struct route routes[] = {
      .pattern = "/pulls",
      .handler = pulls_list,
      .query = QUERY_OF("limit", "page_token")},
+    {.method = "GET", .pattern = "/pulls/{id}/events", .handler = pulls_follow},
     {.method = "GET", .pattern = "/pulls/{id}", .handler = pulls_show},
     {.method = "DELETE", .pattern = "/pulls/{id}", .handler = pulls_cancel},
     {.method = "GET",

@@ -1,5 +1,6 @@
 """The resources, over a node that has pulled a few images."""
 
+import json
 import threading
 import time
 
@@ -262,6 +263,56 @@ def test_a_wait_that_is_too_short_is_answered_with_the_running_pull(larder):
     assert answer.status_code == 202, answer.text
     assert 0.9 < time.monotonic() - started < 5
     assert larder.delete(answer.headers["Location"]).status_code == 204
+
+
+def events_of(larder, pull_id):
+    """(event, data) of each, until the stream ends."""
+    answer = larder.get(f"/pulls/{pull_id}/events", stream=True, timeout=60)
+    assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/event-stream"
+    blocks = answer.content.decode().split("\n\n")
+    assert blocks.pop() == "", "the last event is whole"
+    events = []
+    for block in blocks:
+        if not block.startswith(":"):
+            name, data = block.split("\n")
+            assert name.startswith("event: ") and data.startswith("data: "), block
+            events.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return events
+
+
+def test_a_pull_is_followed_to_its_end(larder, registry, built_images):
+    images.push_to(registry, built_images["layers25"], "api/followed:1")
+    body = {"reference": f"{registry}/api/followed:1"}
+    pull = larder.post("/images:pull", json=body).json()
+    followed = []
+    threads = [
+        threading.Thread(target=lambda: followed.append(events_of(larder, pull["id"])))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(followed) == 5
+    for events in followed:
+        names = [name for name, _ in events]
+        assert names[-1] == "done" and set(names[:-1]) <= {"progress"}, names
+        assert all(set(data) == PULL_FIELDS for _, data in events)
+        assert len({json.dumps(data) for _, data in events}) == len(events), "each is a change"
+        assert events[-1][1]["image"]["reference"] == body["reference"]
+    assert [name for name, _ in events_of(larder, pull["id"])] == ["done"]
+    assert larder.delete(f"/images/{body['reference']}").status_code == 204
+
+
+def test_who_follows_a_pull_sees_it_cancelled(larder):
+    pull = larder.post("/images:pull", json={"reference": "127.0.0.1:1/never/there:2"}).json()
+    followed = []
+    thread = threading.Thread(target=lambda: followed.append(events_of(larder, pull["id"])))
+    thread.start()
+    time.sleep(0.3)
+    assert larder.delete(f"/pulls/{pull['id']}").status_code == 204
+    thread.join()
+    assert followed[0][-1][0] == "cancelled"
 
 
 def test_delete_takes_the_files_away_that_no_other_image_shares(larder, cached):

@@ -167,6 +167,18 @@ def test_who_waits_for_a_pull_is_answered_when_the_node_ends(make_larder, databa
     assert answers[0].headers["Connection"] == "close"
 
 
+def test_who_follows_a_pull_is_let_go_when_the_node_ends(make_larder, database):
+    node = make_larder(database=database)
+    pull = node.post("/images:pull", json={"reference": "127.0.0.1:1/never/there:3"}).json()
+    with rawhttp.connect(node.url) as connection:
+        request = f"GET /pulls/{pull['id']}/events HTTP/1.1\r\nHost: x\r\n\r\n"
+        connection.sendall(request.encode())
+        data = connection.recv(1000)
+        node.stop()
+        data += rawhttp.read_all(connection)
+    assert b"event: progress" in data and data.endswith(b"0\r\n\r\n"), data
+
+
 def test_a_download_is_finished_when_the_node_ends(make_larder, registry, built_images):
     node = make_larder()
     detail = pulling.push_and_pull(node, registry, built_images["busybox"], "serve/download:1")
