@@ -48,6 +48,8 @@ static bool file_source_open(struct file_source *source, const char *path, struc
         return error_set_errno(error, ERROR_INVALID_ARGUMENT, errno, "cannot open %s", path);
     const char *size = getenv("LAYER_STACK_PIECE_BYTES");
     source->piece_size = size ? strtoul(size, NULL, 10) : PIECE_SIZE;
+    if (source->piece_size == 0 || source->piece_size > PIECE_SIZE)
+        return error_set(error, ERROR_INVALID_ARGUMENT, "pieces have 1 to %d bytes", PIECE_SIZE);
     source->piece = malloc(source->piece_size);
     return source->piece || error_set(error, ERROR_INTERNAL, "out of memory");
 }

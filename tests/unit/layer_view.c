@@ -73,7 +73,7 @@ static void set_type(struct archive_entry *entry, char type, const char *argumen
         archive_entry_set_hardlink(entry, argument);
     if (type == 'f')
         archive_entry_set_size(entry, argument ? (la_int64_t)strlen(argument) : 0);
-    if (type == 'c') {
+    if (type == 'c' && argument) {
         archive_entry_set_rdevmajor(entry, strtoul(argument, NULL, 10));
         archive_entry_set_rdevminor(entry, strtoul(strchr(argument, ':') + 1, NULL, 10));
     }

@@ -61,7 +61,7 @@ Test(layer_file, limits_refuse_what_exceeds_them)
         {"f a 1\nh b a\nh c a", {2, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
         {"d a\nd a user.k=1\nd a user.k=2", {2, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
         {"w .wh.a\nw .wh.b\nw .wh.c", {2, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
-        {"f a 1\nf b 2\nf c 3", {100, 100, 3 * 4096}, ERROR_LAYER_TOO_LARGE},
+        {"f a 1\nf b 2\nf c 3", {100, 100, 3ULL * 4096}, ERROR_LAYER_TOO_LARGE},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct bytes tar = tar_of(cases[i].lines);
