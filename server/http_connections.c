@@ -113,8 +113,10 @@ void http_connection_notify(void *set, struct MHD_Connection *connection, void *
 {
     struct http_connections *connections = set;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        unlink_connection(connections, *socket_context);
-        free(*socket_context);
+        struct http_connection *closed = *socket_context;
+        http_request_free(closed->request);
+        unlink_connection(connections, closed);
+        free(closed);
         *socket_context = NULL;
         return;
     }

@@ -18,6 +18,7 @@ struct http_connection {
     struct http_connection *previous;
     int fd;                        /* MHD's; open for as long as this is linked */
     _Atomic int64_t waiting_since; /* monotonic microseconds; 0 while a request is handled */
+    struct request *request;       /* that was begun and is not over; its loop's alone */
 };
 
 /* All open connections, and the thread that ends those which take too long to send
@@ -72,6 +73,9 @@ enum MHD_Result http_request_step(void *server, struct MHD_Connection *connectio
                                   size_t *upload_size, void **context);
 /* The request is answered: its loop goes on with it. */
 void http_request_resume(struct request *request);
+/* MHD forgets a request that it refuses itself, for headers that are too large: then its
+ * connection frees it. NULL is fine. */
+void http_request_free(struct request *request);
 void http_request_completed(void *server, struct MHD_Connection *connection, void **context,
                             enum MHD_RequestTerminationCode why);
 

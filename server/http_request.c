@@ -27,6 +27,9 @@ void *http_request_new(void *server, const char *target, struct MHD_Connection *
     request->connection = connection;
     request->started_us = clock_now_us();
     request->target = arena_strdup(&request->arena, target);
+    struct http_connection *record = http_connection_of(connection);
+    http_request_free(record->request);
+    record->request = request;
     return request;
 }
 
@@ -260,6 +263,19 @@ static void log_request(const struct request *request, bool whole)
         FIELD_TEXT("remote", remote));
 }
 
+void http_request_free(struct request *request)
+{
+    if (!request)
+        return;
+    if (request->response)
+        MHD_destroy_response(request->response);
+    json_writer_free(&request->stream.pending);
+    json_decref(request->json);
+    free(request->body);
+    arena_free(&request->arena);
+    free(request);
+}
+
 void http_request_completed(void *server, struct MHD_Connection *connection, void **context,
                             enum MHD_RequestTerminationCode why)
 {
@@ -270,13 +286,9 @@ void http_request_completed(void *server, struct MHD_Connection *connection, voi
         return;
     log_request(request, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     struct http_connection *record = http_connection_of(connection);
-    if (record)
+    if (record) {
+        record->request = NULL;
         http_connection_wait(request->server, record);
-    if (request->response)
-        MHD_destroy_response(request->response);
-    json_writer_free(&request->stream.pending);
-    json_decref(request->json);
-    free(request->body);
-    arena_free(&request->arena);
-    free(request);
+    }
+    http_request_free(request);
 }

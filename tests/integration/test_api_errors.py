@@ -5,6 +5,7 @@ import time
 
 import pytest
 import rawhttp
+from daemons import wait_until
 from problems import expect_problem
 
 DIGEST = "sha256:" + "a" * 64
@@ -291,6 +292,15 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(larder):
         with rawhttp.connect(larder.url) as connection:
             connection.sendall(request)
     assert larder.get("/readyz").status_code == 200
+
+
+def test_a_request_that_is_given_up_for_its_size_leaks_nothing(make_larder):
+    larder = make_larder()
+    query = b"&".join(b"p%d=1" % number for number in range(3000))
+    with rawhttp.connect(larder.url) as connection:
+        connection.sendall(b"GET /images?" + query + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: "too big" in larder.log(), "the node says that it was too big")
+    larder.stop()
 
 
 def test_pipelined_requests_are_answered_in_order(larder):
