@@ -139,9 +139,10 @@ CREATE TABLE pulls (
     CHECK ((state = 'failed') = (error IS NOT NULL)),
     CHECK (state <> 'done' OR manifest_digest IS NOT NULL)
 );
--- The same reference and platform pulled twice at once is one pull.
+-- The same reference and platform pulled twice at once is one pull. Nobody joins one
+-- that is being cancelled, nor one that only looks ("never") and may not fetch.
 CREATE UNIQUE INDEX pulls_one_at_a_time ON pulls (reference, platform)
-    WHERE finished_at IS NULL;
+    WHERE finished_at IS NULL AND NOT cancel_requested AND policy <> 'never';
 CREATE INDEX pulls_unfinished ON pulls (created_at) WHERE finished_at IS NULL;
 CREATE INDEX pulls_newest ON pulls (created_at DESC, id);
 

@@ -154,6 +154,22 @@ struct cached_commit {
     const struct image_handle *image;
 };
 
+/* Somebody with a stricter wish may have joined since the pull was claimed: then it
+ * goes back to the queue, and is claimed again with that wish. */
+static bool may_answer_from_cache(struct catalogue_session *session, const char *pull_id,
+                                  struct arena *arena, struct error *error)
+{
+    static const struct statement look = {
+        "pull_may_use_cache", "SELECT FROM pulls WHERE id = $1::uuid AND policy <> 'always'"
+                              " AND NOT force FOR UPDATE"};
+    struct rows rows;
+    if (!QUERY(session, &look, arena, &rows, error, pull_id))
+        return false;
+    return rows.count > 0 ||
+           error_set(error, ERROR_PULL_CANCELLED,
+                     "the registry must be asked, as one who joined the pull says");
+}
+
 static bool commit_cached(struct catalogue_session *session, void *context, struct error *error)
 {
     static const struct statement touch = {
@@ -164,6 +180,8 @@ static bool commit_cached(struct catalogue_session *session, void *context, stru
     const struct image_handle *image = commit->image;
     cleanup_arena struct arena arena = {0};
     struct rows rows;
+    if (!may_answer_from_cache(session, commit->pull_id, &arena, error))
+        return false;
     if (!QUERY(session, &touch, &arena, &rows, error, image->reference, image->os,
                image->architecture, image->variant, image->manifest_digest))
         return false;

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-enum { QUEUE_TRIES = 5 };
-
 static bool find_by_id(struct catalogue_session *session, const char *id, struct arena *arena,
                        struct pull *pull, struct error *error)
 {
@@ -27,51 +25,32 @@ static bool find_by_id(struct catalogue_session *session, const char *id, struct
     return true;
 }
 
-/* One try; *id stays NULL when a pull that another one just queued ended already. */
-static bool queue_or_join(struct catalogue_session *session, const struct pull_request *request,
-                          struct arena *arena, const char **id, bool *joined, struct error *error)
+bool catalogue_queue_pull(struct catalogue *catalogue, const struct pull_request *request,
+                          struct arena *arena, struct pull *pull, bool *joined, struct error *error)
 {
+    /* Who joins with the stricter wish makes it the pull's. */
     static const struct statement queue = {
-        "pull_queue", "WITH queued AS ("
-                      "    INSERT INTO pulls (reference, platform, policy, force)"
-                      "    VALUES ($1, $2, $3, $4::boolean)"
-                      "    ON CONFLICT (reference, platform) WHERE finished_at IS NULL DO NOTHING"
-                      "    RETURNING id)"
-                      " SELECT id, false FROM queued"
-                      " UNION ALL"
-                      " SELECT id, true FROM pulls"
-                      "  WHERE reference = $1 AND platform = $2 AND finished_at IS NULL"
-                      "    AND NOT EXISTS (SELECT FROM queued)"};
+        "pull_queue", "INSERT INTO pulls AS p (reference, platform, policy, force)"
+                      " VALUES ($1, $2, $3, $4::boolean)"
+                      " ON CONFLICT (reference, platform)"
+                      "    WHERE finished_at IS NULL AND NOT cancel_requested"
+                      "      AND policy <> 'never'"
+                      " DO UPDATE SET force = p.force OR excluded.force,"
+                      "    policy = CASE excluded.policy WHEN 'always' THEN 'always'"
+                      "             ELSE p.policy END"
+                      " RETURNING id, xmax <> 0"};
     char reference[REFERENCE_TEXT_SIZE];
     char platform[PLATFORM_TEXT_SIZE];
     reference_format(request->reference, reference);
     platform_format(request->platform, platform);
 
-    struct rows rows;
-    if (!QUERY(session, &queue, arena, &rows, error, reference, platform,
-               pull_policy_name(request->policy), parameter_bool(request->force)))
-        return false;
-    if (rows.count > 0) {
-        *id = rows_text(&rows, 0, 0);
-        *joined = rows_bool(&rows, 0, 1);
-    }
-    return true;
-}
-
-bool catalogue_queue_pull(struct catalogue *catalogue, const struct pull_request *request,
-                          struct arena *arena, struct pull *pull, bool *joined, struct error *error)
-{
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    if (!session)
+    struct rows rows;
+    if (!session || !QUERY(session, &queue, arena, &rows, error, reference, platform,
+                           pull_policy_name(request->policy), parameter_bool(request->force)))
         return false;
-    const char *id = NULL;
-    for (int tries = 0; !id && tries < QUEUE_TRIES; tries++)
-        if (!queue_or_join(session, request, arena, &id, joined, error))
-            return false;
-    if (!id)
-        return error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
-                         "the pull could not be queued; try again");
-    return find_by_id(session, id, arena, pull, error);
+    *joined = rows_bool(&rows, 0, 1);
+    return find_by_id(session, rows_text(&rows, 0, 0), arena, pull, error);
 }
 
 /* RFC 9562's text form, so that PostgreSQL need not be asked to refuse it. */

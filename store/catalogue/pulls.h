@@ -68,8 +68,9 @@ struct pull_request {
     bool force;
 };
 
-/* Queues a pull, or joins the one that already runs for this reference and
- * platform (*joined). */
+/* Queues a pull, or joins the one that is under way for this reference and platform
+ * (*joined); the stricter policy and force then hold for both. One that only looks
+ * (PULL_NEVER) or is being cancelled is joined by nobody. */
 [[nodiscard]] bool catalogue_queue_pull(struct catalogue *catalogue,
                                         const struct pull_request *request, struct arena *arena,
                                         struct pull *pull, bool *joined, struct error *error);

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import subprocess
 import time
 
@@ -9,7 +10,7 @@ import pytest
 
 import images
 import pulling
-from daemons import free_port
+from daemons import free_port, wait_until
 from erofsmount import fsck
 
 CONVERTED = [
@@ -267,6 +268,50 @@ def test_the_same_pull_asked_twice_at_once_is_one(larder, registry, built_images
     finished = larder.get(answers[0].headers["Location"]).json()
     assert finished["state"] == "done"
     assert finished["image"]["reference"] == body["reference"]
+
+
+@pytest.fixture
+def busy(make_larder):
+    """A node whose only pull job waits for a registry that never answers; and that pull."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        larder = make_larder(flags=["--pull-jobs", "1"])
+        reference = f"127.0.0.1:{silent.getsockname()[1]}/silent/image:1"
+        started = larder.post("/images:pull", json={"reference": reference}).json()
+        path = f"/pulls/{started['id']}"
+        wait_until(lambda: larder.get(path).json()["state"] == "resolving", "the pull runs")
+        yield larder, started
+
+
+def test_nobody_joins_a_pull_that_only_looks(busy, registry, built_images):
+    larder, blocking = busy
+    images.push_to(registry, built_images["bare"], "kinds/look:1")
+    body = {"reference": f"{registry}/kinds/look:1"}
+    looking = larder.post("/images:pull", json=body | {"policy": "never"}).json()
+    fetching = larder.post("/images:pull", json=body).json()
+    larder.delete(f"/pulls/{blocking['id']}")
+    pulling.pull(larder, body["reference"])
+    assert larder.get(f"/pulls/{looking['id']}").json()["error"]["code"] == "ImageNotFound"
+    assert larder.get(f"/pulls/{fetching['id']}").json()["state"] == "done"
+
+
+def test_who_joins_with_a_stricter_wish_gets_it(busy, registry, built_images):
+    larder, blocking = busy
+    images.push_to(registry, built_images["bare"], "kinds/strict:1")
+    body = {"reference": f"{registry}/kinds/strict:1"}
+    first = larder.post("/images:pull", json=body).json()
+    second = larder.post("/images:pull", json=body | {"policy": "always", "force": True}).json()
+    third = larder.post("/images:pull", json=body).json()
+    assert first["id"] == second["id"] == third["id"]
+    assert (third["policy"], third["force"]) == ("always", True)
+    larder.delete(f"/pulls/{blocking['id']}")
+
+
+def test_nobody_joins_a_pull_that_is_being_cancelled(busy):
+    larder, cancelled = busy
+    larder.delete(f"/pulls/{cancelled['id']}")
+    again = larder.post("/images:pull", json={"reference": cancelled["reference"]}).json()
+    assert again["id"] != cancelled["id"]
+    larder.delete(f"/pulls/{again['id']}")
 
 
 def test_pulls_are_listed_newest_first_in_pages(larder, registry, built_images):
