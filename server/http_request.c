@@ -15,6 +15,9 @@
 enum {
     /* What is thrown away of a body that is too long, before the connection goes. */
     DISCARD_MAX_BYTES = 8 << 20,
+    /* Who waited that long for a worker is told to come again: behind a catalogue that
+     * hangs, a queue would otherwise take its length times the statements' time-out. */
+    QUEUE_PATIENCE_US = 2 * 1000 * 1000,
 };
 
 void *http_request_new(void *server, const char *target, struct MHD_Connection *connection)
@@ -170,11 +173,22 @@ void http_request_watch(struct request *request)
     pull_watch_add(request->server->pull_watch, request);
 }
 
+static void answer_busy(struct request *request)
+{
+    struct error error;
+    error_set(&error, ERROR_CATALOGUE_UNAVAILABLE, "This node is busy; try again");
+    error.retry_after_seconds = 1;
+    request_answer_problem(request, &error);
+}
+
 /* On a worker. */
 static void run_suspended(void *context)
 {
     struct request *request = context;
-    run_handler(request);
+    if (clock_now_us() - request->queued_us > QUEUE_PATIENCE_US)
+        answer_busy(request);
+    else
+        run_handler(request);
     if (request->response)
         http_request_resume(request);
     else
@@ -194,12 +208,10 @@ static enum MHD_Result dispatch(struct request *request)
         return send_answer(request);
     }
     request->phase = REQUEST_RUNNING;
+    request->queued_us = clock_now_us();
     MHD_suspend_connection(request->connection);
     if (!worker_pool_submit(request->server->workers, run_suspended, request)) {
-        struct error error;
-        error_set(&error, ERROR_TOO_MANY_REQUESTS, "This node is busy; try again");
-        error.retry_after_seconds = 1;
-        request_answer_problem(request, &error);
+        answer_busy(request);
         http_request_resume(request);
     }
     return MHD_YES;

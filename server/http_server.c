@@ -5,11 +5,13 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/sysinfo.h>
 
 enum {
-    CONNECTION_LIMIT = 4096,             /* of one listener; beyond it they wait in the backlog */
+    CONNECTION_LIMIT = 4096,             /* beyond it they wait in the backlog */
+    FILES_BESIDE_THEM = 512,             /* PostgreSQL, registries, layers, files being sent */
     CONNECTION_MEMORY_BYTES = 32 * 1024, /* request line and headers of one request */
     IDLE_TIMEOUT_SECONDS = 60,
     IDLE_GRACE_MS = 500,
@@ -36,7 +38,24 @@ __attribute__((format(printf, 2, 0))) static void log_mhd(void *context, const c
     LOG(&server->node->log, LOG_WARNING, "http", FIELD_TEXT("detail", text));
 }
 
-static struct MHD_Daemon *start_daemon(struct http_server *server, int listen_fd)
+/* As many as there are descriptors for: the soft limit, often 1024, is raised. */
+static unsigned connection_limit(void)
+{
+    const rlim_t wanted = CONNECTION_LIMIT + FILES_BESIDE_THEM;
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return CONNECTION_LIMIT;
+    if (files.rlim_cur < wanted) {
+        files.rlim_cur = files.rlim_max < wanted ? files.rlim_max : wanted;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    if (files.rlim_cur >= wanted)
+        return CONNECTION_LIMIT;
+    return (unsigned)(files.rlim_cur > 2 * FILES_BESIDE_THEM ? files.rlim_cur - FILES_BESIDE_THEM
+                                                             : files.rlim_cur / 2);
+}
+
+static struct MHD_Daemon *start_daemon(struct http_server *server, int listen_fd, unsigned limit)
 {
     unsigned flags =
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
@@ -44,7 +63,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *server, int listen_fd
     return MHD_start_daemon(
         flags, 0, NULL, NULL, http_request_step, server, MHD_OPTION_EXTERNAL_LOGGER, log_mhd,
         server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
-        loops > 1 ? loops : 0U, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
+        loops > 1 ? loops : 0U, MHD_OPTION_CONNECTION_LIMIT, limit,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT,
         1, MHD_OPTION_URI_LOG_CALLBACK, http_request_new, server, MHD_OPTION_UNESCAPE_CALLBACK,
@@ -68,9 +87,10 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     server->pull_watch = pull_watch_start(http_request_resume, error);
     if (!server->workers || !server->pull_watch)
         goto failed;
+    unsigned limit = connection_limit() / (unsigned)listener_count;
     for (; server->listener_count < listener_count; server->listener_count++) {
         struct listener *listener = &listeners[server->listener_count];
-        struct MHD_Daemon *daemon = start_daemon(server, listener->fd);
+        struct MHD_Daemon *daemon = start_daemon(server, listener->fd, limit);
         if (!daemon) {
             error_set(error, ERROR_INTERNAL, "Cannot serve HTTP at %s", listener->url);
             goto failed;

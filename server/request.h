@@ -69,6 +69,7 @@ struct request {
     enum request_phase phase;
     bool must_close; /* the connection cannot be trusted after this */
     int64_t started_us;
+    int64_t queued_us; /* when it was handed to the workers */
     char id[REQUEST_ID_SIZE];
 
     const char *method;

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import time
 import pulling
 import pytest
 import rawhttp
-from daemons import free_port, wait_until
+from daemons import free_port, processes_below, wait_until
 from larder import Larder, program
 from postgres import Postgres
 from problems import expect_problem
@@ -126,6 +127,46 @@ def test_notify_is_told_when_all_is_ready_and_when_it_ends(make_larder, database
         assert notify.recv(100) == b"STOPPING=1"
 
 
+def test_more_connections_than_a_process_usually_may_have_are_served(make_larder, database):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    idle = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+        node = make_larder(database=database)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+        idle = [rawhttp.connect(node.url) for _ in range(1500)]
+        assert node.get("/readyz").status_code == 200
+        for connection in idle[::100]:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    finally:
+        for connection in idle:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    node.stop()
+
+
+def test_many_at_once_are_all_answered_and_nothing_is_left_open(make_larder, database):
+    node = make_larder(database=database)
+    statuses = []
+
+    def work(number):
+        for path in ("/images", f"/sandboxes/{number}", "/readyz", "/version", "/pulls") * 8:
+            statuses.append(node.get(path).status_code)
+
+    node.get("/images")
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(statuses) == 30 * 40 and set(statuses) == {200, 404}
+    wait_until(
+        lambda: len(os.listdir(f"/proc/{node.pid}/fd")) < 70, "connections are closed again"
+    )
+    node.stop()
+
+
 def test_a_catalogue_that_goes_away_is_told_and_comes_back(make_larder, new_directory):
     server = Postgres(new_directory("away")).start()
     try:
@@ -147,6 +188,43 @@ def test_a_catalogue_that_goes_away_is_told_and_comes_back(make_larder, new_dire
         assert node.get("/images").status_code == 200
         node.stop()
     finally:
+        server.close()
+
+
+def test_a_catalogue_that_hangs_holds_up_nobody_for_long(make_larder, new_directory):
+    server = Postgres(new_directory("hangs")).start()
+    stopped = []
+    try:
+        node = make_larder(database=server.create_database("larder"))
+        assert node.get("/images").status_code == 200
+        stopped = list(processes_below(server.directory))
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        answers = []
+
+        def ask():
+            answers.append(node.get("/images/a"))
+
+        started = time.monotonic()
+        threads = [threading.Thread(target=ask) for _ in range(300)]
+        for thread in threads:
+            thread.start()
+        assert node.get("/healthz").status_code == 200
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - started < 40
+        assert {answer.status_code for answer in answers} == {503}
+        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: node.get("/images").status_code == 200, "images are read again")
+        node.stop()
+    finally:
+        for pid in stopped:
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                pass
         server.close()
 
 
