@@ -2,6 +2,7 @@
 
 #include "server/http_internal.h"
 #include "server/node.h"
+#include "store/puller.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -84,9 +85,10 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     if (!server->daemons)
         abort();
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
-    server->pull_watch = pull_watch_start(http_request_resume, error);
+    server->pull_watch = pull_watch_start(node, http_request_resume, error);
     if (!server->workers || !server->pull_watch)
         goto failed;
+    puller_on_end(node->puller, pull_watch_note_end, server->pull_watch);
     unsigned limit = connection_limit() / (unsigned)listener_count;
     for (; server->listener_count < listener_count; server->listener_count++) {
         struct listener *listener = &listeners[server->listener_count];
@@ -130,6 +132,7 @@ void http_server_stop(struct http_server *server)
     drain(server);
     /* A worker that is done has resumed its connection; MHD aborts on suspended ones. */
     worker_pool_stop(server->workers);
+    puller_on_end(server->node->puller, NULL, NULL);
     pull_watch_stop(server->pull_watch);
     for (size_t i = 0; i < server->listener_count; i++)
         MHD_stop_daemon(server->daemons[i]);

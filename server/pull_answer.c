@@ -48,6 +48,12 @@ static void add_location(struct request *request, const struct pull *pull)
     }
 }
 
+void pull_answer_accepted(struct request *request, const struct pull *pull)
+{
+    pull_answer(request, 202, pull);
+    add_location(request, pull);
+}
+
 void pull_answer_waited(struct request *request, const struct pull *pull)
 {
     struct error error = pull->error;
@@ -68,8 +74,8 @@ void pull_answer_waited(struct request *request, const struct pull *pull)
     case PULL_RESOLVING:
     case PULL_FETCHING:
     case PULL_COMPOSING:
-        pull_answer(request, 202, pull);
-        break;
+        pull_answer_accepted(request, pull);
+        return;
     }
     add_location(request, pull);
 }

@@ -11,6 +11,9 @@ void pull_write(struct request *request, struct json_writer *out, const struct p
 /* Answers with the Pull. */
 void pull_answer(struct request *request, unsigned status, const struct pull *pull);
 
+/* To one who does not wait: 202, whatever its state is by now. */
+void pull_answer_accepted(struct request *request, const struct pull *pull);
+
 /* To one who waited: 200 when done, its problem when it failed, else 202. */
 void pull_answer_waited(struct request *request, const struct pull *pull);
 

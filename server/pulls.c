@@ -62,20 +62,19 @@ bool pulls_start(struct request *request, struct error *error)
     struct platform platform;
     struct pull_request wanted;
     struct pull pull;
-    bool joined = false;
     if (!read_pull(request, &reference, &platform, &wanted, error) ||
-        !catalogue_queue_pull(request->node->catalogue, &wanted, &request->arena, &pull, &joined,
-                              error))
+        !puller_submit(request->node->puller, &wanted, &request->arena, &pull, error))
         return false;
-    puller_wake(request->node->puller);
     unsigned seconds = 0;
-    if (pull_wait_preference(request->headers.prefer, &seconds)) {
-        request->wait.seconds = seconds;
-        request->wait.pull_id = pull.id;
-        request->wait.deadline_us = clock_now_us() + (int64_t)seconds * 1000000;
+    if (!pull_wait_preference(request->headers.prefer, &seconds)) {
+        pull_answer_accepted(request, &pull);
         return true;
     }
-    pull_answer_waited(request, &pull);
+    request->wait.seconds = seconds;
+    request->wait.pull_id = pull.id;
+    request->wait.deadline_us = clock_now_us() + (int64_t)seconds * 1000000;
+    if (pull_state_is_final(pull.state))
+        pull_answer_waited(request, &pull);
     return true;
 }
 

@@ -25,6 +25,10 @@ struct puller {
     bool stopping;
     uint64_t wake_count;
     struct pull_task **running; /* one slot for each thread; NULL while idle */
+
+    pthread_mutex_t end_mutex; /* guards what follows; taken alone */
+    void (*ended)(void *context, const char *pull_id);
+    void *ended_context;
 };
 
 struct thread_argument {
@@ -93,6 +97,14 @@ static void requeue(struct puller *puller, const struct pull *pull)
     }
 }
 
+static void tell_end(struct puller *puller, const char *pull_id)
+{
+    pthread_mutex_lock(&puller->end_mutex);
+    if (puller->ended)
+        puller->ended(puller->ended_context, pull_id);
+    pthread_mutex_unlock(&puller->end_mutex);
+}
+
 static void finish_task(struct puller *puller, struct pull_task *task, bool done,
                         const struct error *why)
 {
@@ -131,6 +143,7 @@ static bool run_next(struct puller *puller, unsigned slot)
         bool done = pull_run(&task, &error);
         show_task(puller, slot, NULL);
         finish_task(puller, &task, done, &error);
+        tell_end(puller, task.pull.id);
     }
     arena_free(&task.arena);
     return claimed;
@@ -207,6 +220,7 @@ static struct puller *puller_new(const struct puller_config *config)
     if (!puller->threads || !puller->running)
         abort();
     pthread_mutex_init(&puller->mutex, NULL);
+    pthread_mutex_init(&puller->end_mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -219,6 +233,7 @@ static void puller_free(struct puller *puller)
 {
     pthread_cond_destroy(&puller->changed);
     pthread_mutex_destroy(&puller->mutex);
+    pthread_mutex_destroy(&puller->end_mutex);
     free(puller->threads);
     free((void *)puller->running);
     free(puller);
@@ -274,12 +289,37 @@ struct puller *puller_start(const struct puller_config *config, struct error *er
     return puller;
 }
 
-void puller_wake(struct puller *puller)
+/* A pull was queued here: look now rather than at the next poll. */
+static void wake(struct puller *puller)
 {
     pthread_mutex_lock(&puller->mutex);
     puller->wake_count++;
     pthread_cond_broadcast(&puller->changed);
     pthread_mutex_unlock(&puller->mutex);
+}
+
+bool puller_submit(struct puller *puller, const struct pull_request *request, struct arena *arena,
+                   struct pull *pull, struct error *error)
+{
+    bool complete = false;
+    bool joined = false;
+    if (!pull_record_if_complete(&puller->config, request, arena, pull, &complete, error))
+        return false;
+    if (complete)
+        return true;
+    if (!catalogue_queue_pull(puller->config.catalogue, request, arena, pull, &joined, error))
+        return false;
+    wake(puller);
+    return true;
+}
+
+void puller_on_end(struct puller *puller, void (*ended)(void *context, const char *pull_id),
+                   void *context)
+{
+    pthread_mutex_lock(&puller->end_mutex);
+    puller->ended = ended;
+    puller->ended_context = context;
+    pthread_mutex_unlock(&puller->end_mutex);
 }
 
 void puller_cancel(struct puller *puller, const char *pull_id)
@@ -293,6 +333,7 @@ void puller_cancel(struct puller *puller, const char *pull_id)
         }
     }
     pthread_mutex_unlock(&puller->mutex);
+    tell_end(puller, pull_id); /* it was queued, perhaps */
 }
 
 void puller_stop(struct puller *puller)

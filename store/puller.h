@@ -33,8 +33,17 @@ struct puller_config {
 /* Registers the node and starts the threads. What it is given must outlive it. */
 [[nodiscard]] struct puller *puller_start(const struct puller_config *config, struct error *error);
 
-/* A pull was queued here: look now rather than at the next poll. Any thread. */
-void puller_wake(struct puller *puller);
+/* Asks for a pull. One of an image that is here and whole (unless the policy is `always`
+ * or it is forced) is done at once; else it is queued, or joins the one that runs for this
+ * reference and platform. Any thread. */
+[[nodiscard]] bool puller_submit(struct puller *puller, const struct pull_request *request,
+                                 struct arena *arena, struct pull *pull, struct error *error);
+
+/* `ended` is called, on a thread of the puller's, when a pull that ran or was cancelled
+ * here may have ended. It must not block. NULL takes it away: when this returns, it runs
+ * no more. */
+void puller_on_end(struct puller *puller, void (*ended)(void *context, const char *pull_id),
+                   void *context);
 
 /* A pull was cancelled here: look now. Any thread. */
 void puller_cancel(struct puller *puller, const char *pull_id);

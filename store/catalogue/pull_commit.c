@@ -1,4 +1,5 @@
-/* The end of a pull: the one transaction that makes an image visible. */
+/* The end of a pull: the one transaction that makes an image visible, or the one
+ * statement that says that it was here. */
 #include "store/catalogue/pull_rows.h"
 #include "store/catalogue/transaction.h"
 
@@ -148,53 +149,42 @@ bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id, const
     return catalogue_transact(catalogue, commit_image, &commit, error);
 }
 
-struct cached_commit {
-    const char *node_id;
-    const char *pull_id;
-    const struct image_handle *image;
-};
-
-/* Somebody with a stricter wish may have joined since the pull was claimed: then it
- * goes back to the queue, and is claimed again with that wish. */
-static bool may_answer_from_cache(struct catalogue_session *session, const char *pull_id,
-                                  struct arena *arena, struct error *error)
+bool catalogue_record_cached_pull(struct catalogue *catalogue, const char *node_id,
+                                  const struct pull_request *request,
+                                  const struct image_handle *image, struct arena *arena,
+                                  struct pull *pull, struct error *error)
 {
-    static const struct statement look = {
-        "pull_may_use_cache", "SELECT FROM pulls WHERE id = $1::uuid AND policy <> 'always'"
-                              " AND NOT force FOR UPDATE"};
-    struct rows rows;
-    if (!QUERY(session, &look, arena, &rows, error, pull_id))
-        return false;
-    return rows.count > 0 ||
-           error_set(error, ERROR_PULL_CANCELLED,
-                     "the registry must be asked, as one who joined the pull says");
-}
+    /* The image may be found by a digest: then it is not the reference that was asked for. */
+    static const struct statement record = {
+        "pull_record",
+        "WITH touched AS ("
+        "    UPDATE image_refs SET last_used_at = now()"
+        "     WHERE reference = $5 AND os = $6 AND architecture = $7 AND variant = $8"
+        "       AND manifest_digest = $9"
+        "    RETURNING manifest_digest),"
+        " recorded AS ("
+        "    INSERT INTO pulls (reference, platform, policy, force, state, node_id,"
+        "        manifest_digest, started_at, finished_at)"
+        "    SELECT $1, $2, $3, false, 'done', (SELECT id FROM nodes WHERE id = $4::uuid),"
+        "        manifest_digest, now(), now()"
+        "      FROM touched"
+        "    RETURNING *)"
+        " SELECT " PULL_COLUMNS " FROM recorded p LEFT JOIN pull_layers l ON l.pull_id = p.id"};
+    char reference[REFERENCE_TEXT_SIZE];
+    char platform[PLATFORM_TEXT_SIZE];
+    reference_format(request->reference, reference);
+    platform_format(request->platform, platform);
 
-static bool commit_cached(struct catalogue_session *session, void *context, struct error *error)
-{
-    static const struct statement touch = {
-        "image_touch", "UPDATE image_refs SET last_used_at = now()"
-                       " WHERE reference = $1 AND os = $2 AND architecture = $3 AND variant = $4"
-                       "   AND manifest_digest = $5"};
-    const struct cached_commit *commit = context;
-    const struct image_handle *image = commit->image;
-    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    if (!may_answer_from_cache(session, commit->pull_id, &arena, error))
+    struct pull *pulls = NULL;
+    if (!session || !QUERY(session, &record, arena, &rows, error, reference, platform,
+                           pull_policy_name(request->policy), node_id, image->reference, image->os,
+                           image->architecture, image->variant, image->manifest_digest))
         return false;
-    if (!QUERY(session, &touch, &arena, &rows, error, image->reference, image->os,
-               image->architecture, image->variant, image->manifest_digest))
-        return false;
-    if (rows.affected == 0)
+    if (pull_rows_read(&rows, arena, &pulls) == 0)
         return error_set(error, ERROR_IMAGE_NOT_FOUND, "the image \"%s\" went meanwhile",
                          image->reference);
-    return finish_pull(session, commit->node_id, commit->pull_id, image->manifest_digest, &arena,
-                       error);
-}
-
-bool catalogue_pull_cached(struct catalogue *catalogue, const char *node_id, const char *pull_id,
-                           const struct image_handle *image, struct error *error)
-{
-    struct cached_commit commit = {node_id, pull_id, image};
-    return catalogue_transact(catalogue, commit_cached, &commit, error);
+    *pull = pulls[0];
+    return true;
 }

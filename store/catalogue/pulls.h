@@ -5,6 +5,8 @@
  *        │               └───────────┴──────────┴──────► failed, cancelled
  *        └─────────────────────────────────────────────► cancelled
  *
+ * or `done` from the start, when the image was here.
+ *
  * Every change of state goes through the functions here, and each but the first
  * names the node that runs the pull, so that a node that lost it changes nothing.
  * A pull whose node's heartbeat stopped may be claimed again. Thread-safe.
@@ -74,6 +76,15 @@ struct pull_request {
 [[nodiscard]] bool catalogue_queue_pull(struct catalogue *catalogue,
                                         const struct pull_request *request, struct arena *arena,
                                         struct pull *pull, bool *joined, struct error *error);
+
+/* The image that the pull asks for is here and whole: moves its last_used_at and records
+ * the pull as done, in one statement. Fails with ERROR_IMAGE_NOT_FOUND when the image went
+ * meanwhile. */
+[[nodiscard]] bool catalogue_record_cached_pull(struct catalogue *catalogue, const char *node_id,
+                                                const struct pull_request *request,
+                                                const struct image_handle *image,
+                                                struct arena *arena, struct pull *pull,
+                                                struct error *error);
 
 /* ERROR_PULL_NOT_FOUND, also for an id that is no UUID. */
 [[nodiscard]] bool catalogue_find_pull(struct catalogue *catalogue, const char *id,
@@ -189,10 +200,5 @@ struct image_record {
 [[nodiscard]] bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id,
                                        const char *pull_id, const struct image_record *image,
                                        struct error *error);
-/* The image was complete already: moves last_used_at and finishes the pull. Fails
- * with ERROR_IMAGE_NOT_FOUND when it went meanwhile. */
-[[nodiscard]] bool catalogue_pull_cached(struct catalogue *catalogue, const char *node_id,
-                                         const char *pull_id, const struct image_handle *image,
-                                         struct error *error);
 
 #endif

@@ -2,41 +2,6 @@
 
 #include <string.h>
 
-static bool files_are_whole(struct blobdir *blobdir, const struct image_detail *detail)
-{
-    struct digest key;
-    if (!digest_parse(detail->handle.manifest_digest, &key) ||
-        !blob_is_whole(blobdir, BLOB_FSMETA, &key, detail->fsmeta_size_bytes) ||
-        !blob_is_whole(blobdir, BLOB_VMDK, &key, detail->vmdk_size_bytes))
-        return false;
-    for (size_t i = 0; i < detail->layer_count; i++)
-        if (!digest_parse(detail->layers[i].diff_id, &key) ||
-            !blob_is_whole(blobdir, BLOB_LAYER, &key, detail->layers[i].erofs_size_bytes))
-            return false;
-    return true;
-}
-
-bool pull_find_complete(struct pull_task *task, bool *complete, struct image_handle *handle,
-                        struct error *error)
-{
-    struct platform_choice choice = {.wanted = &task->wanted,
-                                     .preferred = task->config->default_platform};
-    struct image_detail detail;
-    *complete = false;
-    if (!catalogue_inspect_image(task->config->catalogue, &task->reference, &choice, &task->arena,
-                                 &detail, error))
-        return error->code == ERROR_IMAGE_NOT_FOUND || error->code == ERROR_PLATFORM_NOT_FOUND;
-
-    *handle = detail.handle;
-    struct platform found;
-    /* One for a lesser platform that would run here does not count: the registry may
-     * have the one that was asked for. */
-    *complete =
-        platform_from_fields(handle->os, handle->architecture, handle->variant, &found, error) &&
-        platform_equal(&found, &task->wanted) && files_are_whole(task->config->blobdir, &detail);
-    return true;
-}
-
 /* Follows the reference to the manifest of the wanted platform; *entry is the index's,
  * or NULL. */
 static bool fetch_manifest(struct pull_task *task, const struct index_entry **entry,

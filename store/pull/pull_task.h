@@ -45,9 +45,11 @@ struct pull_task {
     size_t layer_count;
 };
 
-/* Is the image here with every file it needs? Then *handle is filled. */
-[[nodiscard]] bool pull_find_complete(struct pull_task *task, bool *complete,
-                                      struct image_handle *handle, struct error *error);
+/* Is the image here with every file it needs, and may that answer the request? Then
+ * *complete, and *pull is the record of it. */
+[[nodiscard]] bool pull_record_if_complete(const struct puller_config *config,
+                                           const struct pull_request *request, struct arena *arena,
+                                           struct pull *pull, bool *complete, struct error *error);
 
 /* Asks the registry: manifest, config, and which layers. */
 [[nodiscard]] bool pull_resolve(struct pull_task *task, struct error *error);

@@ -1,0 +1,73 @@
+#include "store/catalogue/pulls.h"
+
+#include "database.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+TestSuite(pulls, .init = database_begin, .fini = database_end);
+
+static const char node_id[] = "11111111-2222-4333-8444-555555555555";
+
+/* q.io/a:1 for linux/amd64, with that manifest. */
+static bool record(const char *manifest_seed, struct arena *arena, struct pull *pull,
+                   struct error *error)
+{
+    struct reference reference;
+    struct platform platform;
+    cr_assert(reference_parse("q.io/a:1", &reference, error), "%s", error->message);
+    cr_assert(platform_parse("linux/amd64", &platform, error), "%s", error->message);
+    const struct pull_request request = {.reference = &reference, .platform = &platform};
+    const struct image_handle image = {.reference = "q.io/a:1",
+                                       .manifest_digest = database_digest(manifest_seed),
+                                       .architecture = "amd64",
+                                       .os = "linux",
+                                       .variant = ""};
+    return catalogue_record_cached_pull(database_catalogue, node_id, &request, &image, arena, pull,
+                                        error);
+}
+
+Test(pulls, a_pull_of_what_is_here_is_recorded_as_done_and_counts_as_use)
+{
+    database_sql("SELECT add_image('q.io/a:1', 'linux/amd64', 'm1', NULL, 2, '2026-01-01')");
+    cleanup_arena struct arena arena = {0};
+    struct pull pull;
+    struct pull found;
+    struct error error = {0};
+    cr_assert(catalogue_register_node(database_catalogue, node_id, &error), "%s", error.message);
+    cr_assert(record("m1", &arena, &pull, &error), "%s", error.message);
+    cr_expect_eq(pull.state, PULL_DONE);
+    cr_expect_str_eq(pull.reference, "q.io/a:1");
+    cr_expect_str_eq(pull.manifest_digest, database_digest("m1"));
+    cr_expect_str_eq(pull.node_id, node_id, "the node that answered it");
+    cr_expect(pull.finished_at_ms > 0 && pull.finished_at_ms == pull.created_at_ms,
+              "it ended when it began");
+    cr_expect(catalogue_find_pull(database_catalogue, pull.id, &arena, &found, &error) &&
+                  found.state == PULL_DONE,
+              "it is found like any other: %s", error.message);
+    cr_expect_str_eq(database_sql("SELECT last_used_at > '2026-01-02' FROM image_refs"), "t",
+                     "the image was used just now");
+}
+
+Test(pulls, an_image_that_moved_or_went_meanwhile_is_no_answer_and_changes_nothing)
+{
+    database_sql("SELECT add_image('q.io/a:1', 'linux/amd64', 'm1', NULL, 2, '2026-01-01')");
+    cleanup_arena struct arena arena = {0};
+    struct pull pull;
+    struct error error = {0};
+    cr_expect_not(record("m0", &arena, &pull, &error), "the tag leads to m1 by now");
+    cr_expect_eq(error.code, ERROR_IMAGE_NOT_FOUND, "%s", error.message);
+    cr_expect_str_eq(database_sql("SELECT count(*) FROM pulls"), "0", "no pull was recorded");
+    cr_expect_str_eq(database_sql("SELECT last_used_at < '2026-01-02' FROM image_refs"), "t",
+                     "nor was the image used");
+}
+
+Test(pulls, a_node_that_the_catalogue_does_not_know_yet_answers_all_the_same)
+{
+    database_sql("SELECT add_image('q.io/a:1', 'linux/amd64', 'm1', NULL, 2, '2026-01-01')");
+    cleanup_arena struct arena arena = {0};
+    struct pull pull;
+    struct error error = {0};
+    cr_assert(record("m1", &arena, &pull, &error), "%s", error.message);
+    cr_expect_null(pull.node_id);
+}
