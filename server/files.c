@@ -66,7 +66,8 @@ static void answer_range(struct request *request, struct served_file *file)
     char text[80];
     uint64_t offset = 0;
     uint64_t size = file->size_bytes;
-    const char *range = request->headers.range;
+    /* RFC 9110, 14.2: only GET has ranges. */
+    const char *range = strcmp(request->method, "GET") == 0 ? request->headers.range : NULL;
     if (request->headers.if_range && strcmp(request->headers.if_range, file->etag) != 0)
         range = NULL;
     switch (byte_range_parse(range, file->size_bytes, &offset, &size)) {
