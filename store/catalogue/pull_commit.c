@@ -5,6 +5,26 @@
 
 #include <string.h>
 
+bool catalogue_condemn_unborn(struct catalogue *catalogue, const char *manifest_digest,
+                              const struct reference *reference, struct error *error)
+{
+    static const struct statement condemn = {
+        "files_condemn_unborn",
+        "INSERT INTO condemned_files (kind, digest)"
+        " SELECT kind, $1 FROM unnest(ARRAY['fsmeta', 'vmdk']) AS kind"
+        "  WHERE NOT EXISTS (SELECT FROM manifests WHERE digest = $1)"
+        " UNION ALL"
+        " SELECT 'manifest', 'sha256:' || encode(sha256(convert_to($2, 'UTF8')), 'hex')"
+        "  WHERE NOT EXISTS (SELECT FROM image_refs WHERE reference = $2)"
+        " ON CONFLICT (kind, digest) DO NOTHING"};
+    char text[REFERENCE_TEXT_SIZE];
+    reference_format(reference, text);
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    return session && QUERY(session, &condemn, &arena, &rows, error, manifest_digest, text);
+}
+
 struct commit {
     const char *node_id;
     const char *pull_id;

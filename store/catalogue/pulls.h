@@ -195,6 +195,12 @@ struct image_record {
     size_t layer_count;
 };
 
+/* Condemns the files of an image that are about to be published, unless the catalogue
+ * has them already: what is published and never committed goes by itself. The caller
+ * holds the locks of fsmeta, vmdk and description, and keeps them until the commit. */
+[[nodiscard]] bool catalogue_condemn_unborn(struct catalogue *catalogue,
+                                            const char *manifest_digest,
+                                            const struct reference *reference, struct error *error);
 /* One transaction: config, manifest, layers, reference, condemned rows of its
  * files gone, pull `done`. The caller holds the locks of fsmeta and vmdk. */
 [[nodiscard]] bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id,

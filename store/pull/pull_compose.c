@@ -208,8 +208,9 @@ static bool commit(struct pull_task *task, const struct published *fsmeta,
                                &image, error);
 }
 
-/* Under the locks of all three files, so that no reaper takes a condemned one of the
- * same name between its publish and the commit that pardons it. */
+/* Under the locks of all three files, so that no reaper takes a condemned one between
+ * its publish and the commit that pardons it. They are condemned first: when the pull
+ * ends in between, for whatever reason, the reaper clears away what it published. */
 static bool publish_and_commit(struct pull_task *task, const struct layer_files *files,
                                struct error *error)
 {
@@ -223,7 +224,10 @@ static bool publish_and_commit(struct pull_task *task, const struct layer_files 
         file_lock_acquire(catalogue, BLOB_MANIFEST, &description, &task->stop, error);
     struct published fsmeta;
     struct published vmdk;
-    return description_lock && publish_fsmeta(task, files, &fsmeta, error) &&
+    return description_lock &&
+           catalogue_condemn_unborn(catalogue, task->pull.manifest_digest, &task->reference,
+                                    error) &&
+           publish_fsmeta(task, files, &fsmeta, error) &&
            publish_vmdk(task, &fsmeta, &vmdk, error) &&
            publish_description(task, &description, error) && commit(task, &fsmeta, &vmdk, error);
 }
