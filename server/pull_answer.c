@@ -10,30 +10,30 @@
 enum { MAX_WAIT_SECONDS = 600 };
 
 /* The image of a pull that is done; false when it went meanwhile. */
-static bool find_image(struct request *request, const struct pull *pull,
+static bool find_image(struct node *node, struct arena *arena, const struct pull *pull,
                        struct image_handle *handle)
 {
     struct reference reference;
     struct platform platform;
-    struct platform_choice choice = {.wanted = &platform, .preferred = &request->node->platform};
+    struct platform_choice choice = {.wanted = &platform, .preferred = &node->platform};
     struct error ignored;
     return pull->state == PULL_DONE && reference_parse(pull->reference, &reference, &ignored) &&
            platform_parse(pull->platform, &platform, &ignored) &&
-           catalogue_find_image(request->node->catalogue, &reference, &choice, &request->arena,
-                                handle, &ignored);
+           catalogue_find_image(node->catalogue, &reference, &choice, arena, handle, &ignored);
 }
 
-void pull_write(struct request *request, struct json_writer *out, const struct pull *pull)
+void pull_write(struct node *node, struct arena *arena, struct json_writer *out,
+                const struct pull *pull)
 {
     struct image_handle handle;
-    bool has_image = find_image(request, pull, &handle);
+    bool has_image = find_image(node, arena, pull, &handle);
     shape_pull(out, NULL, pull, has_image ? &handle : NULL);
 }
 
 void pull_answer(struct request *request, unsigned status, const struct pull *pull)
 {
     cleanup_json_writer struct json_writer out = {0};
-    pull_write(request, &out, pull);
+    pull_write(request->node, &request->arena, &out, pull);
     request_answer_json(request, status, &out);
 }
 

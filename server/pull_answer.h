@@ -6,7 +6,8 @@
 #include "store/catalogue/pulls.h"
 
 /* The Pull, with its image when it is done. */
-void pull_write(struct request *request, struct json_writer *out, const struct pull *pull);
+void pull_write(struct node *node, struct arena *arena, struct json_writer *out,
+                const struct pull *pull);
 
 /* Answers with the Pull. */
 void pull_answer(struct request *request, unsigned status, const struct pull *pull);

@@ -6,10 +6,10 @@
 #include "server/pull_answer.h"
 #include "server/resources.h"
 
+#include <poll.h>
 #include <string.h>
 
-/* Tells proxies that we live, and us that the client does: one that left is seen when
- * something is sent. */
+/* Tells proxies that we live, and us of a client that vanished without a word. */
 static const int64_t KEEP_ALIVE_US = 15 * 1000 * 1000;
 
 static void append(struct json_writer *out, const char *text)
@@ -17,35 +17,47 @@ static void append(struct json_writer *out, const char *text)
     json_append(out, text, strlen(text));
 }
 
-static const char *event_name(const struct pull *pull)
+void pull_event_write(struct node *node, struct arena *arena, const struct pull *pull,
+                      struct pull_event *event)
 {
-    return pull_state_is_final(pull->state) ? pull_state_name(pull->state) : "progress";
+    bool is_last = pull_state_is_final(pull->state);
+    *event = (struct pull_event){.name = is_last ? pull_state_name(pull->state) : "progress",
+                                 .is_last = is_last};
+    pull_write(node, arena, &event->data, pull);
+    event->digest = digest_of(event->data.bytes, event->data.size_bytes);
 }
 
 /* True when the pull differs from what was sent last. */
-static bool append_event(struct request *request, const struct pull *pull)
+static bool append_event(struct request_stream *stream, const struct pull_event *event)
 {
-    struct request_stream *stream = &request->stream;
-    cleanup_json_writer struct json_writer data = {0};
-    pull_write(request, &data, pull);
-    struct digest digest = digest_of(data.bytes, data.size_bytes);
-    if (digest_equal(&digest, &stream->last_sent))
+    if (digest_equal(&event->digest, &stream->last_sent))
         return false;
-    stream->last_sent = digest;
+    stream->last_sent = event->digest;
     append(&stream->pending, "event: ");
-    append(&stream->pending, event_name(pull));
+    append(&stream->pending, event->name);
     append(&stream->pending, "\ndata: ");
-    json_append(&stream->pending, data.bytes, data.size_bytes);
+    json_append(&stream->pending, event->data.bytes, event->data.size_bytes);
     append(&stream->pending, "\n\n");
-    stream->finished = pull_state_is_final(pull->state);
+    stream->finished = event->is_last;
     return true;
 }
 
-bool pull_events_look(struct request *request, const struct pull *pull, bool is_gone, bool hurry)
+/* libmicrohttpd does not look at a suspended connection. A client that only closed its
+ * own direction counts as gone too: it cannot be told from one that left. */
+static bool has_left(const struct request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct pollfd connection = {.fd = info->connect_fd, .events = POLLRDHUP};
+    return poll(&connection, 1, 0) > 0;
+}
+
+bool pull_events_look(struct request *request, const struct pull_event *event, bool is_gone,
+                      bool hurry)
 {
     struct request_stream *stream = &request->stream;
-    bool changed = pull && append_event(request, pull);
-    if (is_gone || hurry)
+    bool changed = event && append_event(stream, event);
+    if (is_gone || hurry || has_left(request))
         stream->finished = true;
     if (!changed && !stream->finished && clock_now_us() >= stream->keep_alive_at_us) {
         append(&stream->pending, ": still here\n\n");
@@ -85,7 +97,11 @@ bool pulls_follow(struct request *request, struct error *error)
         return false;
     request->wait.pull_id = pull.id;
     request->stream.is_open = true;
-    if (!pull_events_look(request, &pull, false, false))
+    struct pull_event event;
+    pull_event_write(request->node, &request->arena, &pull, &event);
+    bool has_event = pull_events_look(request, &event, false, false);
+    json_writer_free(&event.data);
+    if (!has_event)
         return error_set(error, ERROR_INTERNAL, "The first event of a pull is empty");
     request_answer_stream(request, "text/event-stream", read_stream);
     request_add_header(request, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");

@@ -107,6 +107,7 @@ struct look {
     bool found;
     struct pull pull;
     struct error error;
+    struct pull_event event; /* without a name: nobody followed it so far */
 };
 
 static bool is_gone(const struct look *look)
@@ -116,10 +117,12 @@ static bool is_gone(const struct look *look)
 
 /* True when the connection has something to send. A catalogue that is away for a
  * moment is no reason to give up before the time is over. */
-static bool settle(const struct look *look, struct request *request, bool hurry)
+static bool settle(struct look *look, struct request *request, bool hurry)
 {
+    if (request->stream.is_open && look->found && !look->event.name)
+        pull_event_write(request->node, &look->arena, &look->pull, &look->event);
     if (request->stream.is_open)
-        return pull_events_look(request, look->found ? &look->pull : NULL, is_gone(look), hurry);
+        return pull_events_look(request, look->found ? &look->event : NULL, is_gone(look), hurry);
     bool goes_on = look->found ? !pull_state_is_final(look->pull.state) : !is_gone(look);
     if (goes_on && !hurry && clock_now_us() < request->wait.deadline_us)
         return false;
@@ -130,7 +133,7 @@ static bool settle(const struct look *look, struct request *request, bool hurry)
     return true;
 }
 
-static void settle_all(struct pull_watch *watch, struct watched *watched, const struct look *look,
+static void settle_all(struct pull_watch *watch, struct watched *watched, struct look *look,
                        bool hurry)
 {
     for (struct request **slot = &watched->waiting; *slot;) {
@@ -170,6 +173,7 @@ static void look_at(struct pull_watch *watch, struct watched *watched, bool hurr
                                      &look.error);
     settle_all(watch, watched, &look, hurry);
     watched->look_at_us = next_look_us(watch, watched, &look);
+    json_writer_free(&look.event.data);
     arena_free(&look.arena);
 }
 
