@@ -128,8 +128,14 @@ static bool wants_sharing(const struct erofs_xattr *xattr)
     return xattr->uses > 1 || erofs_xattr_disk_size(xattr) > EROFS_XATTR_LARGE;
 }
 
-/* The size below which nothing may be shared, so that no more than the maximum is. */
-static uint32_t sharing_threshold(const struct erofs_xattr_set *set)
+/* What of a set may be shared, so that no more than the maximum is: all above a size,
+ * and so many of just that size. */
+struct sharing {
+    uint32_t size_bytes;
+    uint32_t left;
+};
+
+static struct sharing plan_sharing(const struct erofs_xattr_set *set)
 {
     cleanup_free struct erofs_xattr **wanted = calloc(set->count, sizeof(struct erofs_xattr *));
     if (!wanted)
@@ -139,9 +145,20 @@ static uint32_t sharing_threshold(const struct erofs_xattr_set *set)
         if (wants_sharing(set->items[i]))
             wanted[count++] = set->items[i];
     if (count <= EROFS_MAX_SHARED_XATTRS)
-        return 0;
+        return (struct sharing){0};
     qsort(wanted, count, sizeof(struct erofs_xattr *), compare_sizes);
-    return erofs_xattr_disk_size(wanted[EROFS_MAX_SHARED_XATTRS - 1]);
+    struct sharing sharing = {.size_bytes =
+                                  erofs_xattr_disk_size(wanted[EROFS_MAX_SHARED_XATTRS - 1])};
+    for (size_t i = EROFS_MAX_SHARED_XATTRS; i > 0; i--)
+        sharing.left += erofs_xattr_disk_size(wanted[i - 1]) == sharing.size_bytes;
+    return sharing;
+}
+
+static bool may_share(struct sharing *sharing, uint32_t size_bytes)
+{
+    if (size_bytes != sharing->size_bytes)
+        return size_bytes > sharing->size_bytes;
+    return sharing->left > 0 && sharing->left-- > 0;
 }
 
 static void share(struct erofs_layout *layout, struct erofs_xattr *xattr)
@@ -163,12 +180,11 @@ static void plan_xattrs(struct erofs_layout *layout, struct erofs_tree *tree,
     if (!set || set->is_shared)
         return;
     set->is_shared = arena_alloc_array(&tree->arena, set->count, sizeof(bool));
-    uint32_t threshold = sharing_threshold(set);
+    struct sharing sharing = plan_sharing(set);
     for (size_t i = 0; i < set->count; i++) {
         struct erofs_xattr *item = set->items[i];
         uint32_t size = erofs_xattr_disk_size(item);
-        set->is_shared[i] =
-            wants_sharing(item) && size >= threshold && set->shared_count < EROFS_MAX_SHARED_XATTRS;
+        set->is_shared[i] = wants_sharing(item) && may_share(&sharing, size);
         if (set->is_shared[i]) {
             set->shared_count++;
             share(layout, item);
