@@ -292,6 +292,15 @@ static bool fill_member(struct tar_reader *reader, struct tar_member *member, st
     return true;
 }
 
+/* Here and not within archive_read_next_header(), as nothing of it need be kept. */
+static bool skip_data(struct tar_reader *reader, struct error *error)
+{
+    if (!reader->entry)
+        return true;
+    int result = archive_read_data_skip(reader->archive);
+    return result == ARCHIVE_OK || result == ARCHIVE_WARN || fail(reader, error);
+}
+
 static int next_header(struct tar_reader *reader)
 {
     if (!reader->in_header) { /* the first header is already being read by the opening */
@@ -311,7 +320,7 @@ bool tar_reader_next(struct tar_reader *reader, struct tar_member *member, bool 
 {
     in_bytes_locale(reader);
     *end = false;
-    if (!reader->opened && !open_archive(reader, error))
+    if ((!reader->opened && !open_archive(reader, error)) || !skip_data(reader, error))
         return false;
     int result = next_header(reader);
     if (result == ARCHIVE_EOF) {

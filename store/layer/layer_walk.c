@@ -47,6 +47,14 @@ bool layer_check_count(const struct layer_tree *layer, struct error *error)
     return layer_refuse(layer, error, "is one entry more than the limit of %" PRIu64, most);
 }
 
+static bool check_depth(const struct layer_tree *layer, uint32_t depth, struct error *error)
+{
+    if (depth <= layer->limits->max_path_depth)
+        return true;
+    return layer_refuse(layer, error, "is deeper than the limit of %" PRIu32 " components",
+                        layer->limits->max_path_depth);
+}
+
 /* Walking: from directory to directory, through symlinks of this layer as the
  * appliers of containerd and umoci do, never out of the root. */
 
@@ -122,6 +130,9 @@ static bool walk_path(struct layer_walk *walk, const char *path, struct error *e
             continue;
         if (layer_name_is(name, size, "..") ? !walk_up(walk) : !walk_name(walk, name, size, error))
             return false;
+        /* Of what stands in it. Symbolic links lead deeper than their names are. */
+        if (!check_depth(walk->layer, walk->layer->resolved.depth + 1, error))
+            return false;
     }
     return true;
 }
@@ -163,8 +174,5 @@ bool layer_clean_name(struct layer_tree *layer, const char *name, struct error *
 {
     if (!layer_path_clean(&layer->path, name))
         return layer_refuse(layer, error, "leads out of the root");
-    if (layer->path.depth > layer->limits->max_path_depth)
-        return layer_refuse(layer, error, "is deeper than the limit of %" PRIu32 " components",
-                            layer->limits->max_path_depth);
-    return true;
+    return check_depth(layer, layer->path.depth, error);
 }

@@ -5,9 +5,11 @@
 #include "store/compose.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -58,6 +60,7 @@ Test(layer_file, limits_refuse_what_exceeds_them)
         {"f a 1\nf b 2\nf c 3", {2, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
         {"f a/b/c/d 1", {100, 3, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
         {"f a/b/c/d 1", {3, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
+        {"d a/b/c\nl s a/b/c\nf s/d 1", {100, 3, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
         {"f a 1\nh b a\nh c a", {2, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
         {"d a\nd a user.k=1\nd a user.k=2", {2, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
         {"w .wh.a\nw .wh.b\nw .wh.c", {2, 100, 1 << 20}, ERROR_UNSUPPORTED_LAYER},
@@ -71,6 +74,51 @@ Test(layer_file, limits_refuse_what_exceeds_them)
         cr_expect_eq(error.code, cases[i].code, "case %zu: %s", i, error.message);
         free(tar.at);
     }
+}
+
+enum { SKIPPED_PIECES = 192, PIECE_SIZE = 1 << 20 };
+
+/* struct tar_source's next(): one header, and the data that it says, in pieces. */
+static bool next_of_whiteout_with_data(void *context, const void **bytes, size_t *size_bytes,
+                                       struct error *error)
+{
+    (void)error;
+    static const unsigned char zeros[PIECE_SIZE];
+    static unsigned char header[512];
+    unsigned *given = context;
+    *bytes = *given == 0 ? header : zeros;
+    *size_bytes = *given == 0 ? sizeof(header) : sizeof(zeros);
+    if (*given > SKIPPED_PIECES + 1)
+        *size_bytes = 0;
+    if ((*given)++ > 0)
+        return true;
+    snprintf((char *)header, 100, ".wh.x");
+    snprintf((char *)header + 124, 12, "%011o", SKIPPED_PIECES * PIECE_SIZE);
+    memcpy(header + 257, "ustar\00000", 8);
+    memset(header + 148, ' ', 8);
+    header[156] = '0';
+    unsigned sum = 0;
+    for (size_t i = 0; i < sizeof(header); i++)
+        sum += header[i];
+    snprintf((char *)header + 148, 8, "%06o", sum);
+    return true;
+}
+
+Test(layer_file, data_that_is_skipped_takes_no_memory)
+{
+    cleanup_fd int fd = memfd_create("layer", MFD_CLOEXEC);
+    unsigned given = 0;
+    const struct tar_source source = {next_of_whiteout_with_data, &given};
+    struct layer_result result;
+    struct error error = {0};
+    struct rusage before;
+    struct rusage after;
+    getrusage(RUSAGE_SELF, &before);
+    cr_expect(layer_build(&source, &(struct digest){{0}}, &wide_limits, fd, &result, &error),
+              "a whiteout with data is a whiteout: %s", error.message);
+    getrusage(RUSAGE_SELF, &after);
+    cr_expect_lt(after.ru_maxrss - before.ru_maxrss, 32 << 10, "skipping %d MiB took %ld KiB",
+                 SKIPPED_PIECES, after.ru_maxrss - before.ru_maxrss);
 }
 
 static char *view_of_bytes(const void *bytes, size_t size)
