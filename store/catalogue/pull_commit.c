@@ -5,24 +5,36 @@
 
 #include <string.h>
 
-bool catalogue_condemn_unborn(struct catalogue *catalogue, const char *manifest_digest,
-                              const struct reference *reference, struct error *error)
+struct unborn {
+    const char *manifest_digest;
+    const char *reference;
+};
+
+/* In the order of removals, which would wait for us in a circle otherwise. */
+static bool condemn_unborn(struct catalogue_session *session, void *context, struct error *error)
 {
     static const struct statement condemn = {
         "files_condemn_unborn",
         "INSERT INTO condemned_files (kind, digest)"
-        " SELECT kind, $1 FROM unnest(ARRAY['fsmeta', 'vmdk']) AS kind"
-        "  WHERE NOT EXISTS (SELECT FROM manifests WHERE digest = $1)"
-        " UNION ALL"
         " SELECT 'manifest', 'sha256:' || encode(sha256(convert_to($2, 'UTF8')), 'hex')"
         "  WHERE NOT EXISTS (SELECT FROM image_refs WHERE reference = $2)"
+        " UNION ALL"
+        " SELECT kind, $1 FROM unnest(ARRAY['fsmeta', 'vmdk']) AS kind"
+        "  WHERE NOT EXISTS (SELECT FROM manifests WHERE digest = $1)"
         " ON CONFLICT (kind, digest) DO NOTHING"};
+    const struct unborn *image = context;
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    return QUERY(session, &condemn, &arena, &rows, error, image->manifest_digest, image->reference);
+}
+
+bool catalogue_condemn_unborn(struct catalogue *catalogue, const char *manifest_digest,
+                              const struct reference *reference, struct error *error)
+{
     char text[REFERENCE_TEXT_SIZE];
     reference_format(reference, text);
-    cleanup_arena struct arena arena = {0};
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    struct rows rows;
-    return session && QUERY(session, &condemn, &arena, &rows, error, manifest_digest, text);
+    struct unborn image = {manifest_digest, text};
+    return catalogue_transact(catalogue, condemn_unborn, &image, error);
 }
 
 struct commit {

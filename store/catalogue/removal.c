@@ -278,21 +278,10 @@ static bool prune_all(struct catalogue_session *session, void *context, struct e
            removal_sweep(session, &victims, prune->arena, prune->removal, error);
 }
 
-static bool prune_and_roll_back(struct catalogue *catalogue, struct prune *prune,
-                                struct error *error)
-{
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    if (!session || !session_begin(session, error))
-        return false;
-    bool done = prune_all(session, prune, error);
-    session_rollback(session);
-    return done;
-}
-
 bool catalogue_prune(struct catalogue *catalogue, const struct prune_options *options,
                      struct arena *arena, struct removal *removal, struct error *error)
 {
     struct prune prune = {options, arena, removal};
-    return options->dry_run ? prune_and_roll_back(catalogue, &prune, error)
+    return options->dry_run ? catalogue_rehearse(catalogue, prune_all, &prune, error)
                             : catalogue_transact(catalogue, prune_all, &prune, error);
 }

@@ -4,7 +4,7 @@
 
 enum { MAX_TRIES = 5 };
 
-static bool try_once(struct catalogue *catalogue, transaction_body *body, void *context,
+static bool try_once(struct catalogue *catalogue, transaction_body *body, void *context, bool keep,
                      struct error *error)
 {
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
@@ -14,7 +14,10 @@ static bool try_once(struct catalogue *catalogue, transaction_body *body, void *
         session_rollback(session);
         return false;
     }
-    return session_commit(session, error);
+    if (keep)
+        return session_commit(session, error);
+    session_rollback(session);
+    return true;
 }
 
 /* PostgreSQL documentation, appendix A: these say that nothing was done. */
@@ -25,13 +28,25 @@ static bool may_retry(const struct error *error)
            strcmp(error->sqlstate, "23503") == 0;   /* foreign_key_violation */
 }
 
-bool catalogue_transact(struct catalogue *catalogue, transaction_body *body, void *context,
-                        struct error *error)
+static bool run(struct catalogue *catalogue, transaction_body *body, void *context, bool keep,
+                struct error *error)
 {
     for (int tries = 1;; tries++) {
-        if (try_once(catalogue, body, context, error))
+        if (try_once(catalogue, body, context, keep, error))
             return true;
         if (tries == MAX_TRIES || !may_retry(error))
             return false;
     }
+}
+
+bool catalogue_transact(struct catalogue *catalogue, transaction_body *body, void *context,
+                        struct error *error)
+{
+    return run(catalogue, body, context, true, error);
+}
+
+bool catalogue_rehearse(struct catalogue *catalogue, transaction_body *body, void *context,
+                        struct error *error)
+{
+    return run(catalogue, body, context, false, error);
 }

@@ -15,4 +15,8 @@ typedef bool transaction_body(struct catalogue_session *session, void *context,
 [[nodiscard]] bool catalogue_transact(struct catalogue *catalogue, transaction_body *body,
                                       void *context, struct error *error);
 
+/* The same, but rolls back in the end: for dry runs. */
+[[nodiscard]] bool catalogue_rehearse(struct catalogue *catalogue, transaction_body *body,
+                                      void *context, struct error *error);
+
 #endif
