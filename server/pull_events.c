@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Tells proxies that we live, and us of a client that vanished without a word. */
-static const int64_t KEEP_ALIVE_US = 15 * 1000 * 1000;
+static const int64_t KEEP_ALIVE_US = INT64_C(15) * 1000 * 1000;
 
 static void append(struct json_writer *out, const char *text)
 {
