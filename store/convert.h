@@ -26,7 +26,8 @@ enum layer_compression {
 };
 
 struct convert_limits {
-    uint64_t max_tar_bytes; /* --max-layer-bytes */
+    uint64_t max_tar_bytes;    /* --max-layer-bytes */
+    uint64_t max_output_bytes; /* of the layer file: each of its files begins a block */
     uint64_t max_entries;
     uint64_t max_memory_bytes; /* address space of the process */
     unsigned deadline_seconds;

@@ -2,6 +2,7 @@
 #include "store/convert.h"
 #include "store/convert/channel.h"
 #include "store/convert/sanitized.h"
+#include "store/erofs/format.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -36,11 +37,15 @@ struct convert_limits convert_limits_default(uint64_t max_layer_bytes)
     const uint64_t base_bytes = 512 << 20;
     /* The slowest disk that is worth waiting for. */
     const uint64_t bytes_per_second = 20 << 20;
+    const uint64_t most_seconds = 7 * 24 * 3600;
+    const uint64_t seconds = 300 + max_layer_bytes / bytes_per_second;
     return (struct convert_limits){
         .max_tar_bytes = max_layer_bytes,
+        /* The last block of each file or directory; a tar's headers pay for the rest. */
+        .max_output_bytes = max_layer_bytes + max_entries * EROFS_BLOCK_SIZE,
         .max_entries = max_entries,
         .max_memory_bytes = base_bytes + max_entries * entry_bytes,
-        .deadline_seconds = 300 + (unsigned)(max_layer_bytes / bytes_per_second),
+        .deadline_seconds = (unsigned)(seconds < most_seconds ? seconds : most_seconds),
     };
 }
 

@@ -154,7 +154,7 @@ static bool build(struct pipeline *pipeline, int output_fd, struct layer_result 
     const struct layer_limits limits = {
         .max_entries = request->limits.max_entries,
         .max_path_depth = MAX_PATH_DEPTH,
-        .max_output_bytes = request->limits.max_tar_bytes,
+        .max_output_bytes = request->limits.max_output_bytes,
     };
     bool built = layer_build(&source, &request->diff_id, &limits, output_fd, result, error);
     ring_abandon(pipeline->tar_ring);

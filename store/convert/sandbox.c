@@ -85,7 +85,7 @@ static bool limit_resources(const struct convert_limits *limits, struct error *e
 {
     /* The sanitizers reserve terabytes of address space. */
     rlim_t memory = SANITIZED ? RLIM_INFINITY : limits->max_memory_bytes;
-    rlim_t file_size = limits->max_tar_bytes + FILE_SIZE_MARGIN;
+    rlim_t file_size = limits->max_output_bytes + FILE_SIZE_MARGIN;
     rlim_t seconds = limits->deadline_seconds;
 
     signal(SIGXFSZ, SIG_IGN); /* EFBIG says it better */
@@ -114,7 +114,6 @@ bool sandbox_confine(const struct convert_limits *limits, struct error *error)
 /* Open files and memory, and what threads need to wait, to end and to abort. */
 static const int allowed[] = {
     SCMP_SYS(read),
-    SCMP_SYS(readv),
     SCMP_SYS(pread64),
     SCMP_SYS(write),
     SCMP_SYS(writev),
@@ -123,9 +122,7 @@ static const int allowed[] = {
     SCMP_SYS(lseek),
     SCMP_SYS(fstat),
     SCMP_SYS(ftruncate),
-    SCMP_SYS(fallocate),
     SCMP_SYS(sync_file_range),
-    SCMP_SYS(fdatasync),
     SCMP_SYS(fsync),
     SCMP_SYS(close),
     SCMP_SYS(brk),
@@ -137,7 +134,6 @@ static const int allowed[] = {
     SCMP_SYS(getrandom),
     SCMP_SYS(sysinfo), /* qsort's, to size its buffer */
     SCMP_SYS(clock_gettime),
-    SCMP_SYS(gettimeofday),
     SCMP_SYS(getpid),
     SCMP_SYS(gettid),
     SCMP_SYS(rt_sigaction),

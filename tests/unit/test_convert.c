@@ -249,6 +249,32 @@ Test(convert, a_bomb_is_too_large_and_the_limit_is_named)
     expect_failure(&outcome, ERROR_LAYER_TOO_LARGE, "10485760");
 }
 
+/* Each takes 1 KiB of the tar and a block of the layer file. */
+Test(convert, a_tar_of_tiny_files_within_the_limit_may_make_a_larger_layer_file)
+{
+    enum { FILES = 500 };
+    struct bytes tar = {0};
+    for (int i = 0; i < FILES; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "file-%d", i);
+        struct bytes member = tar_of(name, 1);
+        blobs_append(&tar, member.data, 1024);
+    }
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    request.limits = convert_limits_default(tar.size);
+    cleanup_fd int output = output_file();
+    struct outcome outcome = convert_blob(&request, &tar, output);
+    cr_assert(outcome.succeeded, "%s", outcome.error.message);
+    cr_expect_gt(outcome.report.erofs_size_bytes, FILES * 4096, "a block for each file");
+}
+
+Test(convert, deadlines_are_sane_for_any_limit)
+{
+    cr_expect_eq(convert_limits_default(UINT64_C(20) << 30).deadline_seconds, 1324);
+    cr_expect_eq(convert_limits_default(UINT64_C(1) << 60).deadline_seconds, 7 * 24 * 3600,
+                 "an exbibyte does not wrap around");
+}
+
 /* The process that converter_start() has just made: our only child. */
 static pid_t find_child(void)
 {
