@@ -96,13 +96,20 @@ bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir,
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     if (!session)
         return false;
+    bool done = true;
     for (size_t i = 0; i < file_count; i++) {
         struct reap reap = {0};
-        if (!reap_one(session, blobdir, &files[i], &reap, error))
-            return false;
-        count_reaped(&files[i], &reap, reaped);
+        struct error why;
+        if (reap_one(session, blobdir, &files[i], &reap, &why)) {
+            count_reaped(&files[i], &reap, reaped);
+            continue;
+        }
+        done = false;
+        *error = why;
+        if (why.code == ERROR_CATALOGUE_UNAVAILABLE)
+            break;
     }
-    return true;
+    return done;
 }
 
 static bool list_condemned(struct catalogue *catalogue, size_t limit, struct arena *arena,

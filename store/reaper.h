@@ -16,7 +16,8 @@ struct reaped {
 };
 
 /* Unlinks those of the given files that are still condemned. A file whose lock is
- * busy is left to a later round. */
+ * busy is left to a later round. One that cannot be unlinked does not keep the others:
+ * it is told when they are done. */
 [[nodiscard]] bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir,
                                const struct condemned_file *files, size_t file_count,
                                struct reaped *reaped, struct error *error);

@@ -68,6 +68,16 @@ def test_a_deleted_image_is_gone_with_its_files(cache):
     assert cache.delete("gone:1").status_code == 404
 
 
+def test_a_file_that_cannot_be_unlinked_does_not_keep_the_others(cache):
+    detail = cache.pull("shared-one", "removal/stuck:1")
+    stuck = cache.larder.blob_dir / detail["files"]["fsmeta"]["path"]
+    stuck.unlink()
+    stuck.mkdir()  # which unlink(2) refuses
+    assert cache.delete("removal/stuck:1").status_code == 204
+    assert not pulling.published_files(cache.larder)
+    stuck.rmdir()
+
+
 def test_a_layer_shared_by_two_images_survives_the_removal_of_one(cache, tmp_path, built_images):
     cache.pull("shared-one", "one:1")
     two = cache.pull("shared-two", "two:1")
