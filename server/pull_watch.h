@@ -18,7 +18,7 @@ pull_watch_start(struct node *node, void (*resume)(struct request *request), str
  * pull ends, the time is over or the watch stops. Any thread. */
 void pull_watch_add(struct pull_watch *watch, struct request *request);
 
-/* That pull may have ended; `watch` is the struct pull_watch. Any thread. */
+/* That pull may have ended; `context` is the struct pull_watch. Any thread. */
 void pull_watch_note_end(void *context, const char *pull_id);
 
 /* Answers all that still wait, now, and whatever comes later at once. */
