@@ -9,7 +9,7 @@
 enum {
     POLL_INTERVAL_MS = 1000,      /* for pulls queued, or left, by other nodes */
     HEARTBEAT_INTERVAL_MS = 1000, /* ten of them missed: nodes.c takes the node for dead */
-    CLEAN_EVERY_BEATS = 60,       /* tmp/ of dead nodes */
+    CLEAN_EVERY_BEATS = 60,       /* tmp/ of dead nodes, and the history */
     NODE_ID_SIZE = 64,
 };
 
@@ -125,6 +125,8 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
         requeue(puller, pull);
         return;
     }
+    if (why->code == ERROR_STORAGE_FULL && !pull_free_space(&puller->config, &error))
+        log_event(puller, "freeing space failed", pull, &error, NULL);
     log_event(puller, why->code == ERROR_PULL_CANCELLED ? "pull cancelled" : "pull failed", pull,
               why, NULL);
 }
@@ -183,6 +185,13 @@ static void clean_dead_nodes(struct puller *puller)
     free_names(names);
 }
 
+static void trim_history(struct puller *puller)
+{
+    struct error error;
+    if (!catalogue_trim_history(puller->config.catalogue, &error))
+        log_event(puller, "trimming the history failed", NULL, &error, NULL);
+}
+
 static void beat(struct puller *puller)
 {
     cleanup_arena struct arena arena = {0};
@@ -200,8 +209,10 @@ static void *heartbeat_thread(void *context)
     struct puller *puller = context;
     for (unsigned beats = 0; !is_stopping(puller); beats++) {
         beat(puller);
-        if (beats % CLEAN_EVERY_BEATS == 0)
+        if (beats % CLEAN_EVERY_BEATS == 0) {
             clean_dead_nodes(puller);
+            trim_history(puller);
+        }
         wait_for_work(puller, wakes_so_far(puller), HEARTBEAT_INTERVAL_MS);
     }
     return NULL;

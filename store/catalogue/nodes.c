@@ -6,6 +6,8 @@
 /* Heartbeats come every second; a node that missed this many is taken for dead, so
  * that its pulls go on elsewhere within 15 s. */
 #define DEAD_AFTER "interval '10 seconds'"
+/* How long finished pulls can be asked about, and dead nodes are remembered. */
+#define KEPT_FOR "interval '7 days'"
 
 bool catalogue_register_node(struct catalogue *catalogue, const char *node_id, struct error *error)
 {
@@ -85,6 +87,21 @@ bool catalogue_leave_node(struct catalogue *catalogue, const char *node_id, stru
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     return session && QUERY(session, &leave, &arena, &rows, error, node_id);
+}
+
+bool catalogue_trim_history(struct catalogue *catalogue, struct error *error)
+{
+    /* created_at is older than finished_at, and has the index. */
+    static const struct statement trim = {
+        "history_trim",
+        "WITH old_pulls AS ("
+        "    DELETE FROM pulls"
+        "     WHERE created_at < now() - " KEPT_FOR " AND finished_at < now() - " KEPT_FOR ")"
+        " DELETE FROM nodes WHERE heartbeat_at < now() - " KEPT_FOR};
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    return session && session_query(session, &trim, NULL, 0, &arena, &rows, error);
 }
 
 bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id, struct arena *arena,

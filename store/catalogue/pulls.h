@@ -117,6 +117,9 @@ struct pull_page {
 [[nodiscard]] bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids,
                                         struct arena *arena, struct id_list *dead,
                                         struct error *error);
+/* Forgets pulls that ended, and nodes that died, a week ago. */
+[[nodiscard]] bool catalogue_trim_history(struct catalogue *catalogue, struct error *error);
+
 /* Gives back what it runs to the queue and unregisters. */
 [[nodiscard]] bool catalogue_leave_node(struct catalogue *catalogue, const char *node_id,
                                         struct error *error);

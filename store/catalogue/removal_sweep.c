@@ -24,9 +24,15 @@ bool removal_begin(struct catalogue_session *session, struct arena *arena, struc
         "sandboxes_expire",
         "DELETE FROM sandboxes WHERE id IN ("
         "    SELECT id FROM sandboxes WHERE expires_at <= now() FOR UPDATE SKIP LOCKED)"};
+    /* A node that slept through its own pull's end may have taken hold of a layer since. */
+    static const struct statement let_go = {
+        "ended_pulls_let_go",
+        "UPDATE pull_layers l SET held_diff_id = NULL FROM pulls p"
+        " WHERE l.held_diff_id IS NOT NULL AND p.id = l.pull_id AND p.finished_at IS NOT NULL"};
     struct rows rows;
     return session_query(session, &lock, NULL, 0, arena, &rows, error) &&
-           session_query(session, &expire, NULL, 0, arena, &rows, error);
+           session_query(session, &expire, NULL, 0, arena, &rows, error) &&
+           session_query(session, &let_go, NULL, 0, arena, &rows, error);
 }
 
 bool removal_lock_manifests(struct catalogue_session *session, const struct victims *victims,

@@ -68,6 +68,10 @@ struct pull_task {
  * caller frees it. */
 [[nodiscard]] char *pull_describe_image(const struct pull_task *task);
 
+/* After a pull for which there was no room: takes away what nothing reaches, its own
+ * finished layers among them, so that the directory is as it was before. */
+[[nodiscard]] bool pull_free_space(const struct puller_config *config, struct error *error);
+
 /* All steps, for a pull that was claimed. */
 [[nodiscard]] bool pull_run(struct pull_task *task, struct error *error);
 

@@ -71,3 +71,21 @@ Test(pulls, a_node_that_the_catalogue_does_not_know_yet_answers_all_the_same)
     cr_assert(record("m1", &arena, &pull, &error), "%s", error.message);
     cr_expect_null(pull.node_id);
 }
+
+Test(pulls, history_is_kept_for_a_week)
+{
+    (void)database_sql(
+        "INSERT INTO pulls (reference, platform, policy, force, state, manifest_digest, created_at,"
+        "    finished_at)"
+        " SELECT 'docker.io/library/a:' || days, 'linux/amd64', 'always', false, 'done',"
+        "        digest_of('m'), now() - days * interval '1 day', now() - days * interval '1 day'"
+        "   FROM unnest('{1, 6, 8, 400}'::int[]) AS days;"
+        "INSERT INTO pulls (reference, platform, policy, force, created_at)"
+        " VALUES ('docker.io/library/a:9', 'linux/amd64', 'always', false,"
+        "    now() - interval '9 days')");
+    struct error error;
+    cr_assert(catalogue_trim_history(database_catalogue, &error), "%s", error.message);
+    cr_expect_str_eq(database_sql("SELECT string_agg(substr(reference, 21), ' ' ORDER BY"
+                                  " created_at DESC) FROM pulls"),
+                     "1 6 9", "what ended in the last week, and what has not ended, stays");
+}
