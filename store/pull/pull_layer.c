@@ -77,31 +77,36 @@ static bool build_layer(struct pull_task *task, struct task_layer *layer, struct
                                error);
 }
 
-static bool hold_or_build(struct pull_task *task, struct task_layer *layer, struct error *error)
+static bool hold_or_build(struct pull_task *task, struct task_layer *layer, bool *reused,
+                          struct error *error)
 {
     const struct puller_config *config = task->config;
     enum layer_hold hold;
     if (!catalogue_hold_layer(config->catalogue, task->pull.id, &layer->diff_id, &hold,
                               &layer->record, error))
         return false;
-    bool reusable =
+    *reused =
         hold != LAYER_MISSING && !task->pull.force &&
         blob_is_whole(config->blobdir, BLOB_LAYER, &layer->diff_id, layer->record.erofs_size_bytes);
-    return reusable
+    return *reused
                ? catalogue_add_layer(config->catalogue, task->pull.id, &layer->record, true, error)
                : build_layer(task, layer, error);
 }
 
 bool pull_layer(struct pull_task *task, struct task_layer *layer, struct error *error)
 {
+    int64_t begun_ms = pull_step_begin();
+    bool reused = false;
     cleanup_file_lock struct file_lock *lock =
         file_lock_acquire(task->config->catalogue, BLOB_LAYER, &layer->diff_id, &task->stop, error);
-    bool done = lock && hold_or_build(task, layer, error);
-    if (!done && error->code != ERROR_PULL_CANCELLED) {
-        char digest[DIGEST_TEXT_SIZE];
-        digest_format(&layer->source->blob.digest, digest);
-        return error_context(error, "layer %s of %s", digest, task->pull.reference);
-    }
-    atomic_store(&layer->is_done, done);
+    bool done = lock && hold_or_build(task, layer, &reused, error);
+
+    char digest[DIGEST_TEXT_SIZE];
+    digest_format(&layer->source->blob.digest, digest);
+    if (done)
+        pull_step_done(task, reused ? "layer reused" : "layer built", begun_ms, "%s, %llu bytes",
+                       digest, (unsigned long long)layer->source->blob.size_bytes);
+    else if (error->code != ERROR_PULL_CANCELLED)
+        (void)error_context(error, "layer %s of %s", digest, task->pull.reference);
     return done;
 }

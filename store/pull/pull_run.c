@@ -3,6 +3,22 @@
 /* A pull that ends its nodes again and again must not go round the fleet for ever. */
 enum { MAX_ATTEMPTS = 5 };
 
+static bool run_steps(struct pull_task *task, struct error *error)
+{
+    int64_t begun_ms = pull_step_begin();
+    if (!pull_resolve(task, error))
+        return false;
+    pull_step_done(task, "pull resolved", begun_ms, "%s, %zu layers", task->pull.manifest_digest,
+                   task->pull.layer_count);
+    if (!pull_fetch_layers(task, error))
+        return false;
+    begun_ms = pull_step_begin();
+    if (!pull_compose(task, error))
+        return false;
+    pull_step_done(task, "pull composed", begun_ms, "%s", task->pull.manifest_digest);
+    return true;
+}
+
 bool pull_run(struct pull_task *task, struct error *error)
 {
     const struct pull *pull = &task->pull;
@@ -19,5 +35,5 @@ bool pull_run(struct pull_task *task, struct error *error)
                          "%s for %s is not in the cache, and the policy \"never\" forbids to pull "
                          "it",
                          pull->reference, pull->platform);
-    return pull_resolve(task, error) && pull_fetch_layers(task, error) && pull_compose(task, error);
+    return run_steps(task, error);
 }

@@ -19,7 +19,6 @@ struct task_layer {
     struct layer_record record;          /* once its file is there */
     atomic_ullong received_bytes;
     atomic_ullong tar_bytes;
-    atomic_bool is_done;
 };
 
 struct pull_task {
@@ -50,6 +49,11 @@ struct pull_task {
 [[nodiscard]] bool pull_record_if_complete(const struct puller_config *config,
                                            const struct pull_request *request, struct arena *arena,
                                            struct pull *pull, bool *complete, struct error *error);
+
+/* Logs a step that is done: what it was about, and how long it took. Any thread. */
+[[nodiscard]] int64_t pull_step_begin(void);
+void pull_step_done(const struct pull_task *task, const char *event, int64_t begun_ms,
+                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Asks the registry: manifest, config, and which layers. */
 [[nodiscard]] bool pull_resolve(struct pull_task *task, struct error *error);

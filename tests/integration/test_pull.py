@@ -353,3 +353,18 @@ def test_every_published_layer_passes_the_independent_checker(larder, registry, 
     for layer in layers:
         assert fsck(layer) == ""
     assert fsck(pulling.path_of(larder, detail["files"]["fsmeta"]), layers) == ""
+
+
+def test_every_step_of_a_pull_is_one_line_of_the_log(larder, registry, tmp_path):
+    builder = images.Builder(tmp_path / "layout")
+    base = images.busybox_layer(b"a base that no other test has either")
+    for name in ("steps-one", "steps-two"):
+        image = builder.add(name, [base, [images.file(name.encode(), b"1")]])
+        images.push_to(registry, image, f"kinds/{name}:1")
+    for name in ("steps-one", "steps-two"):
+        done = pulling.pull(larder, f"{registry}/kinds/{name}:1")
+    lines = [json.loads(line) for line in larder.log().splitlines() if line.startswith("{")]
+    steps = [line["event"] for line in lines if line.get("pull_id") == done["id"]]
+    assert steps[0] == "pull started" and steps[1] == "pull resolved"
+    assert sorted(steps[2:4]) == ["layer built", "layer reused"]
+    assert steps[4:] == ["pull composed", "pull done"]
