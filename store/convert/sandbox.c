@@ -3,6 +3,7 @@
 #include "store/convert/sanitized.h"
 
 #include <grp.h>
+#include <iconv.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
@@ -19,6 +20,18 @@ enum {
     /* Above the layer's own limit, which fails with a better message. */
     FILE_SIZE_MARGIN = 64 << 20,
 };
+
+/* Libraries */
+
+/* What opens files when it is first used, which the box forbids: libcrypto its
+ * configuration, iconv (libarchive's, for PAX names in the C locale) its modules. */
+static void load_lazy_libraries(void)
+{
+    digest_state_free(digest_state_new());
+    iconv_t conversion = iconv_open("ANSI_X3.4-1968", "UTF-8");
+    if (conversion != (iconv_t)-1)
+        iconv_close(conversion);
+}
 
 /* Privileges */
 
@@ -97,6 +110,7 @@ static bool limit_resources(const struct convert_limits *limits, struct error *e
 
 bool sandbox_confine(const struct convert_limits *limits, struct error *error)
 {
+    load_lazy_libraries();
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot give up new privileges");
     leave_namespaces();

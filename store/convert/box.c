@@ -1,0 +1,342 @@
+#include "store/convert/box.h"
+
+#include "store/cleanup.h"
+#include "store/convert/channel.h"
+#include "store/convert/sanitized.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+struct box {
+    const struct box_job *job;
+    pid_t pid;                   /* -1 before the start, and when reaped */
+    int pidfd;                   /* owned; readable when the process has ended */
+    int input_fd;                /* owned; our end of the stream's socket, -1 when ended */
+    int channel_fd;              /* owned; -1 once it is started */
+    struct box_outcome *channel; /* owned mapping; the job's struct begins with it */
+    size_t channel_size_bytes;
+    unsigned deadline_seconds;
+    int64_t patience_ms; /* how much longer the process may keep us waiting */
+    bool timed_out;
+    int status; /* as of waitpid(), when reaped */
+};
+
+/* Start */
+
+/* A sealed piece of memory, and our mapping of it. */
+static bool create_channel(struct box *box, struct error *error)
+{
+    const size_t size = box->channel_size_bytes;
+    const char *name = box->job->name;
+    cleanup_fd int fd = memfd_create("larder-box", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || ftruncate(fd, (off_t)size) != 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot make the %s's memory", name);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot map the %s's memory", name);
+    box->channel = memory;
+    box->channel_fd = steal_fd(&fd);
+    return true;
+}
+
+struct box *box_new(const struct box_job *job, size_t channel_size_bytes, unsigned deadline_seconds,
+                    struct error *error)
+{
+    struct box *box = calloc(1, sizeof(*box));
+    if (!box)
+        abort();
+    *box = (struct box){
+        .job = job,
+        .pid = -1,
+        .pidfd = -1,
+        .input_fd = -1,
+        .channel_fd = -1,
+        .channel_size_bytes = channel_size_bytes,
+        .deadline_seconds = deadline_seconds,
+        .patience_ms = (int64_t)deadline_seconds * 1000,
+    };
+    if (create_channel(box, error))
+        return box;
+    box_free(box);
+    return NULL;
+}
+
+void *box_channel(const struct box *box)
+{
+    return box->channel;
+}
+
+/* Moves the descriptor, if need be, above those that the process will have. */
+static bool raise_fd(int fd, int *raised, struct error *error)
+{
+    *raised = fcntl(fd, F_DUPFD_CLOEXEC, BOX_CHANNEL_FD + 1);
+    if (*raised >= 0)
+        return true;
+    return error_set_errno(error, ERROR_INTERNAL, errno, "cannot duplicate a descriptor");
+}
+
+/* The process gets its three files and nothing else: what it says on stderr could
+ * only be read by people who must not trust it. The sanitizers' reports are ours. */
+static int describe_files(posix_spawn_file_actions_t *actions, int input_fd, int output_fd,
+                          int channel_fd)
+{
+    int result = posix_spawn_file_actions_adddup2(actions, input_fd, BOX_INPUT_FD);
+    if (result == 0)
+        result = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    if (result == 0 && !SANITIZED)
+        result = posix_spawn_file_actions_addopen(actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    if (result == 0)
+        result = posix_spawn_file_actions_adddup2(actions, output_fd, BOX_OUTPUT_FD);
+    if (result == 0)
+        result = posix_spawn_file_actions_adddup2(actions, channel_fd, BOX_CHANNEL_FD);
+    if (result == 0)
+        result = posix_spawn_file_actions_addclosefrom_np(actions, BOX_CHANNEL_FD + 1);
+    return result;
+}
+
+/* Default signals, none blocked, and a process group of its own: Ctrl-C on a
+ * terminal is for the node, which drains. */
+static int describe_signals(posix_spawnattr_t *attributes)
+{
+    sigset_t all;
+    sigset_t none;
+    sigfillset(&all);
+    sigemptyset(&none);
+    int result = posix_spawnattr_setsigdefault(attributes, &all);
+    if (result == 0)
+        result = posix_spawnattr_setsigmask(attributes, &none);
+    if (result == 0)
+        result = posix_spawnattr_setpgroup(attributes, 0);
+    if (result == 0)
+        result = posix_spawnattr_setflags(
+            attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+    return result;
+}
+
+/* Returns 0 or an errno. */
+static int spawn(const char *command, pid_t *pid, int input_fd, int output_fd, int channel_fd)
+{
+    char program[] = "larder";
+    char word[16];
+    snprintf(word, sizeof(word), "%s", command);
+    char *const arguments[] = {program, word, NULL};
+    char *const environment[] = {NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+
+    int result = describe_files(&actions, input_fd, output_fd, channel_fd);
+    if (result == 0)
+        result = describe_signals(&attributes);
+    if (result == 0)
+        result = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, arguments, environment);
+
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return result;
+}
+
+bool box_start(struct box *box, int output_fd, struct error *error)
+{
+    const char *name = box->job->name;
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot make the %s's socket", name);
+    box->input_fd = ends[0];
+    cleanup_fd int process_end = ends[1];
+    cleanup_fd int channel_fd = steal_fd(&box->channel_fd);
+    cleanup_fd int input = -1;
+    cleanup_fd int output = -1;
+    cleanup_fd int channel = -1;
+    if (!raise_fd(process_end, &input, error) || !raise_fd(output_fd, &output, error) ||
+        !raise_fd(channel_fd, &channel, error))
+        return false;
+
+    int result = spawn(box->job->command, &box->pid, input, output, channel);
+    if (result != 0) {
+        box->pid = -1;
+        return error_set_errno(error, ERROR_INTERNAL, result, "cannot start the %s", name);
+    }
+    box->pidfd = pidfd_open(box->pid, 0);
+    if (box->pidfd < 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot watch the %s", name);
+    return true;
+}
+
+/* Wait */
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Waits at most as long as the process may keep us waiting in all, and counts it;
+ * the time that a registry takes is not the process's. False when it ran out. */
+static bool wait_for(struct box *box, int fd, short events)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = events};
+    while (box->patience_ms > 0) {
+        int64_t start = now_ms();
+        int timeout = box->patience_ms > INT32_MAX ? INT32_MAX : (int)box->patience_ms;
+        int ready = poll(&poll_fd, 1, timeout);
+        box->patience_ms -= now_ms() - start;
+        if (ready > 0)
+            return true;
+    }
+    return false;
+}
+
+static void wait_and_reap(struct box *box)
+{
+    while (waitpid(box->pid, &box->status, 0) < 0 && errno == EINTR)
+        ;
+    box->pid = -1;
+}
+
+static void kill_and_reap(struct box *box)
+{
+    if (box->pid < 0)
+        return;
+    kill(box->pid, SIGKILL);
+    wait_and_reap(box);
+}
+
+static void reap(struct box *box)
+{
+    if (box->pid < 0)
+        return;
+    box->timed_out = !wait_for(box, box->pidfd, POLLIN);
+    if (box->timed_out)
+        kill_and_reap(box);
+    else
+        wait_and_reap(box);
+}
+
+bool box_write(struct box *box, const void *bytes, size_t size_bytes, struct error *error)
+{
+    const uint8_t *next = bytes;
+    size_t left = size_bytes;
+    while (left > 0) {
+        ssize_t sent = send(box->input_fd, next, left, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent >= 0) {
+            next += sent;
+            left -= (size_t)sent;
+        } else if (errno == EAGAIN) {
+            if (wait_for(box, box->input_fd, POLLOUT))
+                continue;
+            box->timed_out = true;
+            kill_and_reap(box);
+            return error_set(error, ERROR_PULL_FAILED, "the %s does not go on", box->job->name);
+        } else if (errno != EINTR) {
+            return error_set_errno(error, ERROR_PULL_FAILED, errno, "the %s is gone",
+                                   box->job->name);
+        }
+    }
+    return true;
+}
+
+/* Judge */
+
+static bool explain_signal(const struct box *box, struct error *error)
+{
+    int number = WTERMSIG(box->status);
+    const char *name = sigabbrev_np(number);
+    const char *meaning = "";
+    if (number == SIGSYS)
+        meaning = ": it made a system call that it has no use for";
+    else if (number == SIGABRT || number == SIGSEGV || number == SIGBUS)
+        meaning = ": it crashed, or ran out of the memory that it may use";
+    else if (number == SIGKILL)
+        meaning = ": the machine may be out of memory";
+    if (number == SIGXCPU)
+        return error_set(error, box->job->failure, "%s took more than the limit of %u CPU seconds",
+                         box->job->work, box->deadline_seconds);
+    return error_set(error, box->job->failure, "the %s was killed by SIG%s%s", box->job->name,
+                     name ? name : "?", meaning);
+}
+
+/* What a boxed process may say itself; anything else is the job's failure. */
+static bool may_say(enum error_code code)
+{
+    return code == ERROR_DIGEST_MISMATCH || code == ERROR_LAYER_TOO_LARGE ||
+           code == ERROR_PAYLOAD_TOO_LARGE || code == ERROR_STORAGE_FULL || code == ERROR_INTERNAL;
+}
+
+/* An error as the process may have it, without what could harm who reads it. */
+static bool take_error(const struct box *box, struct error *error)
+{
+    struct error found = box->channel->error;
+    found.message[sizeof(found.message) - 1] = '\0';
+    for (char *character = found.message; *character; character++)
+        if (*character < 0x20 || *character > 0x7e)
+            *character = '?';
+    error_set(error, may_say(found.code) ? found.code : box->job->failure, "%s", found.message);
+    error->os_errno = found.os_errno;
+    return false;
+}
+
+/* The process has ended: nothing changes the channel any more. */
+static bool judge(const struct box *box, struct error *error)
+{
+    if (box->timed_out)
+        return error_set(error, box->job->failure, "%s took more than the limit of %u seconds",
+                         box->job->work, box->deadline_seconds);
+    if (WIFSIGNALED(box->status))
+        return explain_signal(box, error);
+    if (WEXITSTATUS(box->status) == 0 && box->channel->verdict == BOX_SUCCEEDED)
+        return true;
+    if (WEXITSTATUS(box->status) == 0 && box->channel->verdict == BOX_FAILED)
+        return take_error(box, error);
+    return error_set(error, ERROR_INTERNAL, "the %s ended with status %d and no report",
+                     box->job->name, WEXITSTATUS(box->status));
+}
+
+static void end_input(struct box *box)
+{
+    if (box->input_fd >= 0)
+        close(steal_fd(&box->input_fd));
+}
+
+bool box_finish(struct box *box, struct error *error)
+{
+    end_input(box);
+    reap(box);
+    return judge(box, error);
+}
+
+void box_free(struct box *box)
+{
+    if (!box)
+        return;
+    end_input(box);
+    kill_and_reap(box);
+    if (box->pidfd >= 0)
+        close(box->pidfd);
+    if (box->channel_fd >= 0)
+        close(box->channel_fd);
+    if (box->channel)
+        munmap(box->channel, box->channel_size_bytes);
+    free(box);
+}
+
+void *box_map_channel(size_t channel_size_bytes)
+{
+    void *memory =
+        mmap(NULL, channel_size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, BOX_CHANNEL_FD, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    close(BOX_CHANNEL_FD);
+    return memory;
+}
