@@ -1,5 +1,8 @@
 #include "server/http_internal.h"
 
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 enum {
@@ -108,6 +111,23 @@ static void unlink_connection(struct http_connections *connections, struct http_
     pthread_mutex_unlock(&connections->lock);
 }
 
+static void format_remote(struct MHD_Connection *connection, char text[REMOTE_SIZE])
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    char host[INET6_ADDRSTRLEN + 10];
+    char port[8];
+    snprintf(text, REMOTE_SIZE, "unix");
+    if (!address || (address->sa_family != AF_INET && address->sa_family != AF_INET6))
+        return;
+    socklen_t length =
+        address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    if (getnameinfo(address, length, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        snprintf(text, REMOTE_SIZE, "%s:%s", host, port);
+}
+
 void http_connection_notify(void *set, struct MHD_Connection *connection, void **socket_context,
                             enum MHD_ConnectionNotificationCode code)
 {
@@ -124,6 +144,7 @@ void http_connection_notify(void *set, struct MHD_Connection *connection, void *
     if (!one)
         abort();
     one->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    format_remote(connection, one->remote);
     atomic_store(&one->waiting_since, clock_now_us());
     link_connection(connections, one);
     *socket_context = one;

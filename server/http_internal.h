@@ -4,6 +4,7 @@
 #define LARDER_SERVER_HTTP_INTERNAL_H
 
 #include "server/clock.h"
+#include "server/http_loop.h"
 #include "server/http_server.h"
 #include "server/pull_watch.h"
 #include "server/request.h"
@@ -12,6 +13,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { REMOTE_SIZE = 64 };
+
 /* One open connection. Linked and unlinked under the set's lock. */
 struct http_connection {
     struct http_connection *next;
@@ -19,6 +22,7 @@ struct http_connection {
     int fd;                        /* MHD's; open for as long as this is linked */
     _Atomic int64_t waiting_since; /* monotonic microseconds; 0 while a request is handled */
     struct request *request;       /* that was begun and is not over; its loop's alone */
+    char remote[REMOTE_SIZE];      /* for the log: "127.0.0.1:4711", "unix" */
 };
 
 /* All open connections, and the thread that ends those which take too long to send
@@ -57,26 +61,27 @@ struct http_server {
     struct pull_watch *pull_watch;
     struct http_connections connections;
     atomic_bool draining;
-    struct MHD_Daemon **daemons;
     struct listener *listeners; /* the caller's */
     size_t listener_count;
+    struct http_loop **loops; /* one a core */
+    size_t loop_count;
 };
 
 /* Reads the headers into the request; fails with what makes the message ambiguous
  * or too large (RFC 9112, 6.3). */
 [[nodiscard]] bool http_headers_read(struct request *request, struct error *error);
 
-/* MHD's callbacks; `server` is the struct http_server. */
-void *http_request_new(void *server, const char *target, struct MHD_Connection *connection);
-enum MHD_Result http_request_step(void *server, struct MHD_Connection *connection, const char *url,
+/* MHD's callbacks, on the loop's thread; `loop` is the struct http_loop. */
+void *http_request_new(void *loop, const char *target, struct MHD_Connection *connection);
+enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **context);
-/* The request is answered: its loop goes on with it. */
+/* The request is answered, or its stream has more: its loop goes on with it. Any thread. */
 void http_request_resume(struct request *request);
 /* MHD forgets a request that it refuses itself, for headers that are too large: then its
  * connection frees it. NULL is fine. */
 void http_request_free(struct request *request);
-void http_request_completed(void *server, struct MHD_Connection *connection, void **context,
+void http_request_completed(void *loop, struct MHD_Connection *connection, void **context,
                             enum MHD_RequestTerminationCode why);
 
 #endif

@@ -4,9 +4,7 @@
 #include "server/node.h"
 #include "server/routes.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -20,12 +18,13 @@ enum {
     QUEUE_PATIENCE_US = 2 * 1000 * 1000,
 };
 
-void *http_request_new(void *server, const char *target, struct MHD_Connection *connection)
+void *http_request_new(void *loop, const char *target, struct MHD_Connection *connection)
 {
     struct request *request = calloc(1, sizeof(*request));
     if (!request)
         abort();
-    request->server = server;
+    request->loop = loop;
+    request->server = http_loop_server(loop);
     request->node = request->server->node;
     request->connection = connection;
     request->started_us = clock_now_us();
@@ -164,7 +163,7 @@ static void run_handler(struct request *request)
 
 void http_request_resume(struct request *request)
 {
-    MHD_resume_connection(request->connection);
+    http_loop_resume(request->loop, request);
 }
 
 void http_request_watch(struct request *request)
@@ -209,19 +208,20 @@ static enum MHD_Result dispatch(struct request *request)
     }
     request->phase = REQUEST_RUNNING;
     request->queued_us = clock_now_us();
-    MHD_suspend_connection(request->connection);
     if (!worker_pool_submit(request->server->workers, run_suspended, request)) {
         answer_busy(request);
-        http_request_resume(request);
+        return send_answer(request);
     }
+    /* However fast the worker is, its answer waits in this loop's inbox. */
+    MHD_suspend_connection(request->connection);
     return MHD_YES;
 }
 
-enum MHD_Result http_request_step(void *server, struct MHD_Connection *connection, const char *url,
+enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **context)
 {
-    (void)server;
+    (void)loop;
     (void)connection;
     (void)url;
     (void)version;
@@ -240,27 +240,9 @@ enum MHD_Result http_request_step(void *server, struct MHD_Connection *connectio
     return MHD_YES;
 }
 
-static void format_remote(struct MHD_Connection *connection, char *text, size_t size)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr *address = info ? info->client_addr : NULL;
-    char host[INET6_ADDRSTRLEN + 16];
-    char port[8];
-    snprintf(text, size, "unix");
-    if (!address || (address->sa_family != AF_INET && address->sa_family != AF_INET6))
-        return;
-    socklen_t length =
-        address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-    if (getnameinfo(address, length, host, sizeof(host), port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-        snprintf(text, size, "%s:%s", host, port);
-}
-
 static void log_request(const struct request *request, bool whole)
 {
-    char remote[96];
-    format_remote(request->connection, remote, sizeof(remote));
+    const struct http_connection *record = http_connection_of(request->connection);
     size_t path_length = strcspn(request->target, "?");
     char path[512];
     snprintf(path, sizeof(path), "%.*s", (int)(path_length < 511 ? path_length : 511),
@@ -272,7 +254,7 @@ static void log_request(const struct request *request, bool whole)
         FIELD_TEXT("path", path), FIELD_INT("status", (int64_t)request->status),
         FIELD_INT("bytes", request->response_size_bytes),
         FIELD_INT("duration_us", clock_now_us() - request->started_us),
-        FIELD_TEXT("remote", remote));
+        FIELD_TEXT("remote", record ? record->remote : NULL));
 }
 
 void http_request_free(struct request *request)
@@ -288,10 +270,10 @@ void http_request_free(struct request *request)
     free(request);
 }
 
-void http_request_completed(void *server, struct MHD_Connection *connection, void **context,
+void http_request_completed(void *loop, struct MHD_Connection *connection, void **context,
                             enum MHD_RequestTerminationCode why)
 {
-    (void)server;
+    (void)loop;
     struct request *request = *context;
     *context = NULL;
     if (!request)

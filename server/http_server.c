@@ -11,33 +11,13 @@
 #include <sys/sysinfo.h>
 
 enum {
-    CONNECTION_LIMIT = 4096,             /* beyond it they wait in the backlog */
-    FILES_BESIDE_THEM = 512,             /* PostgreSQL, registries, layers, files being sent */
-    CONNECTION_MEMORY_BYTES = 32 * 1024, /* request line and headers of one request */
-    IDLE_TIMEOUT_SECONDS = 60,
+    CONNECTION_LIMIT = 4096, /* beyond it they wait in the backlog */
+    FILES_BESIDE_THEM = 512, /* PostgreSQL, registries, layers, files being sent */
     IDLE_GRACE_MS = 500,
     DRAIN_TIMEOUT_MS = 10 * 1000,
     WORKER_COUNT = 8,
     WORKER_QUEUE_LIMIT = 256, /* at 5 ms a job, the last one waits 160 ms */
 };
-
-/* Paths are decoded by path.c, after they are split. */
-static size_t leave_escaped(void *context, struct MHD_Connection *connection, char *text)
-{
-    (void)context;
-    (void)connection;
-    return strlen(text);
-}
-
-__attribute__((format(printf, 2, 0))) static void log_mhd(void *context, const char *format,
-                                                          va_list arguments)
-{
-    struct http_server *server = context;
-    char text[256];
-    vsnprintf(text, sizeof(text), format, arguments);
-    text[strcspn(text, "\n")] = '\0';
-    LOG(&server->node->log, LOG_WARNING, "http", FIELD_TEXT("detail", text));
-}
 
 /* As many as there are descriptors for: the soft limit, often 1024, is raised. */
 static unsigned connection_limit(void)
@@ -56,20 +36,20 @@ static unsigned connection_limit(void)
                                                              : files.rlim_cur / 2);
 }
 
-static struct MHD_Daemon *start_daemon(struct http_server *server, int listen_fd, unsigned limit)
+static bool start_loops(struct http_server *server, struct error *error)
 {
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
-    unsigned loops = (unsigned)get_nprocs();
-    return MHD_start_daemon(
-        flags, 0, NULL, NULL, http_request_step, server, MHD_OPTION_EXTERNAL_LOGGER, log_mhd,
-        server, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
-        loops > 1 ? loops : 0U, MHD_OPTION_CONNECTION_LIMIT, limit,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT,
-        1, MHD_OPTION_URI_LOG_CALLBACK, http_request_new, server, MHD_OPTION_UNESCAPE_CALLBACK,
-        leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, http_request_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, http_connection_notify, &server->connections, MHD_OPTION_END);
+    unsigned limit = connection_limit();
+    size_t count = (size_t)get_nprocs();
+    server->loops = calloc(count, sizeof(struct http_loop *));
+    if (!server->loops)
+        abort();
+    for (; server->loop_count < count; server->loop_count++) {
+        struct http_loop *loop = http_loop_start(server, server->loop_count == 0, limit, error);
+        if (!loop)
+            return false;
+        server->loops[server->loop_count] = loop;
+    }
+    return true;
 }
 
 struct http_server *http_server_start(struct node *node, struct listener *listeners,
@@ -80,39 +60,26 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
         abort();
     server->node = node;
     server->listeners = listeners;
+    server->listener_count = listener_count;
     http_connections_start(&server->connections);
-    server->daemons = calloc(listener_count, sizeof(struct MHD_Daemon *));
-    if (!server->daemons)
-        abort();
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
     server->pull_watch = pull_watch_start(node, http_request_resume, error);
-    if (!server->workers || !server->pull_watch)
-        goto failed;
-    puller_on_end(node->puller, pull_watch_note_end, server->pull_watch);
-    unsigned limit = connection_limit() / (unsigned)listener_count;
-    for (; server->listener_count < listener_count; server->listener_count++) {
-        struct listener *listener = &listeners[server->listener_count];
-        struct MHD_Daemon *daemon = start_daemon(server, listener->fd, limit);
-        if (!daemon) {
-            error_set(error, ERROR_INTERNAL, "Cannot serve HTTP at %s", listener->url);
-            goto failed;
-        }
-        server->daemons[server->listener_count] = daemon;
+    if (!server->workers || !server->pull_watch || !start_loops(server, error)) {
+        http_server_stop(server);
+        return NULL;
     }
+    puller_on_end(node->puller, pull_watch_note_end, server->pull_watch);
     return server;
-failed:
-    http_server_stop(server);
-    return NULL;
 }
 
 /* Listening ends first; a request that is already here is still answered. */
 static void drain(struct http_server *server)
 {
     atomic_store(&server->draining, true);
-    for (size_t i = 0; i < server->listener_count; i++) {
-        MHD_quiesce_daemon(server->daemons[i]);
+    for (size_t i = 0; i < server->loop_count; i++)
+        http_loop_quiesce(server->loops[i]);
+    for (size_t i = 0; i < server->listener_count; i++)
         listener_close(&server->listeners[i]);
-    }
     if (server->pull_watch)
         pull_watch_hurry(server->pull_watch);
     /* libmicrohttpd 0.9 may miss the end of what it reads when half a request came
@@ -134,9 +101,9 @@ void http_server_stop(struct http_server *server)
     worker_pool_stop(server->workers);
     puller_on_end(server->node->puller, NULL, NULL);
     pull_watch_stop(server->pull_watch);
-    for (size_t i = 0; i < server->listener_count; i++)
-        MHD_stop_daemon(server->daemons[i]);
+    for (size_t i = 0; i < server->loop_count; i++)
+        http_loop_stop(server->loops[i]);
     http_connections_stop(&server->connections);
-    free(server->daemons);
+    free(server->loops);
     free(server);
 }

@@ -37,7 +37,13 @@ static bool is_loopback(const struct sockaddr *address)
 static bool start_listening(int fd, const struct sockaddr *address, socklen_t size,
                             const char *text, struct error *error)
 {
-    if (bind(fd, address, size) != 0 || listen(fd, SOMAXCONN) != 0)
+    if (bind(fd, address, size) != 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "Cannot listen on %s", text);
+    /* After bind(), which thus still fails when another process listens there; before
+     * listen(), so that twins may join. A unix socket has none, and does without. */
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    if (listen(fd, SOMAXCONN) != 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "Cannot listen on %s", text);
     return true;
 }
@@ -152,6 +158,22 @@ bool listener_open(const char *address, struct listener *listener, struct error 
     if (strncmp(address, unix_prefix, strlen(unix_prefix)) == 0)
         return open_unix(address, listener, error);
     return open_tcp(address, listener, error);
+}
+
+int listener_open_twin(const struct listener *listener)
+{
+    struct sockaddr_storage bound = {0};
+    socklen_t size = sizeof(bound);
+    int on = 1;
+    if (getsockname(listener->fd, (struct sockaddr *)&bound, &size) != 0 ||
+        bound.ss_family == AF_UNIX)
+        return -1;
+    cleanup_fd int fd = socket(bound.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0 ||
+        bind(fd, (struct sockaddr *)&bound, size) != 0 || listen(fd, SOMAXCONN) != 0)
+        return -1;
+    return steal_fd(&fd);
 }
 
 void listener_close(struct listener *listener)

@@ -20,6 +20,10 @@ struct listener {
 [[nodiscard]] bool listener_open(const char *address, struct listener *listener,
                                  struct error *error);
 
+/* Another socket on the same address, so that the kernel spreads connections over both
+ * (SO_REUSEPORT); -1 where that cannot be: then the first must be shared. */
+[[nodiscard]] int listener_open_twin(const struct listener *listener);
+
 /* Closes, and unlinks a unix socket. */
 void listener_close(struct listener *listener);
 

@@ -16,6 +16,7 @@
 #include <microhttpd.h>
 
 struct node;
+struct http_loop;
 struct http_server;
 struct route;
 
@@ -64,6 +65,8 @@ struct request_stream {
 struct request {
     struct arena arena;
     struct http_server *server;
+    struct http_loop *loop;       /* of its connection */
+    struct request *next_resumed; /* in the loop's inbox */
     struct node *node;
     struct MHD_Connection *connection;
     enum request_phase phase;

@@ -1,0 +1,295 @@
+#include "server/http_loop.h"
+
+#include "server/http_internal.h"
+#include "server/node.h"
+#include "store/cleanup.h"
+
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+enum {
+    CONNECTION_MEMORY_BYTES = 32 * 1024, /* request line and headers of one request */
+    IDLE_TIMEOUT_SECONDS = 60,
+    SLEEP_MAX_MS = 1000,
+    EVENTS_AT_ONCE = 16,
+};
+
+/* A libmicrohttpd daemon and its listening socket. */
+struct daemon {
+    struct MHD_Daemon *mhd;
+    int listen_fd;
+    bool owns_listen_fd; /* else it is the listener's */
+    bool is_due;         /* has something to do now */
+};
+
+enum order { ORDER_SERVE, ORDER_QUIESCE, ORDER_STOP };
+
+struct http_loop {
+    struct http_server *server;
+    pthread_t thread;
+    bool is_running;
+    int epoll_fd; /* of the daemons' epolls and wake_fd */
+    int wake_fd;  /* an eventfd: something is in the inbox */
+    /* its thread's own, once that runs */
+    struct daemon *daemons;
+    size_t daemon_count;
+    bool is_quiet;
+    /* from any thread */
+    sem_t quiesced;
+    pthread_mutex_t lock; /* guards what follows */
+    struct request *inbox;
+    enum order order;
+};
+
+/* Paths are decoded by path.c, after they are split. */
+static size_t leave_escaped(void *context, struct MHD_Connection *connection, char *text)
+{
+    (void)context;
+    (void)connection;
+    return strlen(text);
+}
+
+__attribute__((format(printf, 2, 0))) static void log_mhd(void *context, const char *format,
+                                                          va_list arguments)
+{
+    struct http_loop *loop = context;
+    char text[256];
+    vsnprintf(text, sizeof(text), format, arguments);
+    text[strcspn(text, "\n")] = '\0';
+    LOG(&loop->server->node->log, LOG_WARNING, "http", FIELD_TEXT("detail", text));
+}
+
+static struct MHD_Daemon *start_mhd(struct http_loop *loop, int listen_fd, unsigned limit)
+{
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, http_request_step, loop, MHD_OPTION_EXTERNAL_LOGGER, log_mhd, loop,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, limit,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT,
+        1, MHD_OPTION_URI_LOG_CALLBACK, http_request_new, loop, MHD_OPTION_UNESCAPE_CALLBACK,
+        leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, http_request_completed, loop,
+        MHD_OPTION_NOTIFY_CONNECTION, http_connection_notify, &loop->server->connections,
+        MHD_OPTION_END);
+}
+
+static bool watch_fd(struct http_loop *loop, int fd, struct daemon *daemon)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = daemon};
+    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static bool open_daemon(struct http_loop *loop, const struct listener *listener, bool is_first,
+                        unsigned limit, struct error *error)
+{
+    struct daemon *daemon = &loop->daemons[loop->daemon_count];
+    int own_fd = is_first ? -1 : listener_open_twin(listener);
+    *daemon = (struct daemon){.owns_listen_fd = own_fd >= 0,
+                              .listen_fd = own_fd >= 0 ? own_fd : listener->fd};
+    loop->daemon_count++;
+    daemon->mhd = start_mhd(loop, daemon->listen_fd, limit);
+    const union MHD_DaemonInfo *info =
+        daemon->mhd ? MHD_get_daemon_info(daemon->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+    return (info && watch_fd(loop, info->epoll_fd, daemon)) ||
+           error_set(error, ERROR_INTERNAL, "Cannot serve HTTP at %s", listener->url);
+}
+
+/* --- on the loop's thread --- */
+
+/* Until a daemon has to be run again, whatever comes. */
+static int sleep_ms(struct http_loop *loop)
+{
+    MHD_UNSIGNED_LONG_LONG shortest_ms = SLEEP_MAX_MS;
+    for (size_t i = 0; i < loop->daemon_count; i++) {
+        MHD_UNSIGNED_LONG_LONG ms = SLEEP_MAX_MS;
+        if (MHD_get_timeout(loop->daemons[i].mhd, &ms) == MHD_YES && ms == 0)
+            loop->daemons[i].is_due = true;
+        if (ms < shortest_ms)
+            shortest_ms = ms;
+    }
+    return (int)shortest_ms;
+}
+
+static void set_all_due(struct http_loop *loop)
+{
+    for (size_t i = 0; i < loop->daemon_count; i++)
+        loop->daemons[i].is_due = true;
+}
+
+static void wait_for_events(struct http_loop *loop)
+{
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int count = epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, sleep_ms(loop));
+    for (int i = 0; i < count; i++) {
+        struct daemon *daemon = events[i].data.ptr;
+        if (daemon)
+            daemon->is_due = true;
+    }
+    if (count == 0)
+        set_all_due(loop);
+}
+
+/* libmicrohttpd removes the listening socket from its epoll, and it is ours again. */
+static void stop_listening(struct http_loop *loop)
+{
+    if (loop->is_quiet)
+        return;
+    loop->is_quiet = true;
+    for (size_t i = 0; i < loop->daemon_count; i++)
+        MHD_quiesce_daemon(loop->daemons[i].mhd);
+    sem_post(&loop->quiesced);
+}
+
+static enum order take_inbox(struct http_loop *loop)
+{
+    uint64_t ignored = 0;
+    if (read(loop->wake_fd, &ignored, sizeof(ignored)) < 0)
+        return ORDER_SERVE; /* nobody woke us */
+    pthread_mutex_lock(&loop->lock);
+    struct request *request = loop->inbox;
+    enum order order = loop->order;
+    loop->inbox = NULL;
+    pthread_mutex_unlock(&loop->lock);
+    if (request)
+        set_all_due(loop);
+    while (request) {
+        struct request *next = request->next_resumed;
+        MHD_resume_connection(request->connection);
+        request = next;
+    }
+    return order;
+}
+
+static void run_due_daemons(struct http_loop *loop)
+{
+    for (size_t i = 0; i < loop->daemon_count; i++) {
+        if (!loop->daemons[i].is_due)
+            continue;
+        loop->daemons[i].is_due = false;
+        MHD_run(loop->daemons[i].mhd);
+    }
+}
+
+static void *run(void *argument)
+{
+    struct http_loop *loop = argument;
+    enum order order = ORDER_SERVE;
+    while (order != ORDER_STOP) {
+        wait_for_events(loop);
+        order = take_inbox(loop);
+        if (order == ORDER_QUIESCE)
+            stop_listening(loop);
+        run_due_daemons(loop);
+    }
+    return NULL;
+}
+
+/* --- from other threads --- */
+
+static void wake(struct http_loop *loop)
+{
+    const uint64_t one = 1;
+    if (write(loop->wake_fd, &one, sizeof(one)) < 0)
+        return; /* its counter is full: it is awake */
+}
+
+static void give_order(struct http_loop *loop, enum order order)
+{
+    pthread_mutex_lock(&loop->lock);
+    loop->order = order;
+    pthread_mutex_unlock(&loop->lock);
+    wake(loop);
+}
+
+struct http_server *http_loop_server(const struct http_loop *loop)
+{
+    return loop->server;
+}
+
+void http_loop_resume(struct http_loop *loop, struct request *request)
+{
+    pthread_mutex_lock(&loop->lock);
+    bool was_empty = !loop->inbox;
+    request->next_resumed = loop->inbox;
+    loop->inbox = request;
+    pthread_mutex_unlock(&loop->lock);
+    if (was_empty)
+        wake(loop);
+}
+
+void http_loop_quiesce(struct http_loop *loop)
+{
+    give_order(loop, ORDER_QUIESCE);
+    while (sem_wait(&loop->quiesced) != 0)
+        continue; /* interrupted by a signal */
+}
+
+static struct http_loop *loop_new(struct http_server *server)
+{
+    struct http_loop *loop = calloc(1, sizeof(*loop));
+    if (!loop)
+        abort();
+    loop->server = server;
+    loop->daemons = calloc(server->listener_count, sizeof(*loop->daemons));
+    if (!loop->daemons)
+        abort();
+    pthread_mutex_init(&loop->lock, NULL);
+    sem_init(&loop->quiesced, 0, 0);
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return loop;
+}
+
+struct http_loop *http_loop_start(struct http_server *server, bool is_first,
+                                  unsigned connection_limit, struct error *error)
+{
+    struct http_loop *loop = loop_new(server);
+    if (loop->epoll_fd < 0 || loop->wake_fd < 0 || !watch_fd(loop, loop->wake_fd, NULL)) {
+        error_set_errno(error, ERROR_INTERNAL, errno, "An event loop has no epoll");
+        goto failed;
+    }
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (!open_daemon(loop, &server->listeners[i], is_first, connection_limit, error))
+            goto failed;
+    int failed = pthread_create(&loop->thread, NULL, run, loop);
+    if (failed) {
+        error_set_errno(error, ERROR_INTERNAL, failed, "An event loop's thread does not start");
+        goto failed;
+    }
+    loop->is_running = true;
+    return loop;
+failed:
+    http_loop_stop(loop);
+    return NULL;
+}
+
+static void close_daemon(struct daemon *daemon)
+{
+    if (daemon->mhd) {
+        MHD_quiesce_daemon(daemon->mhd); /* or it would close what may be the listener's */
+        MHD_stop_daemon(daemon->mhd);
+    }
+    if (daemon->owns_listen_fd)
+        close(daemon->listen_fd);
+}
+
+void http_loop_stop(struct http_loop *loop)
+{
+    if (!loop)
+        return;
+    if (loop->is_running) {
+        give_order(loop, ORDER_STOP);
+        pthread_join(loop->thread, NULL);
+    }
+    for (size_t i = 0; i < loop->daemon_count; i++)
+        close_daemon(&loop->daemons[i]);
+    cleanup_close_fd(&loop->epoll_fd);
+    cleanup_close_fd(&loop->wake_fd);
+    sem_destroy(&loop->quiesced);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop->daemons);
+    free(loop);
+}

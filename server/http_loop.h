@@ -1,0 +1,37 @@
+/* One event loop: a thread, its epoll, and a libmicrohttpd daemon for each address.
+ *
+ * A connection stays on the loop that accepted it. Everything of libmicrohttpd happens on
+ * its loop's thread; other threads hand a request back through the loop's inbox. TCP
+ * sockets are the loop's own (SO_REUSEPORT: the kernel spreads connections), unix sockets
+ * are shared by all loops. For server/http_*.c alone.
+ */
+#ifndef LARDER_SERVER_HTTP_LOOP_H
+#define LARDER_SERVER_HTTP_LOOP_H
+
+#include "server/listener.h"
+#include "store/error.h"
+
+#include <stddef.h>
+
+struct http_loop;
+struct http_server;
+struct request;
+
+/* Listens on all of the server's addresses. The first loop takes the listeners' own
+ * sockets, the others open theirs beside it. At most `connection_limit` connections. */
+[[nodiscard]] struct http_loop *http_loop_start(struct http_server *server, bool is_first,
+                                                unsigned connection_limit, struct error *error);
+
+[[nodiscard]] struct http_server *http_loop_server(const struct http_loop *loop);
+
+/* A suspended request has its answer, or more of it: the loop goes on with it. Any thread. */
+void http_loop_resume(struct http_loop *loop, struct request *request);
+
+/* Takes no more connections; waits until that is so. */
+void http_loop_quiesce(struct http_loop *loop);
+
+/* Ends the thread and frees. No request may be with another thread any more. NULL is
+ * fine. */
+void http_loop_stop(struct http_loop *loop);
+
+#endif
