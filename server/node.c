@@ -1,5 +1,6 @@
 #include "server/node.h"
 
+#include "server/inventory_thread.h"
 #include "server/reaper_thread.h"
 #include "store/blobdir.h"
 #include "store/catalogue/catalogue.h"
@@ -164,7 +165,10 @@ static bool start_parts(struct node *node, struct error *error)
     if (!make_registry_client(node, options, error) || !start_puller(node, error))
         return false;
     node->reaper = reaper_thread_start(node->catalogue, node->blobdir, &node->log, error);
-    return node->reaper;
+    if (!node->reaper)
+        return false;
+    node->inventory = inventory_thread_start(node->catalogue, &node->log, error);
+    return node->inventory;
 }
 
 static bool choose_platform(const struct options *options, struct platform *platform,
@@ -192,6 +196,7 @@ bool node_start(struct node *node, const struct options *options, struct error *
 
 void node_stop(struct node *node)
 {
+    inventory_thread_stop(node->inventory);
     reaper_thread_stop(node->reaper);
     puller_stop(node->puller);
     registry_client_free(node->registry);

@@ -10,6 +10,7 @@
 
 struct blobdir;
 struct catalogue;
+struct inventory_thread;
 struct private_postgres;
 struct puller;
 struct reaper_thread;
@@ -28,6 +29,7 @@ struct node {
     struct registry_client *registry;
     struct puller *puller;
     struct reaper_thread *reaper;
+    struct inventory_thread *inventory;
 };
 
 /* Call it from the main thread: a private PostgreSQL ends with its thread. */

@@ -1,5 +1,7 @@
 #include "store/blobdir.h"
 
+#include "store/metrics.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -267,6 +269,13 @@ int blob_draft_fd(const struct blob_draft *draft)
     return draft->fd;
 }
 
+static void count_published(const struct blob_draft *draft)
+{
+    struct stat status;
+    if (fstat(draft->fd, &status) == 0)
+        metric_add(METRIC_PUBLISHED_BYTES, status.st_size, draft->kind);
+}
+
 bool blob_draft_publish(struct blob_draft *draft, struct error *error)
 {
     struct blobdir *blobdir = draft->blobdir;
@@ -281,6 +290,7 @@ bool blob_draft_publish(struct blob_draft *draft, struct error *error)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot rename a draft to \"%s\"",
                                name);
     draft->published = true;
+    count_published(draft);
     return sync_directory(directory, kinds[draft->kind].directory, error);
 }
 

@@ -1,21 +1,52 @@
+#include "store/metrics.h"
 #include "store/pull/pull_task.h"
 
 /* A pull that ends its nodes again and again must not go round the fleet for ever. */
 enum { MAX_ATTEMPTS = 5 };
 
-static bool run_steps(struct pull_task *task, struct error *error)
+static void stage_done(enum metric_stage stage, int64_t begun_us)
+{
+    metric_observe(METRIC_PULL_STAGE_SECONDS, metric_now_us() - begun_us, stage);
+}
+
+static bool resolve(struct pull_task *task, struct error *error)
 {
     int64_t begun_ms = pull_step_begin();
+    int64_t begun_us = metric_now_us();
     if (!pull_resolve(task, error))
         return false;
+    stage_done(STAGE_RESOLVE, begun_us);
     pull_step_done(task, "pull resolved", begun_ms, "%s, %zu layers", task->pull.manifest_digest,
                    task->pull.layer_count);
+    return true;
+}
+
+static bool fetch(struct pull_task *task, struct error *error)
+{
+    int64_t begun_us = metric_now_us();
     if (!pull_fetch_layers(task, error))
         return false;
-    begun_ms = pull_step_begin();
+    stage_done(STAGE_FETCH, begun_us);
+    return true;
+}
+
+static bool compose(struct pull_task *task, struct error *error)
+{
+    int64_t begun_ms = pull_step_begin();
+    int64_t begun_us = metric_now_us();
     if (!pull_compose(task, error))
         return false;
+    stage_done(STAGE_COMPOSE, begun_us);
     pull_step_done(task, "pull composed", begun_ms, "%s", task->pull.manifest_digest);
+    return true;
+}
+
+static bool run_steps(struct pull_task *task, struct error *error)
+{
+    int64_t begun_us = metric_now_us();
+    if (!resolve(task, error) || !fetch(task, error) || !compose(task, error))
+        return false;
+    stage_done(STAGE_ALL, begun_us);
     return true;
 }
 

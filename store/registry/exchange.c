@@ -1,6 +1,7 @@
 #include "store/registry/registry_internal.h"
 
 #include "store/excerpt.h"
+#include "store/metrics.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -365,6 +366,26 @@ static bool run_hops(struct hop *hop, struct error *error)
     }
 }
 
+static enum metric_registry_outcome outcome_of(const struct hop *hop, bool answered)
+{
+    int status = hop->exchange->status;
+    if (!answered && (hop->sink_refused || registry_is_cancelled(hop->exchange->cancel)))
+        return REGISTRY_GIVEN_UP;
+    if (!answered)
+        return REGISTRY_NO_ANSWER;
+    switch (status) {
+    case 401:
+    case 403:
+        return REGISTRY_UNAUTHORIZED;
+    case 404:
+        return REGISTRY_NOT_FOUND;
+    case 429:
+        return REGISTRY_RATE_LIMITED;
+    default:
+        return status < 400 ? REGISTRY_OK : status < 500 ? REGISTRY_REFUSED : REGISTRY_FAILED;
+    }
+}
+
 bool exchange_run(struct registry_client *client, struct exchange *exchange, struct error *error)
 {
     struct hop hop = {
@@ -378,5 +399,6 @@ bool exchange_run(struct registry_client *client, struct exchange *exchange, str
     hop.handle = take_handle(client);
     bool answered = run_hops(&hop, error);
     return_handle(client, hop.handle);
+    metric_add(METRIC_REGISTRY_REQUESTS, 1, outcome_of(&hop, answered));
     return answered;
 }
