@@ -2,6 +2,7 @@
 
 #include "store/excerpt.h"
 #include "store/metrics.h"
+#include "store/registry/reach.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,6 +18,7 @@ struct hop {
     CURL *handle;
     const char *url;
     struct origin origin;
+    struct reach reach;
     bool may_authorize;
     bool sink_refused;
     struct error *sink_error;
@@ -234,8 +236,6 @@ static void set_limits(CURL *handle, const struct hop *hop)
     curl_easy_setopt(handle, CURLOPT_HTTP_CONTENT_DECODING, 0L); /* digests are of raw bytes */
     if (client->ca_file)
         curl_easy_setopt(handle, CURLOPT_CAINFO, client->ca_file);
-    if (origin_host_is_loopback(hop->origin.host))
-        curl_easy_setopt(handle, CURLOPT_PROXY, "");
 }
 
 static void set_callbacks(CURL *handle, struct hop *hop)
@@ -286,6 +286,8 @@ static bool code_may_pass(CURLcode code)
 static bool judge(struct hop *hop, CURLcode code, struct error *error)
 {
     struct exchange *exchange = hop->exchange;
+    if (code != CURLE_OK && hop->reach.was_refused)
+        return reach_refused(&hop->origin, error);
     if (code == CURLE_ABORTED_BY_CALLBACK || registry_is_cancelled(exchange->cancel))
         return registry_cancelled(error);
     if (hop->sink_refused)
@@ -303,12 +305,16 @@ static bool judge(struct hop *hop, CURLcode code, struct error *error)
 
 static bool run_hop(struct hop *hop, struct error *error)
 {
+    exchange_reset(hop->exchange);
+    hop->reach = reach_of(hop->client, hop->exchange->registry, &hop->origin);
+    if (hop->reach.was_refused)
+        return reach_refused(&hop->origin, error);
     struct curl_slist *headers = make_headers(hop);
     curl_easy_reset(hop->handle);
     set_limits(hop->handle, hop);
     set_callbacks(hop->handle, hop);
     set_request(hop->handle, hop, headers);
-    exchange_reset(hop->exchange);
+    reach_guard(&hop->reach, hop->handle);
     hop->reason[0] = '\0';
     hop->sink_error = error;
     CURLcode code = curl_easy_perform(hop->handle);

@@ -140,6 +140,7 @@ bool exchange_refused(const struct exchange *exchange, const char *what, struct 
 static bool run_authorized(struct registry_client *client, const struct reference *reference,
                            struct exchange *exchange, const char *header, struct error *error)
 {
+    exchange->registry = reference->registry;
     exchange->authorization = header;
     bool answered = exchange_run(client, exchange, error);
     exchange->authorization = NULL;
