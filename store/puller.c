@@ -112,8 +112,10 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
     struct pull *pull = &task->pull;
     struct error error;
     if (done) {
-        metric_add(METRIC_PULLS_ENDED, 1, ENDED_DONE);
-        log_event(puller, "pull done", pull, NULL, NULL);
+        if (!task->again)
+            metric_add(METRIC_PULLS_ENDED, 1, ENDED_DONE);
+        log_event(puller, task->again ? "pull runs again" : "pull done", pull, NULL,
+                  task->again ? "somebody joined it with a stricter wish" : NULL);
         return;
     }
     if (why->code == ERROR_PULL_CANCELLED && !atomic_load(&task->cancelled)) {
@@ -317,11 +319,11 @@ static void wake(struct puller *puller)
 bool puller_submit(struct puller *puller, const struct pull_request *request, struct arena *arena,
                    struct pull *pull, struct error *error)
 {
-    bool complete = false;
+    bool answered = false;
     bool joined = false;
-    if (!pull_record_if_complete(&puller->config, request, arena, pull, &complete, error))
+    if (!pull_answer_from_cache(&puller->config, request, arena, pull, &answered, error))
         return false;
-    if (complete)
+    if (answered)
         return true;
     if (!catalogue_queue_pull(puller->config.catalogue, request, arena, pull, &joined, error))
         return false;

@@ -60,11 +60,8 @@ bool pull_run(struct pull_task *task, struct error *error)
     if (!reference_parse(pull->reference, &task->reference, error) ||
         !platform_parse(pull->platform, &task->wanted, error))
         return false;
-    /* It was not whole when it was asked for (pull_complete.c). */
-    if (pull->policy == PULL_NEVER)
-        return error_set(error, ERROR_IMAGE_NOT_FOUND,
-                         "%s for %s is not in the cache, and the policy \"never\" forbids to pull "
-                         "it",
-                         pull->reference, pull->platform);
-    return run_steps(task, error);
+    bool confirmed = false;
+    if (pull->policy == PULL_ALWAYS && !pull->force && !pull_confirm(task, &confirmed, error))
+        return false;
+    return confirmed || run_steps(task, error);
 }
