@@ -82,7 +82,7 @@ void inflate_free(struct inflate *inflate)
 }
 
 /* A tar begins with a member's name, and none in use begins like gzip or zstd. */
-static enum layer_compression detect(const uint8_t *bytes, size_t size_bytes)
+enum layer_compression inflate_detect(const uint8_t *bytes, size_t size_bytes)
 {
     static const uint8_t gzip[] = {0x1f, 0x8b};
     static const uint8_t zstd[] = {0x28, 0xb5, 0x2f, 0xfd};
@@ -102,7 +102,7 @@ static enum layer_compression detect(const uint8_t *bytes, size_t size_bytes)
 static bool check_magic(const struct inflate *inflate, const struct inflate_buffers *buffers,
                         struct error *error)
 {
-    enum layer_compression found = detect(buffers->in, buffers->in_bytes);
+    enum layer_compression found = inflate_detect(buffers->in, buffers->in_bytes);
     if (found == inflate->compression)
         return true;
     return error_set(error, ERROR_UNSUPPORTED_LAYER,

@@ -35,6 +35,10 @@ struct inflate_buffers {
 
 struct inflate;
 
+/* What bytes that begin like this are compressed with; at least INFLATE_MAGIC_BYTES of
+ * them, unless there are no more. */
+[[nodiscard]] enum layer_compression inflate_detect(const uint8_t *bytes, size_t size_bytes);
+
 /* Aborts when out of memory. Free with inflate_free(). */
 [[nodiscard]] struct inflate *inflate_new(enum layer_compression compression,
                                           uint64_t max_tar_bytes) __attribute__((returns_nonnull));

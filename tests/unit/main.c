@@ -1,5 +1,6 @@
-/* Criterion's own main(), but for the converter: it starts this program again. */
+/* Criterion's own main(), but for the boxed processes: they are this program again. */
 #include "store/convert.h"
+#include "store/load/archive.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -10,6 +11,8 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "convert") == 0)
         return convert_main(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "unpack") == 0)
+        return unpack_main(argc, argv);
 
     struct criterion_test_set *tests = criterion_initialize();
     int result = 0;

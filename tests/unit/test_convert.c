@@ -1,6 +1,7 @@
 #include "store/convert.h"
 
 #include "blobs.h"
+#include "tars.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -19,24 +20,10 @@ TestSuite(convert, .fini = blobs_free, .timeout = 60);
 /* A tar of one file `name` of zeros; what ends it is there. */
 static struct bytes tar_of(const char *name, size_t file_bytes)
 {
-    struct bytes tar = blobs_zeros(512 + (file_bytes + 511) / 512 * 512 + 1024);
-    char *header = (char *)tar.data;
-    snprintf(header, 100, "%s", name);
-    snprintf(header + 100, 8, "%07o", 0644U);
-    snprintf(header + 108, 8, "%07o", 0U);
-    snprintf(header + 116, 8, "%07o", 0U);
-    snprintf(header + 124, 12, "%011zo", file_bytes);
-    snprintf(header + 136, 12, "%011o", 0U);
-    memset(header + 148, ' ', 8);
-    header[156] = '0';
-    memcpy(header + 257,
-           "ustar\0"
-           "00",
-           8);
-    unsigned sum = 0;
-    for (size_t i = 0; i < 512; i++)
-        sum += tar.data[i];
-    snprintf(header + 148, 8, "%06o", sum);
+    struct bytes tar = {0};
+    struct bytes zeros = blobs_zeros(file_bytes);
+    tars_append_file(&tar, name, zeros.data, file_bytes);
+    tars_end(&tar);
     return tar;
 }
 
