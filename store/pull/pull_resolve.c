@@ -40,10 +40,7 @@ static bool check_platform(struct pull_task *task, const struct index_entry *ent
     const struct platform *indexed = entry && entry->platform_is_known ? &entry->platform : NULL;
     if (!image_config_check(&task->image_config, task->manifest.layer_count, indexed, error))
         return false;
-    task->platform = task->image_config.platform;
-    if (indexed && !task->image_config.variant_is_given)
-        memcpy(task->platform.variant, indexed->variant, sizeof(indexed->variant));
-
+    task->platform = image_config_platform(&task->image_config, indexed);
     if (platform_rank(&task->wanted, &task->platform) < 0) {
         char offered[PLATFORM_TEXT_SIZE];
         platform_format(&task->platform, offered);

@@ -164,6 +164,15 @@ bool image_config_check(const struct image_config *config, size_t layer_count,
                      "the index lists this image for %s, but its config says %s", expected, found);
 }
 
+struct platform image_config_platform(const struct image_config *config,
+                                      const struct platform *indexed)
+{
+    struct platform platform = config->platform;
+    if (indexed && !config->variant_is_given)
+        memcpy(platform.variant, indexed->variant, sizeof(indexed->variant));
+    return platform;
+}
+
 static json_t *list_json(const struct string_list *list)
 {
     json_t *array = json_array();

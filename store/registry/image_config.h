@@ -53,6 +53,11 @@ struct image_config {
 [[nodiscard]] bool image_config_check(const struct image_config *config, size_t layer_count,
                                       const struct platform *platform, struct error *error);
 
+/* The image's platform: its config's, with the variant that the index gave (NULL when
+ * there was none) where the config leaves that out. */
+[[nodiscard]] struct platform image_config_platform(const struct image_config *config,
+                                                    const struct platform *indexed);
+
 /* The ImageConfigDetail of the HTTP interface as JSON text in the arena:
  * digest, env, cmd, entrypoint, working_dir, user, labels, stop_signal. */
 [[nodiscard]] const char *image_config_detail_json(struct arena *arena,

@@ -27,8 +27,8 @@ static unsigned nesting(const char *bytes, size_t size)
     return deepest;
 }
 
-json_t *json_document_load(const void *bytes, size_t size, const char *what, enum error_code code,
-                           struct error *error)
+static json_t *load(const void *bytes, size_t size, const char *what, enum error_code code,
+                    struct error *error)
 {
     if (size > JSON_DOCUMENT_MAX_BYTES) {
         error_set(error, code, "%s is larger than %d bytes", what, JSON_DOCUMENT_MAX_BYTES);
@@ -41,17 +41,32 @@ json_t *json_document_load(const void *bytes, size_t size, const char *what, enu
 
     json_error_t reason;
     json_t *document = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &reason);
-    if (!document) {
+    if (!document)
         error_set(error, code, "%s is not valid JSON (line %d, column %d): %s", what, reason.line,
                   reason.column, excerpt_of(reason.text).text);
-        return NULL;
-    }
-    if (!json_is_object(document)) {
-        error_set(error, code, "%s is not a JSON object", what);
-        json_decref(document);
-        return NULL;
-    }
     return document;
+}
+
+json_t *json_document_load(const void *bytes, size_t size, const char *what, enum error_code code,
+                           struct error *error)
+{
+    cleanup_json json_t *document = load(bytes, size, what, code, error);
+    if (document && !json_is_object(document)) {
+        error_set(error, code, "%s is not a JSON object", what);
+        return NULL;
+    }
+    return steal(&document);
+}
+
+json_t *json_document_load_array(const void *bytes, size_t size, const char *what,
+                                 enum error_code code, struct error *error)
+{
+    cleanup_json json_t *document = load(bytes, size, what, code, error);
+    if (document && !json_is_array(document)) {
+        error_set(error, code, "%s is not a JSON array", what);
+        return NULL;
+    }
+    return steal(&document);
 }
 
 json_t *json_document_member(const json_t *object, const char *key)

@@ -21,6 +21,10 @@ enum {
 [[nodiscard]] json_t *json_document_load(const void *bytes, size_t size, const char *what,
                                          enum error_code code, struct error *error);
 
+/* As json_document_load, of a document that is an array. */
+[[nodiscard]] json_t *json_document_load_array(const void *bytes, size_t size, const char *what,
+                                               enum error_code code, struct error *error);
+
 /* The member, or NULL when it is absent or null. */
 [[nodiscard]] json_t *json_document_member(const json_t *object, const char *key);
 

@@ -139,13 +139,20 @@ static bool read_platform(const json_t *object, struct index_entry *out, bool *i
     return true;
 }
 
+bool manifest_read_entry(struct arena *arena, const json_t *object, struct index_entry *entry,
+                         bool *is_image, struct error *error)
+{
+    *entry = (struct index_entry){0};
+    return read_descriptor(arena, object, &entry->manifest, error) &&
+           read_platform(object, entry, is_image, error);
+}
+
 static bool read_entry(struct arena *arena, const json_t *object, struct manifest_document *out,
                        struct error *error)
 {
-    struct index_entry entry = {0};
+    struct index_entry entry;
     bool is_image;
-    if (!read_descriptor(arena, object, &entry.manifest, error) ||
-        !read_platform(object, &entry, &is_image, error))
+    if (!manifest_read_entry(arena, object, &entry, &is_image, error))
         return false;
     bool is_artifact = json_document_member(object, "artifactType") != NULL;
     if (is_image && !is_artifact && media_type_kind(entry.manifest.media_type) == MEDIA_MANIFEST)

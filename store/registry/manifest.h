@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct json_t; /* jansson's */
+
 enum {
     MANIFEST_MAX_LAYERS = 1024,  /* of any image; --max-image-layers is the caller's */
     MANIFEST_MAX_ENTRIES = 1024, /* of an index */
@@ -61,6 +63,12 @@ struct manifest_document {
 [[nodiscard]] bool manifest_parse(struct arena *arena, const void *bytes, size_t size,
                                   const char *content_type, struct manifest_document *document,
                                   struct error *error);
+
+/* One entry of an index, of whatever type: for who walks an index of his own. *is_image is
+ * false when its platform says that it is none. Fails with ERROR_UNSUPPORTED_MANIFEST. */
+[[nodiscard]] bool manifest_read_entry(struct arena *arena, const struct json_t *object,
+                                       struct index_entry *entry, bool *is_image,
+                                       struct error *error);
 
 /* The entry of an index that suits the platform best; the first of equals. One
  * manifest without a platform is taken when there is nothing else: check its config.
