@@ -1,38 +1,16 @@
-#include "store/blobdir.h"
+#include "store/blobdir_internal.h"
 
-#include "store/metrics.h"
-
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { KIND_COUNT = 4, NODE_ID_SIZE = 64 };
-
-struct kind_row {
-    const char *name;
-    const char *directory;
-    const char *prefix;
-    const char *suffix;
-};
-
-/* One row per kind: what the catalogue calls it, and the parts of its path. */
-static const struct kind_row kinds[KIND_COUNT] = {
+const struct blob_kind_row blob_kinds[BLOB_KIND_COUNT] = {
     [BLOB_LAYER] = {"layer", "layers", "sha256_", ".erofs"},
     [BLOB_FSMETA] = {"fsmeta", "fsmeta", "sha256_", ".erofs"},
     [BLOB_VMDK] = {"vmdk", "vmdk", "sha256_", ".vmdk"},
     [BLOB_MANIFEST] = {"manifest", "manifests", "", ".json"},
-};
-
-struct blobdir {
-    int fd;                   /* the directory itself */
-    int kind_fds[KIND_COUNT]; /* layers/, fsmeta/, vmdk/, manifests/ */
-    int tmp_fd;               /* tmp/ */
-    char node_id[NODE_ID_SIZE];
-    atomic_uint draft_count; /* makes draft names unique within the node */
 };
 
 struct blob_draft {
@@ -44,29 +22,29 @@ struct blob_draft {
     char name[BLOB_PATH_SIZE]; /* within tmp/: <node>/<kind>-<number> */
 };
 
-static void blob_name(enum blob_kind kind, const struct digest *key, char name[BLOB_PATH_SIZE])
+void blob_name(enum blob_kind kind, const struct digest *key, char name[BLOB_PATH_SIZE])
 {
     char hex[DIGEST_HEX_SIZE];
     digest_format_hex(key, hex);
-    snprintf(name, BLOB_PATH_SIZE, "%s%s%s", kinds[kind].prefix, hex, kinds[kind].suffix);
+    snprintf(name, BLOB_PATH_SIZE, "%s%s%s", blob_kinds[kind].prefix, hex, blob_kinds[kind].suffix);
 }
 
 void blob_path(enum blob_kind kind, const struct digest *key, char path[BLOB_PATH_SIZE])
 {
     char name[BLOB_PATH_SIZE];
     blob_name(kind, key, name);
-    snprintf(path, BLOB_PATH_SIZE, "%s/%s", kinds[kind].directory, name);
+    snprintf(path, BLOB_PATH_SIZE, "%s/%s", blob_kinds[kind].directory, name);
 }
 
 const char *blob_kind_name(enum blob_kind kind)
 {
-    return kinds[kind].name;
+    return blob_kinds[kind].name;
 }
 
 bool blob_kind_parse(const char *name, enum blob_kind *kind)
 {
-    for (int i = 0; i < KIND_COUNT; i++) {
-        if (strcmp(kinds[i].name, name) == 0) {
+    for (int i = 0; i < BLOB_KIND_COUNT; i++) {
+        if (strcmp(blob_kinds[i].name, name) == 0) {
             *kind = (enum blob_kind)i;
             return true;
         }
@@ -110,35 +88,12 @@ static int open_directory(int parent, const char *name, struct error *error)
     return fd;
 }
 
-static bool sync_directory(int fd, const char *name, struct error *error)
+bool blobdir_sync_fd(int fd, const char *name, struct error *error)
 {
     if (fsync(fd) < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot fsync the directory \"%s\"",
                                name);
     return true;
-}
-
-/* Unlinks all files of a directory; drafts have no directories below them. */
-static bool empty_directory(int fd, const char *name, struct error *error)
-{
-    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *directory = copy < 0 ? NULL : fdopendir(copy);
-    if (!directory) {
-        (void)error_set_errno(error, ERROR_INTERNAL, errno, "cannot list \"%s\"", name);
-        if (copy >= 0)
-            close(copy);
-        return false;
-    }
-    bool emptied = true;
-    for (struct dirent *entry = readdir(directory); entry && emptied; entry = readdir(directory)) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (unlinkat(fd, entry->d_name, 0) < 0 && errno != ENOENT)
-            emptied = error_set_errno(error, ERROR_INTERNAL, errno, "cannot remove \"%s/%s\"", name,
-                                      entry->d_name);
-    }
-    closedir(directory);
-    return emptied;
 }
 
 static bool open_directories(struct blobdir *blobdir, const char *path, struct error *error)
@@ -147,15 +102,15 @@ static bool open_directories(struct blobdir *blobdir, const char *path, struct e
     if (blobdir->fd < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno,
                                "cannot open the blob directory \"%s\"", path);
-    for (int kind = 0; kind < KIND_COUNT; kind++) {
-        blobdir->kind_fds[kind] = open_directory(blobdir->fd, kinds[kind].directory, error);
+    for (int kind = 0; kind < BLOB_KIND_COUNT; kind++) {
+        blobdir->kind_fds[kind] = open_directory(blobdir->fd, blob_kinds[kind].directory, error);
         if (blobdir->kind_fds[kind] < 0)
             return false;
     }
     blobdir->tmp_fd = open_directory(blobdir->fd, "tmp", error);
     if (blobdir->tmp_fd < 0)
         return false;
-    return sync_directory(blobdir->fd, path, error);
+    return blobdir_sync_fd(blobdir->fd, path, error);
 }
 
 struct blobdir *blobdir_open(const char *path, const char *node_id, struct error *error)
@@ -166,7 +121,7 @@ struct blobdir *blobdir_open(const char *path, const char *node_id, struct error
     if (!blobdir)
         abort();
     blobdir->fd = blobdir->tmp_fd = -1;
-    for (int kind = 0; kind < KIND_COUNT; kind++)
+    for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
         blobdir->kind_fds[kind] = -1;
     snprintf(blobdir->node_id, sizeof(blobdir->node_id), "%s", node_id);
 
@@ -192,47 +147,11 @@ void blobdir_close(struct blobdir *blobdir)
         struct error ignored;
         (void)blobdir_remove_node(blobdir, blobdir->node_id, &ignored);
     }
-    for (int kind = 0; kind < KIND_COUNT; kind++)
+    for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
         close_if_open(blobdir->kind_fds[kind]);
     close_if_open(blobdir->tmp_fd);
     close_if_open(blobdir->fd);
     free(blobdir);
-}
-
-bool blobdir_remove_node(struct blobdir *blobdir, const char *node_id, struct error *error)
-{
-    cleanup_fd int fd =
-        openat(blobdir->tmp_fd, node_id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 && errno == ENOENT)
-        return true;
-    if (fd < 0)
-        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot open \"tmp/%s\"", node_id);
-    if (!empty_directory(fd, node_id, error))
-        return false;
-    if (unlinkat(blobdir->tmp_fd, node_id, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot remove \"tmp/%s\"", node_id);
-    return true;
-}
-
-char **blobdir_list_nodes(struct blobdir *blobdir, struct error *error)
-{
-    struct dirent **entries = NULL;
-    int count = scandirat(blobdir->tmp_fd, ".", &entries, NULL, alphasort);
-    if (count < 0) {
-        (void)error_set_errno(error, ERROR_INTERNAL, errno, "cannot list tmp/");
-        return NULL;
-    }
-    char **names = calloc((size_t)count + 1, sizeof(*names));
-    if (!names)
-        abort();
-    size_t used = 0;
-    for (int i = 0; i < count; i++) {
-        if (entries[i]->d_name[0] != '.' && !(names[used++] = strdup(entries[i]->d_name)))
-            abort();
-        free(entries[i]);
-    }
-    free(entries);
-    return names;
 }
 
 static int create_draft(struct blobdir *blobdir, const char *name)
@@ -247,7 +166,7 @@ struct blob_draft *blob_draft_new(struct blobdir *blobdir, enum blob_kind kind,
     if (!draft)
         abort();
     *draft = (struct blob_draft){.blobdir = blobdir, .kind = kind, .key = *key};
-    snprintf(draft->name, sizeof(draft->name), "%s/%s-%u", blobdir->node_id, kinds[kind].name,
+    snprintf(draft->name, sizeof(draft->name), "%s/%s-%u", blobdir->node_id, blob_kinds[kind].name,
              atomic_fetch_add(&blobdir->draft_count, 1));
     draft->fd = create_draft(blobdir, draft->name);
     if (draft->fd < 0 && errno == ENOENT) {
@@ -269,11 +188,29 @@ int blob_draft_fd(const struct blob_draft *draft)
     return draft->fd;
 }
 
-static void count_published(const struct blob_draft *draft)
+static int64_t later_ms(const struct timespec *one, const struct timespec *other)
 {
-    struct stat status;
-    if (fstat(draft->fd, &status) == 0)
-        metric_add(METRIC_PUBLISHED_BYTES, status.st_size, draft->kind);
+    const struct timespec *later = one->tv_sec > other->tv_sec || (one->tv_sec == other->tv_sec &&
+                                                                   one->tv_nsec > other->tv_nsec)
+                                       ? one
+                                       : other;
+    return (int64_t)later->tv_sec * 1000 + later->tv_nsec / 1000000;
+}
+
+bool blobdir_now_ms(struct blobdir *blobdir, int64_t *now_ms, struct error *error)
+{
+    static const struct digest nothing;
+    struct blob_draft *draft = blob_draft_new(blobdir, BLOB_LAYER, &nothing, error);
+    if (!draft)
+        return false;
+    struct stat stat;
+    bool known = fstat(draft->fd, &stat) == 0;
+    if (known)
+        *now_ms = later_ms(&stat.st_mtim, &stat.st_ctim);
+    else
+        (void)error_set_errno(error, ERROR_INTERNAL, errno, "cannot look at a draft");
+    blob_draft_free(draft);
+    return known;
 }
 
 bool blob_draft_publish(struct blob_draft *draft, struct error *error)
@@ -290,8 +227,7 @@ bool blob_draft_publish(struct blob_draft *draft, struct error *error)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot rename a draft to \"%s\"",
                                name);
     draft->published = true;
-    count_published(draft);
-    return sync_directory(directory, kinds[draft->kind].directory, error);
+    return blobdir_sync_fd(directory, blob_kinds[draft->kind].directory, error);
 }
 
 void blob_draft_free(struct blob_draft *draft)
@@ -312,7 +248,7 @@ int blob_open(struct blobdir *blobdir, enum blob_kind kind, const struct digest 
     int fd = openat(blobdir->kind_fds[kind], name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         (void)error_set_errno(error, ERROR_INTERNAL, errno, "cannot open \"%s/%s\"",
-                              kinds[kind].directory, name);
+                              blob_kinds[kind].directory, name);
     return fd;
 }
 
@@ -324,6 +260,38 @@ bool blob_is_whole(struct blobdir *blobdir, enum blob_kind kind, const struct di
     struct stat stat;
     return fstatat(blobdir->kind_fds[kind], name, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISREG(stat.st_mode) && stat.st_size == size_bytes;
+}
+
+bool blobdir_look_at(int directory, const char *name, struct blob_state *state, struct error *error)
+{
+    struct stat stat;
+    *state = (struct blob_state){0};
+    if (fstatat(directory, name, &stat, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ||
+               error_set_errno(error, ERROR_INTERNAL, errno, "cannot look at \"%s\"", name);
+    *state = (struct blob_state){
+        .exists = true,
+        .is_file = S_ISREG(stat.st_mode),
+        .size_bytes = stat.st_size,
+        /* rename(2) moves the change time alone, where it moves any. */
+        .changed_at_ms = later_ms(&stat.st_mtim, &stat.st_ctim),
+    };
+    return true;
+}
+
+bool blob_look(struct blobdir *blobdir, enum blob_kind kind, const char *name,
+               struct blob_state *state, struct error *error)
+{
+    return blobdir_look_at(blobdir->kind_fds[kind], name, state, error) ||
+           error_context(error, "%s", blob_kinds[kind].directory);
+}
+
+bool blob_look_up(struct blobdir *blobdir, enum blob_kind kind, const struct digest *key,
+                  struct blob_state *state, struct error *error)
+{
+    char name[BLOB_PATH_SIZE];
+    blob_name(kind, key, name);
+    return blob_look(blobdir, kind, name, state, error);
 }
 
 bool blob_unlink(struct blobdir *blobdir, enum blob_kind kind, const struct digest *key,
@@ -339,12 +307,12 @@ bool blob_unlink(struct blobdir *blobdir, enum blob_kind kind, const struct dige
     if (unlinkat(directory, name, 0) < 0)
         return errno == ENOENT ||
                error_set_errno(error, ERROR_INTERNAL, errno, "cannot remove \"%s/%s\"",
-                               kinds[kind].directory, name);
+                               blob_kinds[kind].directory, name);
     *freed_bytes = (int64_t)stat.st_blocks * 512; /* stat(2): in units of 512 bytes */
     return true;
 }
 
 bool blob_sync(struct blobdir *blobdir, enum blob_kind kind, struct error *error)
 {
-    return sync_directory(blobdir->kind_fds[kind], kinds[kind].directory, error);
+    return blobdir_sync_fd(blobdir->kind_fds[kind], blob_kinds[kind].directory, error);
 }

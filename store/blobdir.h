@@ -8,6 +8,7 @@
 #ifndef LARDER_STORE_BLOBDIR_H
 #define LARDER_STORE_BLOBDIR_H
 
+#include "store/arena.h"
 #include "store/digest.h"
 #include "store/error.h"
 
@@ -20,6 +21,7 @@ enum blob_kind {
     BLOB_VMDK,     /* vmdk/sha256_<hex>.vmdk, by manifest digest */
     BLOB_MANIFEST, /* manifests/<hex>.json, by sha256 of the reference */
 };
+enum { BLOB_KIND_COUNT = 4 };
 
 enum { BLOB_PATH_SIZE = 128 }; /* the longest relative path with its NUL */
 
@@ -33,7 +35,7 @@ void blob_path(enum blob_kind kind, const struct digest *key, char path[BLOB_PAT
 struct blobdir;
 
 /* Opens the directory and makes what is missing of it. tmp/<node_id>/ comes with the
- * first draft; the id is one that no process had before. */
+ * first draft; the id is a UUID that no process had before. */
 [[nodiscard]] struct blobdir *blobdir_open(const char *path, const char *node_id,
                                            struct error *error);
 /* Removes tmp/<node_id>/ and closes. NULL is fine. */
@@ -42,8 +44,17 @@ void blobdir_close(struct blobdir *blobdir);
 /* Removes what a dead node left under tmp/. */
 [[nodiscard]] bool blobdir_remove_node(struct blobdir *blobdir, const char *node_id,
                                        struct error *error);
-/* The names of the directories under tmp/; NULL-terminated, free each and all. */
+/* The nodes that have something under tmp/; NULL-terminated, free each and all. */
 [[nodiscard]] char **blobdir_list_nodes(struct blobdir *blobdir, struct error *error);
+/* What else stands under tmp/, of no node: files, and files in directories, last changed
+ * before that time; `remove` takes them away as well. */
+struct blob_strays {
+    const char **paths; /* relative to the blob directory; in the arena */
+    size_t count;
+};
+[[nodiscard]] bool blobdir_find_strays(struct blobdir *blobdir, int64_t before_ms, bool remove,
+                                       struct arena *arena, struct blob_strays *strays,
+                                       struct error *error);
 
 /* A file on its way: created under tmp/, published or gone. */
 struct blob_draft;
@@ -63,6 +74,27 @@ void blob_draft_free(struct blob_draft *draft);
 /* True when the file is there with exactly that size. */
 [[nodiscard]] bool blob_is_whole(struct blobdir *blobdir, enum blob_kind kind,
                                  const struct digest *key, int64_t size_bytes);
+/* What stands at a name; times are the file system's own. */
+struct blob_state {
+    bool exists;
+    bool is_file; /* and no directory, link or device */
+    int64_t size_bytes;
+    int64_t changed_at_ms; /* when it was last written, renamed or given its owner */
+};
+[[nodiscard]] bool blob_look(struct blobdir *blobdir, enum blob_kind kind, const char *name,
+                             struct blob_state *state, struct error *error);
+[[nodiscard]] bool blob_look_up(struct blobdir *blobdir, enum blob_kind kind,
+                                const struct digest *key, struct blob_state *state,
+                                struct error *error);
+/* What the file system's clock says: that of a file server, which may not be ours. */
+[[nodiscard]] bool blobdir_now_ms(struct blobdir *blobdir, int64_t *now_ms, struct error *error);
+
+/* Moves what is at that name within the kind's directory to quarantine/, which only people
+ * empty. *path is where it is now, or NULL when it was gone. The caller holds the file's lock,
+ * if it is one that has a lock. */
+[[nodiscard]] bool blob_quarantine(struct blobdir *blobdir, enum blob_kind kind, const char *name,
+                                   struct arena *arena, const char **path, struct error *error);
+
 /* Unlinks; a file that is not there is fine. *freed_bytes: its allocated bytes. */
 [[nodiscard]] bool blob_unlink(struct blobdir *blobdir, enum blob_kind kind,
                                const struct digest *key, int64_t *freed_bytes, struct error *error);

@@ -1,3 +1,4 @@
+#include "store/blob_list.h"
 #include "store/blobdir.h"
 
 #include <criterion/criterion.h>
@@ -143,22 +144,26 @@ Test(blobdir, unlinking_tells_what_was_freed_and_may_be_repeated)
 Test(blobdir, what_a_dead_node_left_is_listed_and_removed)
 {
     char path[256];
-    snprintf(path, sizeof(path), "%s/new/blobs/tmp/node-dead", directory);
+    snprintf(path, sizeof(path), "%s/new/blobs/tmp/0d0d0d0d-0000-4000-8000-00000000dead",
+             directory);
     cr_assert_eq(mkdir(path, 0755), 0);
-    snprintf(path, sizeof(path), "%s/new/blobs/tmp/node-dead/layer-7", directory);
+    snprintf(path, sizeof(path), "%s/new/blobs/tmp/0d0d0d0d-0000-4000-8000-00000000dead/layer-7",
+             directory);
     close(open(path, O_CREAT | O_WRONLY, 0644));
 
     char **nodes = blobdir_list_nodes(blobdir, &error);
     cr_assert_not_null(nodes, "%s", error.message);
     cr_assert_not_null(nodes[0]);
-    cr_expect_str_eq(nodes[0], "node-dead");
+    cr_expect_str_eq(nodes[0], "0d0d0d0d-0000-4000-8000-00000000dead");
     for (size_t i = 0; nodes[i]; i++)
         free(nodes[i]);
     free(nodes);
 
-    cr_assert(blobdir_remove_node(blobdir, "node-dead", &error), "%s", error.message);
-    cr_expect_not(exists("tmp/node-dead"), "its directory is gone");
-    cr_assert(blobdir_remove_node(blobdir, "node-dead", &error), "again is fine");
+    cr_assert(blobdir_remove_node(blobdir, "0d0d0d0d-0000-4000-8000-00000000dead", &error), "%s",
+              error.message);
+    cr_expect_not(exists("tmp/0d0d0d0d-0000-4000-8000-00000000dead"), "its directory is gone");
+    cr_assert(blobdir_remove_node(blobdir, "0d0d0d0d-0000-4000-8000-00000000dead", &error),
+              "again is fine");
 }
 
 Test(blobdir, a_node_whose_directory_others_removed_goes_on)
@@ -168,4 +173,95 @@ Test(blobdir, a_node_whose_directory_others_removed_goes_on)
     struct blob_draft *draft = write_draft("second");
     cr_expect(blob_draft_publish(draft, &error), "%s", error.message);
     blob_draft_free(draft);
+}
+
+static void touch(const char *relative)
+{
+    char path[384];
+    snprintf(path, sizeof(path), "%s/new/blobs/%s", directory, relative);
+    int fd = open(path, O_CREAT | O_WRONLY, 0644);
+    cr_assert_geq(fd, 0, "%s", path);
+    close(fd);
+}
+
+#define HEX "abcd000000000000000000000000000000000000000000000000000000000000"
+
+Test(blobdir, a_listing_tells_blobs_from_other_names_and_leaves_locks_out)
+{
+    cleanup_arena struct arena arena = {0};
+    static const char *const left_out[] = {"sha256_" HEX ".erofs.lock", ".nfs000000000001"};
+    static const char *const foreign[] = {"sha256_" HEX ".erofs.part", "sha256_" HEX, "x.lock",
+                                          "sha256_ABCD" HEX ".erofs", HEX ".erofs"};
+    char path[256];
+    for (size_t i = 0; i < sizeof(left_out) / sizeof(left_out[0]); i++)
+        touch((snprintf(path, sizeof(path), "layers/%s", left_out[i]), path));
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
+        touch((snprintf(path, sizeof(path), "layers/%s", foreign[i]), path));
+    touch("layers/sha256_" HEX ".erofs");
+
+    cleanup_blob_list struct blob_list *list = blob_list_open(blobdir, BLOB_LAYER, &error);
+    cr_assert_not_null(list, "%s", error.message);
+    size_t blobs = 0;
+    size_t others = 0;
+    for (;;) { /* in pieces */
+        struct blob_entry *entries = NULL;
+        size_t count = 0;
+        cr_assert(blob_list_next(list, 2, &arena, &entries, &count, &error), "%s", error.message);
+        if (count == 0)
+            break;
+        for (size_t i = 0; i < count; i++) {
+            blobs += entries[i].is_blob && digest_equal(&entries[i].key, &key);
+            others += !entries[i].is_blob;
+        }
+    }
+    cr_expect_eq(blobs, 1, "the one blob, with its key");
+    cr_expect_eq(others, 5, "and the foreign names; %zu were told", others);
+}
+
+Test(blobdir, a_file_put_aside_is_kept_each_time_under_a_name_of_its_own)
+{
+    cleanup_arena struct arena arena = {0};
+    const char *paths[2];
+    for (size_t i = 0; i < 2; i++) {
+        touch("layers/sha256_" HEX ".erofs");
+        cr_assert(
+            blob_quarantine(blobdir, BLOB_LAYER, "sha256_" HEX ".erofs", &arena, &paths[i], &error),
+            "%s", error.message);
+        cr_assert_not_null(paths[i]);
+        cr_expect(exists(paths[i]), "%s is there", paths[i]);
+        cr_expect_not(exists("layers/sha256_" HEX ".erofs"), "and not where it was");
+    }
+    cr_expect_str_neq(paths[0], paths[1]);
+    cr_assert(blob_quarantine(blobdir, BLOB_LAYER, "gone", &arena, &paths[0], &error), "is fine");
+    cr_expect_null(paths[0]);
+}
+
+Test(blobdir, strays_under_tmp_are_found_once_they_are_old_and_no_node_s)
+{
+    cleanup_arena struct arena arena = {0};
+    char path[384];
+    blob_draft_free(write_draft("a node's own"));
+    for (size_t i = 0; i < 2; i++) {
+        static const char *const names[] = {"part.work", "0d0d0d0d-0000-4000-8000-00000000dead"};
+        snprintf(path, sizeof(path), "%s/new/blobs/tmp/%s", directory, names[i]);
+        cr_assert_eq(mkdir(path, 0755), 0);
+    }
+    touch("tmp/blob.part");
+    touch("tmp/part.work/data");
+    touch("tmp/0d0d0d0d-0000-4000-8000-00000000dead/layer-1");
+    snprintf(path, sizeof(path), "%s/new/blobs/tmp/link", directory);
+    cr_assert_eq(symlink("nowhere", path), 0);
+
+    struct blob_strays strays;
+    int64_t now_ms = 0;
+    cr_assert(blobdir_now_ms(blobdir, &now_ms, &error), "%s", error.message);
+    cr_assert(blobdir_find_strays(blobdir, now_ms - 60000, true, &arena, &strays, &error), "%s",
+              error.message);
+    cr_expect_eq(strays.count, 0, "young ones stay");
+    cr_assert(blobdir_find_strays(blobdir, now_ms + 60000, true, &arena, &strays, &error), "%s",
+              error.message);
+    cr_expect_eq(strays.count, 2, "%zu are told", strays.count);
+    cr_expect_not(exists("tmp/blob.part"));
+    cr_expect_not(exists("tmp/part.work"), "a directory goes with its last file");
+    cr_expect(exists("tmp/0d0d0d0d-0000-4000-8000-00000000dead/layer-1"), "a node's is a node's");
 }
