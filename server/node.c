@@ -1,7 +1,7 @@
 #include "server/node.h"
 
-#include "server/inventory_thread.h"
 #include "server/reaper_thread.h"
+#include "server/sweep_thread.h"
 #include "store/blobdir.h"
 #include "store/catalogue/catalogue.h"
 #include "store/private_postgres.h"
@@ -14,9 +14,9 @@
 #include <sys/stat.h>
 
 enum {
-    /* The eight workers, those who wait for pulls, the reaper with its lock, the
-     * puller's heartbeat, and some to spare. */
-    SESSIONS_BESIDE_PULLS = 14,
+    /* The eight workers, those who wait for pulls, the reaper with its lock, the sweeper
+     * with its own and one more, the puller's heartbeat, and some to spare. */
+    SESSIONS_BESIDE_PULLS = 16,
     ACQUIRE_TIMEOUT_MS = 2000,
     STATEMENT_TIMEOUT_MS = 10000,
 };
@@ -167,8 +167,8 @@ static bool start_parts(struct node *node, struct error *error)
     node->reaper = reaper_thread_start(node->catalogue, node->blobdir, &node->log, error);
     if (!node->reaper)
         return false;
-    node->inventory = inventory_thread_start(node->catalogue, &node->log, error);
-    return node->inventory;
+    node->sweeper = sweep_thread_start(node, error);
+    return node->sweeper;
 }
 
 static bool choose_platform(const struct options *options, struct platform *platform,
@@ -196,7 +196,7 @@ bool node_start(struct node *node, const struct options *options, struct error *
 
 void node_stop(struct node *node)
 {
-    inventory_thread_stop(node->inventory);
+    sweep_thread_stop(node->sweeper);
     reaper_thread_stop(node->reaper);
     puller_stop(node->puller);
     registry_client_free(node->registry);

@@ -10,11 +10,11 @@
 
 struct blobdir;
 struct catalogue;
-struct inventory_thread;
 struct private_postgres;
 struct puller;
 struct reaper_thread;
 struct registry_client;
+struct sweep_thread;
 
 enum { NODE_ID_SIZE = 36 + 1 };
 
@@ -29,7 +29,7 @@ struct node {
     struct registry_client *registry;
     struct puller *puller;
     struct reaper_thread *reaper;
-    struct inventory_thread *inventory;
+    struct sweep_thread *sweeper;
 };
 
 /* Call it from the main thread: a private PostgreSQL ends with its thread. */

@@ -32,14 +32,9 @@ static const struct option_row rows[] = {
     {"--database", KIND_TEXT, AT(database), OPTIONS_SERVE | OPTIONS_MIGRATE, "URI", NULL,
      "libpq URI of the catalogue [a private PostgreSQL under <data-dir>/postgres]", 0, 0, NULL},
     {"--insecure-registry", KIND_LIST, AT(insecure_registries), OPTIONS_SERVE, "HOST[:PORT]", NULL,
-     "a registry spoken to over plain HTTP, and which may be at a private address; several may be "
-     "given [loopback only]",
-     0, 0, NULL},
+     "a registry spoken to over plain HTTP; several may be given [loopback only]", 0, 0, NULL},
     {"--allow-registry", KIND_LIST, AT(allowed_registries), OPTIONS_SERVE, "GLOB", NULL,
-     "a registry that may be pulled from; one without wildcards may be at a private address; "
-     "several "
-     "may be given [all]",
-     0, 0, NULL},
+     "a registry that may be pulled from; several may be given [all]", 0, 0, NULL},
     {"--registry-auth", KIND_TEXT, AT(registry_auth), OPTIONS_SERVE, "FILE", NULL,
      "Docker's config file [$DOCKER_CONFIG/config.json, ~/.docker/config.json]", 0, 0, NULL},
     {"--registry-mirror", KIND_LIST, AT(registry_mirrors), OPTIONS_SERVE, "REGISTRY=URL", NULL,
@@ -55,6 +50,11 @@ static const struct option_row rows[] = {
      "the largest layer taken, uncompressed; KiB, MiB, GiB and TiB may follow", 1, EXBIBYTE, NULL},
     {"--max-image-layers", KIND_NUMBER, AT(max_image_layers), OPTIONS_SERVE, "N", "128",
      "the most layers of one image", 1, 1024, NULL},
+    {"--sweep-seconds", KIND_NUMBER, AT(sweep_seconds), OPTIONS_SERVE, "SECONDS", "3600",
+     "how often one of the nodes looks for files that the catalogue does not know", 1, INT32_MAX,
+     NULL},
+    {"--grace-seconds", KIND_NUMBER, AT(grace_seconds), OPTIONS_SERVE, "SECONDS", "3600",
+     "how long such a file is left alone after it changed", 1, INT32_MAX, NULL},
     {"--log-format", KIND_TEXT, AT(log_format), OPTIONS_SERVE, "text|json", NULL,
      "how the log on stderr looks [text on a terminal, else json]", 0, 0, "text|json"},
     {"--no-auth", KIND_SWITCH, AT(no_auth), OPTIONS_SERVE, NULL, NULL,

@@ -35,6 +35,8 @@ struct options {
     uint64_t layer_jobs;
     uint64_t max_layer_bytes;
     uint64_t max_image_layers;
+    uint64_t sweep_seconds;
+    uint64_t grace_seconds;
     const char *log_format; /* NULL: text on a terminal, else json */
     bool no_auth;
 };

@@ -179,7 +179,8 @@ bool catalogue_hold_layer(struct catalogue *catalogue, const char *pull_id,
         " SELECT true, erofs_size_bytes, erofs_digest, tar_size_bytes FROM found"
         " UNION ALL"
         " SELECT false, size_bytes, erofs_digest, tar_size_bytes FROM condemned_files"
-        "  WHERE kind = 'layer' AND digest = $2 AND NOT EXISTS (SELECT FROM found)"};
+        "  WHERE kind = 'layer' AND digest = $2 AND NOT EXISTS (SELECT FROM found)"
+        "    AND erofs_digest IS NOT NULL"}; /* of a swept orphan nobody knows what it is */
     char text[DIGEST_TEXT_SIZE];
     digest_format(diff_id, text);
     cleanup_arena struct arena arena = {0};

@@ -46,7 +46,6 @@ class Fault:
     pause_seconds: float = 0  # between chunks of `chunk` bytes
     chunk: int = CHUNK
     redirect: Optional[str] = None  # an URL, or a prefix ending in "/" that gets the digest
-    method: Optional[str] = None  # only to requests of this method
     always: bool = False
 
 
@@ -139,11 +138,11 @@ class FaultRegistry:
         with self.lock:
             self.faults.setdefault((kind, what), []).extend(faults)
 
-    def next_fault(self, kind, what, method="GET"):
+    def next_fault(self, kind, what):
         with self.lock:
             for key in ((kind, what), (kind, "*")):
                 waiting = self.faults.get(key)
-                if waiting and waiting[0].method in (None, method):
+                if waiting:
                     return waiting[0] if waiting[0].always else waiting.pop(0)
         return Fault()
 
@@ -263,7 +262,7 @@ class RegistryHandler(BaseHTTPRequestHandler):
         return self.answer_content(match["kind"], match["what"])
 
     def answer_content(self, kind, what):
-        fault = self.registry.next_fault(kind, what, self.command)
+        fault = self.registry.next_fault(kind, what)
         if fault.redirect:
             target = fault.redirect + what if fault.redirect.endswith("/") else fault.redirect
             self.send_response(307)

@@ -36,7 +36,8 @@ def test_help_lists_every_flag_with_its_twin():
     said = run("serve", "--help").stdout
     for flag in ("listen", "data-dir", "blob-dir", "database", "insecure-registry", "platform",
                  "allow-registry", "registry-auth", "pull-jobs", "layer-jobs", "max-layer-bytes",
-                 "max-image-layers", "log-format", "no-auth"):  # fmt: skip
+                 "max-image-layers", "sweep-seconds", "grace-seconds", "log-format",
+                 "no-auth"):  # fmt: skip
         assert f"--{flag}" in said
         assert "LARDER_" + flag.upper().replace("-", "_") in said
 
