@@ -1,5 +1,7 @@
 #include "server/http_internal.h"
 
+#include "store/metrics.h"
+
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -136,6 +138,7 @@ void http_connection_notify(void *set, struct MHD_Connection *connection, void *
         struct http_connection *closed = *socket_context;
         http_request_free(closed->request);
         unlink_connection(connections, closed);
+        metric_add(METRIC_HTTP_CONNECTIONS, -1);
         free(closed);
         *socket_context = NULL;
         return;
@@ -147,6 +150,7 @@ void http_connection_notify(void *set, struct MHD_Connection *connection, void *
     format_remote(connection, one->remote);
     atomic_store(&one->waiting_since, clock_now_us());
     link_connection(connections, one);
+    metric_add(METRIC_HTTP_CONNECTIONS, 1);
     *socket_context = one;
 }
 

@@ -47,6 +47,8 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
         headers->if_range = text;
     else if (is(name, "If-None-Match"))
         headers->if_none_match = text;
+    else if (is(name, "Accept"))
+        headers->accept = text;
     return MHD_YES;
 }
 

@@ -3,6 +3,7 @@
 #include "server/log.h"
 #include "server/node.h"
 #include "server/routes.h"
+#include "store/metrics.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@ void *http_request_new(void *loop, const char *target, struct MHD_Connection *co
     struct http_connection *record = http_connection_of(connection);
     http_request_free(record->request);
     record->request = request;
+    metric_add(METRIC_HTTP_IN_FLIGHT, 1);
     return request;
 }
 
@@ -175,6 +177,7 @@ void http_request_watch(struct request *request)
 static void answer_busy(struct request *request)
 {
     struct error error;
+    metric_add(METRIC_HTTP_OVERLOADED, 1);
     error_set(&error, ERROR_CATALOGUE_UNAVAILABLE, "This node is busy; try again");
     error.retry_after_seconds = 1;
     request_answer_problem(request, &error);
@@ -257,10 +260,19 @@ static void log_request(const struct request *request, bool whole)
         FIELD_TEXT("remote", record ? record->remote : NULL));
 }
 
+static void count_request(const struct request *request)
+{
+    unsigned route = route_number(request->route);
+    metric_add(METRIC_HTTP_REQUESTS, 1, route, metric_status(request->status));
+    metric_add(METRIC_HTTP_RESPONSE_BYTES, request->response_size_bytes, route);
+    metric_observe(METRIC_HTTP_REQUEST_SECONDS, clock_now_us() - request->started_us, route);
+}
+
 void http_request_free(struct request *request)
 {
     if (!request)
         return;
+    metric_add(METRIC_HTTP_IN_FLIGHT, -1);
     if (request->response)
         MHD_destroy_response(request->response);
     json_writer_free(&request->stream.pending);
@@ -279,6 +291,7 @@ void http_request_completed(void *loop, struct MHD_Connection *connection, void 
     if (!request)
         return;
     log_request(request, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    count_request(request);
     struct http_connection *record = http_connection_of(connection);
     if (record) {
         record->request = NULL;

@@ -1,5 +1,6 @@
 #include "server/node.h"
 
+#include "server/inventory_thread.h"
 #include "server/reaper_thread.h"
 #include "server/sweep_thread.h"
 #include "store/blobdir.h"
@@ -168,7 +169,10 @@ static bool start_parts(struct node *node, struct error *error)
     if (!node->reaper)
         return false;
     node->sweeper = sweep_thread_start(node, error);
-    return node->sweeper;
+    if (!node->sweeper)
+        return false;
+    node->inventory = inventory_thread_start(node->catalogue, &node->log, error);
+    return node->inventory;
 }
 
 static bool choose_platform(const struct options *options, struct platform *platform,
@@ -196,6 +200,7 @@ bool node_start(struct node *node, const struct options *options, struct error *
 
 void node_stop(struct node *node)
 {
+    inventory_thread_stop(node->inventory);
     sweep_thread_stop(node->sweeper);
     reaper_thread_stop(node->reaper);
     puller_stop(node->puller);

@@ -10,6 +10,7 @@
 
 struct blobdir;
 struct catalogue;
+struct inventory_thread;
 struct private_postgres;
 struct puller;
 struct reaper_thread;
@@ -30,6 +31,7 @@ struct node {
     struct puller *puller;
     struct reaper_thread *reaper;
     struct sweep_thread *sweeper;
+    struct inventory_thread *inventory;
 };
 
 /* Call it from the main thread: a private PostgreSQL ends with its thread. */

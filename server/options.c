@@ -32,9 +32,14 @@ static const struct option_row rows[] = {
     {"--database", KIND_TEXT, AT(database), OPTIONS_SERVE | OPTIONS_MIGRATE, "URI", NULL,
      "libpq URI of the catalogue [a private PostgreSQL under <data-dir>/postgres]", 0, 0, NULL},
     {"--insecure-registry", KIND_LIST, AT(insecure_registries), OPTIONS_SERVE, "HOST[:PORT]", NULL,
-     "a registry spoken to over plain HTTP; several may be given [loopback only]", 0, 0, NULL},
+     "a registry spoken to over plain HTTP, and which may be at a private address; several may be "
+     "given [loopback only]",
+     0, 0, NULL},
     {"--allow-registry", KIND_LIST, AT(allowed_registries), OPTIONS_SERVE, "GLOB", NULL,
-     "a registry that may be pulled from; several may be given [all]", 0, 0, NULL},
+     "a registry that may be pulled from; one without wildcards may be at a private address; "
+     "several "
+     "may be given [all]",
+     0, 0, NULL},
     {"--registry-auth", KIND_TEXT, AT(registry_auth), OPTIONS_SERVE, "FILE", NULL,
      "Docker's config file [$DOCKER_CONFIG/config.json, ~/.docker/config.json]", 0, 0, NULL},
     {"--registry-mirror", KIND_LIST, AT(registry_mirrors), OPTIONS_SERVE, "REGISTRY=URL", NULL,

@@ -3,6 +3,7 @@
 #include "server/log.h"
 #include "server/node.h"
 #include "server/routes.h"
+#include "store/metrics.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -85,6 +86,7 @@ static const char *public_detail(struct request *request, const struct error *er
 void request_answer_problem(struct request *request, const struct error *error)
 {
     cleanup_json_writer struct json_writer out = {0};
+    metric_add(METRIC_PROBLEMS, 1, error->code);
     struct problem problem = {.error = error,
                               .reference = request->about_reference,
                               .sandboxes = request->about_sandboxes,

@@ -40,6 +40,7 @@ struct request_headers {
     const char *range;
     const char *if_range;
     const char *if_none_match;
+    const char *accept;
     uint64_t content_length;
     bool has_body;
 };

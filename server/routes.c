@@ -1,7 +1,9 @@
 #include "server/routes.h"
 
 #include "server/resources.h"
+#include "store/metrics.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define QUERY_OF(...)                                                                              \
@@ -73,8 +75,20 @@ static const struct route routes[] = {
     {.method = "GET", .pattern = "/healthz", .handler = health_alive, .on_loop = true},
     {.method = "GET", .pattern = "/readyz", .handler = health_ready},
     {.method = "GET", .pattern = "/version", .handler = version_show, .on_loop = true},
+    {.method = "GET", .pattern = "/metrics", .handler = metrics_show, .on_loop = true},
 };
 enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
+static_assert((int)ROUTE_COUNT < (int)METRIC_ROUTES_MAX, "each route has its metrics");
+
+unsigned route_number(const struct route *route)
+{
+    return route ? (unsigned)(route - routes) + 1 : ROUTE_NONE;
+}
+
+const struct route *route_of_number(unsigned number)
+{
+    return number > ROUTE_NONE && number <= ROUTE_COUNT ? &routes[number - 1] : NULL;
+}
 
 static bool method_matches(const char *method, const struct route *route)
 {

@@ -24,4 +24,10 @@ struct route {
  * ERROR_INVALID_ARGUMENT for an unknown parameter. */
 [[nodiscard]] bool route_find(struct request *request, const char **allow, struct error *error);
 
+/* For metrics: the number of a row of the table, ROUTE_NONE for NULL, and its method and
+ * pattern, NULL when there is no such row. */
+enum { ROUTE_NONE = 0 };
+[[nodiscard]] unsigned route_number(const struct route *route);
+[[nodiscard]] const struct route *route_of_number(unsigned number);
+
 #endif

@@ -1,5 +1,7 @@
 #include "store/blobdir_internal.h"
 
+#include "store/metrics.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -213,6 +215,13 @@ bool blobdir_now_ms(struct blobdir *blobdir, int64_t *now_ms, struct error *erro
     return known;
 }
 
+static void count_published(const struct blob_draft *draft)
+{
+    struct stat status;
+    if (fstat(draft->fd, &status) == 0)
+        metric_add(METRIC_PUBLISHED_BYTES, status.st_size, draft->kind);
+}
+
 bool blob_draft_publish(struct blob_draft *draft, struct error *error)
 {
     struct blobdir *blobdir = draft->blobdir;
@@ -227,6 +236,7 @@ bool blob_draft_publish(struct blob_draft *draft, struct error *error)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot rename a draft to \"%s\"",
                                name);
     draft->published = true;
+    count_published(draft);
     return blobdir_sync_fd(directory, blob_kinds[draft->kind].directory, error);
 }
 

@@ -1,5 +1,6 @@
 #include "store/puller.h"
 
+#include "store/metrics.h"
 #include "store/pull/pull_task.h"
 
 #include <stdlib.h>
@@ -111,24 +112,30 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
     struct pull *pull = &task->pull;
     struct error error;
     if (done) {
-        log_event(puller, "pull done", pull, NULL, NULL);
+        if (!task->again)
+            metric_add(METRIC_PULLS_ENDED, 1, ENDED_DONE);
+        log_event(puller, task->again ? "pull runs again" : "pull done", pull, NULL,
+                  task->again ? "somebody joined it with a stricter wish" : NULL);
         return;
     }
     if (why->code == ERROR_PULL_CANCELLED && !atomic_load(&task->cancelled)) {
+        metric_add(METRIC_PULLS_ENDED, 1, ENDED_GIVEN_BACK);
         log_event(puller, "pull given back", pull, why, NULL);
         requeue(puller, pull);
         return;
     }
     if (why->code == ERROR_CATALOGUE_UNAVAILABLE ||
         !catalogue_pull_failed(puller->config.catalogue, puller->node_id, pull->id, why, &error)) {
+        metric_add(METRIC_PULLS_ENDED, 1, ENDED_GIVEN_BACK);
         log_event(puller, "pull interrupted", pull, why, NULL);
         requeue(puller, pull);
         return;
     }
+    bool cancelled = why->code == ERROR_PULL_CANCELLED;
+    metric_add(METRIC_PULLS_ENDED, 1, cancelled ? ENDED_CANCELLED : ENDED_FAILED);
     if (why->code == ERROR_STORAGE_FULL && !pull_free_space(&puller->config, &error))
         log_event(puller, "freeing space failed", pull, &error, NULL);
-    log_event(puller, why->code == ERROR_PULL_CANCELLED ? "pull cancelled" : "pull failed", pull,
-              why, NULL);
+    log_event(puller, cancelled ? "pull cancelled" : "pull failed", pull, why, NULL);
 }
 
 /* True when there was a pull to run. */
@@ -312,11 +319,11 @@ static void wake(struct puller *puller)
 bool puller_submit(struct puller *puller, const struct pull_request *request, struct arena *arena,
                    struct pull *pull, struct error *error)
 {
-    bool complete = false;
+    bool answered = false;
     bool joined = false;
-    if (!pull_record_if_complete(&puller->config, request, arena, pull, &complete, error))
+    if (!pull_answer_from_cache(&puller->config, request, arena, pull, &answered, error))
         return false;
-    if (complete)
+    if (answered)
         return true;
     if (!catalogue_queue_pull(puller->config.catalogue, request, arena, pull, &joined, error))
         return false;

@@ -34,8 +34,9 @@ struct puller_config {
 [[nodiscard]] struct puller *puller_start(const struct puller_config *config, struct error *error);
 
 /* Asks for a pull. One of an image that is here and whole (unless the policy is `always`
- * or it is forced) is done at once; else it is queued, or joins the one that runs for this
- * reference and platform. Any thread. */
+ * or it is forced) is done at once, and one that may `never` ask the registry has failed at
+ * once if it is not; else it is queued, or joins the one that runs for this reference and
+ * platform. Any thread. */
 [[nodiscard]] bool puller_submit(struct puller *puller, const struct pull_request *request,
                                  struct arena *arena, struct pull *pull, struct error *error);
 

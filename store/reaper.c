@@ -1,6 +1,7 @@
 #include "store/reaper.h"
 
 #include "store/file_lock.h"
+#include "store/metrics.h"
 
 #include <stdlib.h>
 
@@ -72,6 +73,8 @@ static bool reap_one(struct catalogue_session *session, struct blobdir *blobdir,
 static void count_reaped(const struct condemned_file *file, const struct reap *reap,
                          struct reaped *reaped)
 {
+    metric_add(METRIC_REAPED_FILES, reap->done, file->kind);
+    metric_add(METRIC_REAPED_BYTES, reap->freed_bytes);
     reaped->bytes += reap->freed_bytes;
     switch (file->kind) {
     case BLOB_LAYER:

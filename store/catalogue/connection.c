@@ -1,6 +1,8 @@
 /* The connection of a session: making it, losing it, waiting for its answers. */
 #include "store/catalogue/session_internal.h"
 
+#include "store/metrics.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -85,6 +87,7 @@ bool session_connect(struct catalogue_session *session, const char *conninfo, st
         session_disconnect(session);
         return error_set(error, ERROR_INTERNAL, "PostgreSQL's connection cannot be non-blocking");
     }
+    metric_add(METRIC_CATALOGUE_CONNECTS, 1);
     if (set_up(session, error))
         return true;
     session_disconnect(session);
@@ -194,8 +197,8 @@ static bool take_result(struct catalogue_session *session, PGresult **kept, bool
     return PQstatus(session->connection) == CONNECTION_OK;
 }
 
-PGresult *session_receive(struct catalogue_session *session, unsigned timeout_ms, const char *what,
-                          struct error *error)
+static PGresult *receive(struct catalogue_session *session, unsigned timeout_ms, const char *what,
+                         struct error *error)
 {
     int64_t deadline_ms = monotonic_ms() + timeout_ms + ANSWER_GRACE_MS;
     cleanup_result PGresult *kept = NULL;
@@ -217,6 +220,17 @@ PGresult *session_receive(struct catalogue_session *session, unsigned timeout_ms
     if (!connected || strcmp(error->sqlstate, "25006") == 0)
         session_disconnect(session);
     return NULL;
+}
+
+PGresult *session_receive(struct catalogue_session *session, unsigned timeout_ms, const char *what,
+                          struct error *error)
+{
+    int64_t begun_us = metric_now_us();
+    PGresult *result = receive(session, timeout_ms, what, error);
+    metric_observe(METRIC_CATALOGUE_ROUND_TRIP_SECONDS, metric_now_us() - begun_us);
+    if (!result)
+        metric_add(METRIC_CATALOGUE_ERRORS, 1);
+    return result;
 }
 
 bool session_execute(struct catalogue_session *session, const char *sql, unsigned timeout_ms,

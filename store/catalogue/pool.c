@@ -1,5 +1,6 @@
 /* The pool: a bounded number of sessions, handed out last used first. */
 #include "store/catalogue/session_internal.h"
+#include "store/metrics.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -75,6 +76,7 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
         sessions[i].statement_timeout_ms = config->statement_timeout_ms;
         push_free(catalogue, &sessions[i]);
     }
+    metric_set(METRIC_CATALOGUE_SESSIONS_MAX, config->max_sessions);
     return catalogue;
 }
 
@@ -103,6 +105,7 @@ static struct timespec timespec_of_ms(int64_t ms)
 static struct catalogue_session *take_free(struct catalogue *catalogue, int64_t deadline_ms)
 {
     struct timespec deadline = timespec_of_ms(deadline_ms);
+    int64_t begun_us = metric_now_us();
     pthread_mutex_lock(&catalogue->mutex);
     int waited = 0;
     while (!catalogue->free && waited == 0)
@@ -113,6 +116,8 @@ static struct catalogue_session *take_free(struct catalogue *catalogue, int64_t 
         catalogue->free_count--;
     }
     pthread_mutex_unlock(&catalogue->mutex);
+    metric_observe(METRIC_CATALOGUE_ACQUIRE_SECONDS, metric_now_us() - begun_us);
+    metric_add(METRIC_CATALOGUE_SESSIONS_IN_USE, session ? 1 : 0);
     return session;
 }
 
@@ -122,6 +127,7 @@ static void give_free(struct catalogue *catalogue, struct catalogue_session *ses
     push_free(catalogue, session);
     pthread_cond_signal(&catalogue->released);
     pthread_mutex_unlock(&catalogue->mutex);
+    metric_add(METRIC_CATALOGUE_SESSIONS_IN_USE, -1);
 }
 
 static bool is_away(struct catalogue *catalogue)

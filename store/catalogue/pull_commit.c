@@ -39,8 +39,9 @@ bool catalogue_condemn_unborn(struct catalogue *catalogue, const char *manifest_
 
 struct commit {
     const char *node_id;
-    const char *pull_id;
+    const struct pull *pull;
     const struct image_record *image;
+    bool *again;
     char reference[REFERENCE_TEXT_SIZE];
     char name[REFERENCE_TEXT_SIZE];
 };
@@ -105,7 +106,7 @@ static bool write_layers(struct catalogue_session *session, const struct commit 
         "   FROM pull_layers WHERE pull_id = $1::uuid"
         " ON CONFLICT (manifest_digest, position) DO NOTHING"};
     struct rows rows;
-    return QUERY(session, &write, arena, &rows, error, commit->pull_id,
+    return QUERY(session, &write, arena, &rows, error, commit->pull->id,
                  commit->image->manifest_digest);
 }
 
@@ -140,22 +141,35 @@ static bool pardon_files(struct catalogue_session *session, const struct commit 
     return QUERY(session, &pardon, arena, &rows, error, commit->image->manifest_digest, key_text);
 }
 
-static bool finish_pull(struct catalogue_session *session, const char *node_id, const char *pull_id,
-                        const char *manifest_digest, struct arena *arena, struct error *error)
+/* Somebody may have joined it meanwhile with a stricter wish than it was run with: then
+ * it is queued once more. */
+static bool finish_pull(struct catalogue_session *session, const char *node_id,
+                        const struct pull *pull, const char *manifest_digest, struct arena *arena,
+                        bool *again, struct error *error)
 {
     static const struct statement finish = {
-        "pull_finish", "UPDATE pulls SET state = 'done', manifest_digest = $3, finished_at = now()"
-                       " WHERE id = $1::uuid AND node_id = $2::uuid AND finished_at IS NULL"};
+        "pull_finish", "UPDATE pulls p SET manifest_digest = $3,"
+                       "    state = CASE WHEN w.again THEN 'queued' ELSE 'done' END,"
+                       "    node_id = CASE WHEN w.again THEN NULL ELSE p.node_id END,"
+                       "    attempts = CASE WHEN w.again THEN 0 ELSE p.attempts END,"
+                       "    finished_at = CASE WHEN w.again THEN NULL ELSE now() END"
+                       "  FROM (SELECT id, (force AND NOT $4::boolean)"
+                       "               OR (policy = 'always' AND $5 <> 'always') AS again"
+                       "          FROM pulls WHERE id = $1::uuid FOR UPDATE) w"
+                       " WHERE p.id = w.id AND p.node_id = $2::uuid AND p.finished_at IS NULL"
+                       " RETURNING w.again"};
     static const struct statement let_go = {
         "pull_layers_let_go",
         "UPDATE pull_layers SET held_diff_id = NULL WHERE pull_id = $1::uuid"};
     struct rows rows;
-    if (!QUERY(session, &finish, arena, &rows, error, pull_id, node_id, manifest_digest))
+    if (!QUERY(session, &finish, arena, &rows, error, pull->id, node_id, manifest_digest,
+               parameter_bool(pull->force), pull_policy_name(pull->policy)))
         return false;
-    if (rows.affected == 0)
+    if (rows.count == 0)
         return error_set(error, ERROR_PULL_CANCELLED,
                          "the pull ended or was taken over by another node");
-    return QUERY(session, &let_go, arena, &rows, error, pull_id);
+    *again = rows_bool(&rows, 0, 0);
+    return QUERY(session, &let_go, arena, &rows, error, pull->id);
 }
 
 static bool commit_image(struct catalogue_session *session, void *context, struct error *error)
@@ -168,14 +182,14 @@ static bool commit_image(struct catalogue_session *session, void *context, struc
            write_layers(session, commit, &arena, error) &&
            write_reference(session, commit, &arena, error) &&
            pardon_files(session, commit, &arena, error) &&
-           finish_pull(session, commit->node_id, commit->pull_id, commit->image->manifest_digest,
-                       &arena, error);
+           finish_pull(session, commit->node_id, commit->pull, commit->image->manifest_digest,
+                       &arena, commit->again, error);
 }
 
-bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id, const char *pull_id,
-                         const struct image_record *image, struct error *error)
+bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id, const struct pull *pull,
+                         const struct image_record *image, bool *again, struct error *error)
 {
-    struct commit commit = {.node_id = node_id, .pull_id = pull_id, .image = image};
+    struct commit commit = {.node_id = node_id, .pull = pull, .image = image, .again = again};
     reference_format(image->reference, commit.reference);
     reference_format_name(image->reference, commit.name);
     return catalogue_transact(catalogue, commit_image, &commit, error);
@@ -217,6 +231,72 @@ bool catalogue_record_cached_pull(struct catalogue *catalogue, const char *node_
     if (pull_rows_read(&rows, arena, &pulls) == 0)
         return error_set(error, ERROR_IMAGE_NOT_FOUND, "the image \"%s\" went meanwhile",
                          image->reference);
+    *pull = pulls[0];
+    return true;
+}
+
+struct confirmation {
+    const char *node_id;
+    const struct pull *pull;
+    const struct image_handle *image;
+    const char *digest;
+    bool *confirmed;
+    bool *again;
+};
+
+static bool confirm_image(struct catalogue_session *session, void *context, struct error *error)
+{
+    static const struct statement touch = {
+        "image_confirm",
+        "UPDATE image_refs SET last_used_at = now()"
+        " WHERE reference = $1 AND os = $2 AND architecture = $3 AND variant = $4"
+        "   AND manifest_digest = $5 AND (index_digest = $6 OR manifest_digest = $6)"};
+    const struct confirmation *what = context;
+    const struct image_handle *image = what->image;
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    if (!QUERY(session, &touch, &arena, &rows, error, what->pull->reference, image->os,
+               image->architecture, image->variant, image->manifest_digest, what->digest))
+        return false;
+    *what->confirmed = rows.affected > 0;
+    return !*what->confirmed || finish_pull(session, what->node_id, what->pull,
+                                            image->manifest_digest, &arena, what->again, error);
+}
+
+bool catalogue_confirm_pull(struct catalogue *catalogue, const char *node_id,
+                            const struct pull *pull, const struct image_handle *image,
+                            const char *digest, bool *confirmed, bool *again, struct error *error)
+{
+    struct confirmation what = {node_id, pull, image, digest, confirmed, again};
+    return catalogue_transact(catalogue, confirm_image, &what, error);
+}
+
+bool catalogue_record_missing_pull(struct catalogue *catalogue, const char *node_id,
+                                   const struct pull_request *request, const struct error *why,
+                                   struct arena *arena, struct pull *pull, struct error *error)
+{
+    static const struct statement record = {
+        "pull_record_missing",
+        "WITH recorded AS ("
+        "    INSERT INTO pulls (reference, platform, policy, force, state, node_id, error,"
+        "        started_at, finished_at)"
+        "    VALUES ($1, $2, $3, $4::boolean, 'failed',"
+        "        (SELECT id FROM nodes WHERE id = $5::uuid), $6::json, now(), now())"
+        "    RETURNING *)"
+        " SELECT " PULL_COLUMNS " FROM recorded p LEFT JOIN pull_layers l ON l.pull_id = p.id"};
+    char reference[REFERENCE_TEXT_SIZE];
+    char platform[PLATFORM_TEXT_SIZE];
+    reference_format(request->reference, reference);
+    platform_format(request->platform, platform);
+
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    struct pull *pulls = NULL;
+    if (!session || !QUERY(session, &record, arena, &rows, error, reference, platform,
+                           pull_policy_name(request->policy), parameter_bool(request->force),
+                           node_id, pull_error_format(why, arena)))
+        return false;
+    (void)pull_rows_read(&rows, arena, &pulls);
     *pull = pulls[0];
     return true;
 }

@@ -2,10 +2,11 @@
  * transaction that makes an image visible.
  *
  *     queued ─claim► resolving ► fetching ► composing ─► done
- *        │               └───────────┴──────────┴──────► failed, cancelled
+ *        │  ▲            └───────────┴──────────┴──────► failed, cancelled
+ *        │  └─── back: its node went, or a stricter wish joined too late
  *        └─────────────────────────────────────────────► cancelled
  *
- * or `done` from the start, when the image was here.
+ * or `done` from the start, when the image was here, or `failed`, when it may not be fetched.
  *
  * Every change of state goes through the functions here, and each but the first
  * names the node that runs the pull, so that a node that lost it changes nothing.
@@ -71,8 +72,9 @@ struct pull_request {
 };
 
 /* Queues a pull, or joins the one that is under way for this reference and platform
- * (*joined); the stricter policy and force then hold for both. One that only looks
- * (PULL_NEVER) or is being cancelled is joined by nobody. */
+ * (*joined); the stricter policy and force then hold for both: if it runs already without
+ * them, it runs once more. One that only looks (PULL_NEVER) or is being cancelled is joined by
+ * nobody. */
 [[nodiscard]] bool catalogue_queue_pull(struct catalogue *catalogue,
                                         const struct pull_request *request, struct arena *arena,
                                         struct pull *pull, bool *joined, struct error *error);
@@ -85,6 +87,12 @@ struct pull_request {
                                                 const struct image_handle *image,
                                                 struct arena *arena, struct pull *pull,
                                                 struct error *error);
+
+/* The pull may not fetch (PULL_NEVER) what is not here: records it as failed, for `why`. */
+[[nodiscard]] bool catalogue_record_missing_pull(struct catalogue *catalogue, const char *node_id,
+                                                 const struct pull_request *request,
+                                                 const struct error *why, struct arena *arena,
+                                                 struct pull *pull, struct error *error);
 
 /* ERROR_PULL_NOT_FOUND, also for an id that is no UUID. */
 [[nodiscard]] bool catalogue_find_pull(struct catalogue *catalogue, const char *id,
@@ -205,9 +213,18 @@ struct image_record {
                                             const char *manifest_digest,
                                             const struct reference *reference, struct error *error);
 /* One transaction: config, manifest, layers, reference, condemned rows of its
- * files gone, pull `done`. The caller holds the locks of fsmeta and vmdk. */
+ * files gone, pull `done`; or `queued` (*again), when somebody joined it with a policy or force
+ * that *pull, as it was claimed, lacks. The caller holds the locks of fsmeta and vmdk. */
 [[nodiscard]] bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id,
-                                       const char *pull_id, const struct image_record *image,
-                                       struct error *error);
+                                       const struct pull *pull, const struct image_record *image,
+                                       bool *again, struct error *error);
+
+/* The registry names `digest` for the pull's reference now. When that is the manifest or
+ * the index of `image` still (*confirmed): moves last_used_at and ends the pull as
+ * catalogue_pull_done() does. */
+[[nodiscard]] bool catalogue_confirm_pull(struct catalogue *catalogue, const char *node_id,
+                                          const struct pull *pull, const struct image_handle *image,
+                                          const char *digest, bool *confirmed, bool *again,
+                                          struct error *error);
 
 #endif

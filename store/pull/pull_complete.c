@@ -1,4 +1,5 @@
-/* A pull of what is here already, whole: recorded as done when it is asked for. */
+/* A pull of what is here already, whole: done when it is asked for, or, when the policy is
+ * `always`, as soon as the registry confirms it. */
 #include "store/pull/pull_task.h"
 
 static bool files_are_whole(struct blobdir *blobdir, const struct image_detail *detail)
@@ -25,22 +26,81 @@ static bool is_for(const struct image_handle *image, const struct platform *want
            platform_equal(&found, wanted);
 }
 
-bool pull_record_if_complete(const struct puller_config *config, const struct pull_request *request,
-                             struct arena *arena, struct pull *pull, bool *complete,
-                             struct error *error)
+/* *complete: the image is here for that very platform, with every file it needs. */
+static bool find_complete(const struct puller_config *config, const struct reference *reference,
+                          const struct platform *platform, struct arena *arena,
+                          struct image_detail *detail, bool *complete, struct error *error)
 {
-    const struct platform_choice choice = {.wanted = request->platform,
+    const struct platform_choice choice = {.wanted = platform,
                                            .preferred = config->default_platform};
-    struct image_detail detail;
     *complete = false;
-    if (request->policy == PULL_ALWAYS || request->force)
-        return true;
-    if (!catalogue_inspect_image(config->catalogue, request->reference, &choice, arena, &detail,
-                                 error))
+    if (!catalogue_inspect_image(config->catalogue, reference, &choice, arena, detail, error))
         return error->code == ERROR_IMAGE_NOT_FOUND || error->code == ERROR_PLATFORM_NOT_FOUND;
-    if (!is_for(&detail.handle, request->platform) || !files_are_whole(config->blobdir, &detail))
+    *complete = is_for(&detail->handle, platform) && files_are_whole(config->blobdir, detail);
+    return true;
+}
+
+static bool record_missing(const struct puller_config *config, const struct pull_request *request,
+                           struct arena *arena, struct pull *pull, struct error *error)
+{
+    char reference[REFERENCE_TEXT_SIZE];
+    char platform[PLATFORM_TEXT_SIZE];
+    struct error why;
+    reference_format(request->reference, reference);
+    platform_format(request->platform, platform);
+    error_set(&why, ERROR_IMAGE_NOT_FOUND,
+              "%s for %s is not whole in the cache, and the policy \"never\" forbids to pull it",
+              reference, platform);
+    return catalogue_record_missing_pull(config->catalogue, config->node_id, request, &why, arena,
+                                         pull, error);
+}
+
+bool pull_answer_from_cache(const struct puller_config *config, const struct pull_request *request,
+                            struct arena *arena, struct pull *pull, bool *answered,
+                            struct error *error)
+{
+    struct image_detail detail;
+    bool complete = false;
+    *answered = false;
+    if (request->policy == PULL_ALWAYS || (request->force && request->policy != PULL_NEVER))
         return true;
-    *complete = catalogue_record_cached_pull(config->catalogue, config->node_id, request,
-                                             &detail.handle, arena, pull, error);
-    return *complete || error->code == ERROR_IMAGE_NOT_FOUND; /* removed this moment: pull it */
+    if (!find_complete(config, request->reference, request->platform, arena, &detail, &complete,
+                       error))
+        return false;
+    if (complete) {
+        *answered = catalogue_record_cached_pull(config->catalogue, config->node_id, request,
+                                                 &detail.handle, arena, pull, error);
+        if (!*answered && error->code != ERROR_IMAGE_NOT_FOUND)
+            return false; /* else it was removed this moment */
+    }
+    if (!*answered && request->policy == PULL_NEVER)
+        *answered = record_missing(config, request, arena, pull, error);
+    return *answered || request->policy != PULL_NEVER;
+}
+
+/* A registry that knows no HEAD is asked with GET, like one whose answer was odd; that gives
+ * the reason, too, when there is one. */
+static bool may_ask_again(const struct error *error)
+{
+    return error->registry_status != 0 && error->code != ERROR_TOO_MANY_REQUESTS;
+}
+
+bool pull_confirm(struct pull_task *task, bool *confirmed, struct error *error)
+{
+    const struct puller_config *config = task->config;
+    struct image_detail detail;
+    struct digest digest;
+    char text[DIGEST_TEXT_SIZE];
+    bool complete = false;
+    *confirmed = false;
+    if (!find_complete(config, &task->reference, &task->wanted, &task->arena, &detail, &complete,
+                       error))
+        return false;
+    if (!complete)
+        return true;
+    if (!registry_resolve(config->registry, &task->reference, &task->stop, &digest, error))
+        return may_ask_again(error);
+    digest_format(&digest, text);
+    return catalogue_confirm_pull(config->catalogue, config->node_id, &task->pull, &detail.handle,
+                                  text, confirmed, &task->again, error);
 }

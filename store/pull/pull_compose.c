@@ -204,8 +204,8 @@ static bool commit(struct pull_task *task, const struct published *fsmeta,
         .layers = task->pull.layers,
         .layer_count = task->pull.layer_count,
     };
-    return catalogue_pull_done(task->config->catalogue, task->config->node_id, task->pull.id,
-                               &image, error);
+    return catalogue_pull_done(task->config->catalogue, task->config->node_id, &task->pull, &image,
+                               &task->again, error);
 }
 
 /* Under the locks of all three files, so that no reaper takes a condemned one between

@@ -1,4 +1,5 @@
 #include "store/file_lock.h"
+#include "store/metrics.h"
 #include "store/pull/pull_task.h"
 
 #include <string.h>
@@ -28,6 +29,7 @@ static bool feed_converter(void *context, const void *bytes, size_t size_bytes, 
         return false;
     }
     atomic_fetch_add(&transfer->layer->received_bytes, size_bytes);
+    metric_add(METRIC_PULL_RECEIVED_BYTES, (int64_t)size_bytes);
     atomic_store(&transfer->layer->tar_bytes, converter_tar_bytes(transfer->converter));
     return true;
 }
@@ -103,6 +105,8 @@ bool pull_layer(struct pull_task *task, struct task_layer *layer, struct error *
 
     char digest[DIGEST_TEXT_SIZE];
     digest_format(&layer->source->blob.digest, digest);
+    if (done)
+        metric_add(METRIC_PULL_LAYERS, 1, reused ? LAYER_RESULT_REUSED : LAYER_RESULT_BUILT);
     if (done)
         pull_step_done(task, reused ? "layer reused" : "layer built", begun_ms, "%s, %llu bytes",
                        digest, (unsigned long long)layer->source->blob.size_bytes);

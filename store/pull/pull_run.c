@@ -1,21 +1,52 @@
+#include "store/metrics.h"
 #include "store/pull/pull_task.h"
 
 /* A pull that ends its nodes again and again must not go round the fleet for ever. */
 enum { MAX_ATTEMPTS = 5 };
 
-static bool run_steps(struct pull_task *task, struct error *error)
+static void stage_done(enum metric_stage stage, int64_t begun_us)
+{
+    metric_observe(METRIC_PULL_STAGE_SECONDS, metric_now_us() - begun_us, stage);
+}
+
+static bool resolve(struct pull_task *task, struct error *error)
 {
     int64_t begun_ms = pull_step_begin();
+    int64_t begun_us = metric_now_us();
     if (!pull_resolve(task, error))
         return false;
+    stage_done(STAGE_RESOLVE, begun_us);
     pull_step_done(task, "pull resolved", begun_ms, "%s, %zu layers", task->pull.manifest_digest,
                    task->pull.layer_count);
+    return true;
+}
+
+static bool fetch(struct pull_task *task, struct error *error)
+{
+    int64_t begun_us = metric_now_us();
     if (!pull_fetch_layers(task, error))
         return false;
-    begun_ms = pull_step_begin();
+    stage_done(STAGE_FETCH, begun_us);
+    return true;
+}
+
+static bool compose(struct pull_task *task, struct error *error)
+{
+    int64_t begun_ms = pull_step_begin();
+    int64_t begun_us = metric_now_us();
     if (!pull_compose(task, error))
         return false;
+    stage_done(STAGE_COMPOSE, begun_us);
     pull_step_done(task, "pull composed", begun_ms, "%s", task->pull.manifest_digest);
+    return true;
+}
+
+static bool run_steps(struct pull_task *task, struct error *error)
+{
+    int64_t begun_us = metric_now_us();
+    if (!resolve(task, error) || !fetch(task, error) || !compose(task, error))
+        return false;
+    stage_done(STAGE_ALL, begun_us);
     return true;
 }
 
@@ -29,11 +60,8 @@ bool pull_run(struct pull_task *task, struct error *error)
     if (!reference_parse(pull->reference, &task->reference, error) ||
         !platform_parse(pull->platform, &task->wanted, error))
         return false;
-    /* It was not whole when it was asked for (pull_complete.c). */
-    if (pull->policy == PULL_NEVER)
-        return error_set(error, ERROR_IMAGE_NOT_FOUND,
-                         "%s for %s is not in the cache, and the policy \"never\" forbids to pull "
-                         "it",
-                         pull->reference, pull->platform);
-    return run_steps(task, error);
+    bool confirmed = false;
+    if (pull->policy == PULL_ALWAYS && !pull->force && !pull_confirm(task, &confirmed, error))
+        return false;
+    return confirmed || run_steps(task, error);
 }

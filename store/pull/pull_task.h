@@ -29,6 +29,7 @@ struct pull_task {
     struct platform wanted;
     atomic_bool stop;      /* ends every step within a second, for whatever reason */
     atomic_bool cancelled; /* that reason: somebody asked for it */
+    bool again;            /* it ended well, but not as strictly as somebody wants it now */
 
     /* set by pull_resolve */
     bool is_from_index;
@@ -44,11 +45,16 @@ struct pull_task {
     size_t layer_count;
 };
 
-/* Is the image here with every file it needs, and may that answer the request? Then
- * *complete, and *pull is the record of it. */
-[[nodiscard]] bool pull_record_if_complete(const struct puller_config *config,
-                                           const struct pull_request *request, struct arena *arena,
-                                           struct pull *pull, bool *complete, struct error *error);
+/* Can the request be answered without the registry? Because the image is here with every
+ * file it needs, or because the policy is never to ask. Then *answered, and *pull is the
+ * record of it. */
+[[nodiscard]] bool pull_answer_from_cache(const struct puller_config *config,
+                                          const struct pull_request *request, struct arena *arena,
+                                          struct pull *pull, bool *answered, struct error *error);
+
+/* The policy is `always`: is the image here, whole, and still what the registry names? Then
+ * the pull is done (*confirmed). It costs one HEAD, and nothing when the image is not here. */
+[[nodiscard]] bool pull_confirm(struct pull_task *task, bool *confirmed, struct error *error);
 
 /* Logs a step that is done: what it was about, and how long it took. Any thread. */
 [[nodiscard]] int64_t pull_step_begin(void);

@@ -1,6 +1,8 @@
 #include "store/registry/registry_internal.h"
 
 #include "store/excerpt.h"
+#include "store/metrics.h"
+#include "store/registry/reach.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,6 +18,7 @@ struct hop {
     CURL *handle;
     const char *url;
     struct origin origin;
+    struct reach reach;
     bool may_authorize;
     bool sink_refused;
     struct error *sink_error;
@@ -233,8 +236,6 @@ static void set_limits(CURL *handle, const struct hop *hop)
     curl_easy_setopt(handle, CURLOPT_HTTP_CONTENT_DECODING, 0L); /* digests are of raw bytes */
     if (client->ca_file)
         curl_easy_setopt(handle, CURLOPT_CAINFO, client->ca_file);
-    if (origin_host_is_loopback(hop->origin.host))
-        curl_easy_setopt(handle, CURLOPT_PROXY, "");
 }
 
 static void set_callbacks(CURL *handle, struct hop *hop)
@@ -285,6 +286,8 @@ static bool code_may_pass(CURLcode code)
 static bool judge(struct hop *hop, CURLcode code, struct error *error)
 {
     struct exchange *exchange = hop->exchange;
+    if (code != CURLE_OK && hop->reach.was_refused)
+        return reach_refused(&hop->origin, error);
     if (code == CURLE_ABORTED_BY_CALLBACK || registry_is_cancelled(exchange->cancel))
         return registry_cancelled(error);
     if (hop->sink_refused)
@@ -302,12 +305,16 @@ static bool judge(struct hop *hop, CURLcode code, struct error *error)
 
 static bool run_hop(struct hop *hop, struct error *error)
 {
+    exchange_reset(hop->exchange);
+    hop->reach = reach_of(hop->client, hop->exchange->registry, &hop->origin);
+    if (hop->reach.was_refused)
+        return reach_refused(&hop->origin, error);
     struct curl_slist *headers = make_headers(hop);
     curl_easy_reset(hop->handle);
     set_limits(hop->handle, hop);
     set_callbacks(hop->handle, hop);
     set_request(hop->handle, hop, headers);
-    exchange_reset(hop->exchange);
+    reach_guard(&hop->reach, hop->handle);
     hop->reason[0] = '\0';
     hop->sink_error = error;
     CURLcode code = curl_easy_perform(hop->handle);
@@ -365,6 +372,26 @@ static bool run_hops(struct hop *hop, struct error *error)
     }
 }
 
+static enum metric_registry_outcome outcome_of(const struct hop *hop, bool answered)
+{
+    int status = hop->exchange->status;
+    if (!answered && (hop->sink_refused || registry_is_cancelled(hop->exchange->cancel)))
+        return REGISTRY_GIVEN_UP;
+    if (!answered)
+        return REGISTRY_NO_ANSWER;
+    switch (status) {
+    case 401:
+    case 403:
+        return REGISTRY_UNAUTHORIZED;
+    case 404:
+        return REGISTRY_NOT_FOUND;
+    case 429:
+        return REGISTRY_RATE_LIMITED;
+    default:
+        return status < 400 ? REGISTRY_OK : status < 500 ? REGISTRY_REFUSED : REGISTRY_FAILED;
+    }
+}
+
 bool exchange_run(struct registry_client *client, struct exchange *exchange, struct error *error)
 {
     struct hop hop = {
@@ -378,5 +405,6 @@ bool exchange_run(struct registry_client *client, struct exchange *exchange, str
     hop.handle = take_handle(client);
     bool answered = run_hops(&hop, error);
     return_handle(client, hop.handle);
+    metric_add(METRIC_REGISTRY_REQUESTS, 1, outcome_of(&hop, answered));
     return answered;
 }

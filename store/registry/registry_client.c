@@ -80,13 +80,24 @@ void registry_client_free(struct registry_client *client)
     free(client);
 }
 
+/* Brackets are an IPv6 address's, not a set of letters. */
+static bool is_glob(const char *name)
+{
+    return name[0] != '[' && strpbrk(name, "*?[");
+}
+
+static bool is_allowed(const char *glob, const char *registry)
+{
+    return is_glob(glob) ? fnmatch(glob, registry, FNM_NOESCAPE) == 0 : strcmp(glob, registry) == 0;
+}
+
 bool registry_check_allowed(const struct registry_client *client, const struct reference *reference,
                             struct error *error)
 {
     if (!client->allowed_registries[0])
         return true;
     for (char **glob = client->allowed_registries; *glob; glob++)
-        if (fnmatch(*glob, reference->registry, FNM_NOESCAPE) == 0)
+        if (is_allowed(*glob, reference->registry))
             return true;
     return error_set(error, ERROR_REGISTRY_NOT_ALLOWED,
                      "images of %s may not be pulled here; --allow-registry says which may",
@@ -103,15 +114,22 @@ static void host_of(const char *registry, char out[REFERENCE_REGISTRY_SIZE])
         *colon = '\0';
 }
 
+bool registry_is_loopback(const char *registry)
+{
+    char host[REFERENCE_REGISTRY_SIZE];
+    host_of(registry, host);
+    return origin_host_is_loopback(host);
+}
+
 /* A mirror's own URL says how to speak to it. */
-static bool is_plain(const struct registry_client *client, const char *registry)
+bool registry_is_plain(const struct registry_client *client, const char *registry)
 {
     char host[REFERENCE_REGISTRY_SIZE];
     for (size_t i = 0; i < client->mirror_count; i++)
         if (strcmp(client->mirrors[i].host, registry) == 0)
             return client->mirrors[i].is_plain;
     host_of(registry, host);
-    if (origin_host_is_loopback(host))
+    if (registry_is_loopback(registry))
         return true;
     for (char **name = client->insecure_registries; *name; name++)
         if (strcmp(*name, registry) == 0 || strcmp(*name, host) == 0)
@@ -123,9 +141,39 @@ void endpoint_of(const struct registry_client *client, const char *registry,
                  struct endpoint *endpoint)
 {
     bool is_hub = strcmp(registry, "docker.io") == 0;
-    endpoint->is_plain = is_plain(client, registry);
+    endpoint->is_plain = registry_is_plain(client, registry);
     snprintf(endpoint->base, sizeof(endpoint->base), "%s://%s",
              endpoint->is_plain ? "http" : "https", is_hub ? "registry-1.docker.io" : registry);
+}
+
+/* Is that registry's API on this host and port? */
+static bool is_at(const struct registry_client *client, const char *registry,
+                  const struct origin *origin)
+{
+    struct endpoint endpoint;
+    struct origin its;
+    endpoint_of(client, registry, &endpoint);
+    return origin_parse(endpoint.base, &its) && its.port == origin->port &&
+           strcmp(its.host, origin->host) == 0;
+}
+
+bool registry_is_allowed_by_name(const struct registry_client *client, const struct origin *origin)
+{
+    for (char **name = client->allowed_registries; *name; name++)
+        if (!is_glob(*name) && is_at(client, *name, origin))
+            return true;
+    return false;
+}
+
+bool registry_is_named(const struct registry_client *client, const struct origin *origin)
+{
+    for (char **name = client->insecure_registries; *name; name++)
+        if (strcmp(*name, origin->host) == 0 || is_at(client, *name, origin))
+            return true;
+    for (size_t i = 0; i < client->mirror_count; i++)
+        if (is_at(client, client->mirrors[i].host, origin))
+            return true;
+    return registry_is_allowed_by_name(client, origin);
 }
 
 size_t registry_sources(const struct registry_client *client, const struct reference *reference,

@@ -10,10 +10,16 @@
  * only where the registry is plain. No redirect carries them to another origin, and no
  * redirect leads from https to http. They are in no error message.
  *
+ * No registry, redirect or token realm is fetched from at a loopback, link-local or private
+ * address, unless --insecure-registry, --registry-mirror or (without a wildcard)
+ * --allow-registry names its host; or the registry is loopback by its own name, and so is
+ * where it leads (reach.h).
+ *
  * Connections that fail and answers 408, 429 and 5xx are tried again a few times, with
  * growing, jittered pauses or the registry's Retry-After. What stays wrong:
  *
- *     ERROR_REGISTRY_NOT_ALLOWED    not among the allowed registries; nothing was sent
+ *     ERROR_REGISTRY_NOT_ALLOWED    not among the allowed registries, or at such an address;
+ *                                   nothing was sent
  *     ERROR_REGISTRY_UNAUTHORIZED   401 or 403, also from the token realm
  *     ERROR_IMAGE_NOT_FOUND         404 for a manifest
  *     ERROR_TOO_MANY_REQUESTS       429, with retry_after_seconds when it was said

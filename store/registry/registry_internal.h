@@ -55,6 +55,21 @@ struct endpoint {
 void endpoint_of(const struct registry_client *client, const char *registry,
                  struct endpoint *endpoint);
 
+/* Is it spoken to over plain HTTP? `registry` is canonical. */
+[[nodiscard]] bool registry_is_plain(const struct registry_client *client, const char *registry);
+
+/* Is it loopback by its own name, in the usual spelling? */
+[[nodiscard]] bool registry_is_loopback(const char *registry);
+
+/* Does --insecure-registry, --registry-mirror or, without a wildcard, --allow-registry name
+ * the host? */
+[[nodiscard]] bool registry_is_named(const struct registry_client *client,
+                                     const struct origin *origin);
+
+/* --allow-registry alone. */
+[[nodiscard]] bool registry_is_allowed_by_name(const struct registry_client *client,
+                                               const struct origin *origin);
+
 /* Whom to ask: the registry's mirrors, as references of theirs, then itself. */
 [[nodiscard]] size_t registry_sources(const struct registry_client *client,
                                       const struct reference *reference,
@@ -63,6 +78,7 @@ void endpoint_of(const struct registry_client *client, const char *registry,
 /* One request of HTTP and where its answer's body goes. */
 struct exchange {
     /* asked; borrowed */
+    const char *registry; /* for whose sake, canonical: it decides what may be reached */
     const char *url;
     bool is_head;
     const char *accept;        /* NULL: anything */

@@ -1,6 +1,7 @@
 #include "store/registry/registry_internal.h"
 
 #include "store/excerpt.h"
+#include "store/metrics.h"
 #include "store/registry/json_document.h"
 
 #include <string.h>
@@ -72,6 +73,7 @@ bool attempts_pause(struct attempts *attempts, int retry_after_seconds, const at
     if (attempts->in_a_row >= attempts->max_in_a_row || attempts->in_all >= ATTEMPTS_IN_ALL ||
         retry_after_seconds > RETRY_AFTER_MAX_SECONDS)
         return false;
+    metric_add(METRIC_REGISTRY_RETRIES, 1);
     int64_t due_ms = registry_now_ms() + pause_ms(attempts, retry_after_seconds);
     for (int64_t left_ms; (left_ms = due_ms - registry_now_ms()) > 0;) {
         if (registry_is_cancelled(cancel))
@@ -138,6 +140,7 @@ bool exchange_refused(const struct exchange *exchange, const char *what, struct 
 static bool run_authorized(struct registry_client *client, const struct reference *reference,
                            struct exchange *exchange, const char *header, struct error *error)
 {
+    exchange->registry = reference->registry;
     exchange->authorization = header;
     bool answered = exchange_run(client, exchange, error);
     exchange->authorization = NULL;

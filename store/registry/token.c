@@ -127,6 +127,7 @@ static const char *token_form(const struct grab *grab)
 
 static void prepare(const struct grab *grab, struct exchange *exchange)
 {
+    exchange->registry = grab->reference->registry;
     exchange->url = grab->challenge->realm;
     if (grab->login.kind == DOCKER_LOGIN_IDENTITY_TOKEN)
         exchange->form = token_form(grab);

@@ -46,6 +46,7 @@ class Fault:
     pause_seconds: float = 0  # between chunks of `chunk` bytes
     chunk: int = CHUNK
     redirect: Optional[str] = None  # an URL, or a prefix ending in "/" that gets the digest
+    method: Optional[str] = None  # only to requests of this method
     always: bool = False
 
 
@@ -138,11 +139,11 @@ class FaultRegistry:
         with self.lock:
             self.faults.setdefault((kind, what), []).extend(faults)
 
-    def next_fault(self, kind, what):
+    def next_fault(self, kind, what, method="GET"):
         with self.lock:
             for key in ((kind, what), (kind, "*")):
                 waiting = self.faults.get(key)
-                if waiting:
+                if waiting and waiting[0].method in (None, method):
                     return waiting[0] if waiting[0].always else waiting.pop(0)
         return Fault()
 
@@ -262,7 +263,7 @@ class RegistryHandler(BaseHTTPRequestHandler):
         return self.answer_content(match["kind"], match["what"])
 
     def answer_content(self, kind, what):
-        fault = self.registry.next_fault(kind, what)
+        fault = self.registry.next_fault(kind, what, self.command)
         if fault.redirect:
             target = fault.redirect + what if fault.redirect.endswith("/") else fault.redirect
             self.send_response(307)

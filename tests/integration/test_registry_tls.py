@@ -36,8 +36,8 @@ class World:
         self.tunnel = Tunnel({server.host: server.address for server in self.servers})
         self.reference = f"{self.registry.host}/a/b:one"
 
-    def probe(self, command, *options, trusted=True):
-        environment = {"https_proxy": self.tunnel.url, "no_proxy": ""}
+    def probe(self, command, *options, trusted=True, no_proxy=""):
+        environment = {"https_proxy": self.tunnel.url, "no_proxy": no_proxy}
         if trusted:
             environment["SSL_CERT_FILE"] = str(self.certificate)
         return probe(command, self.reference, *options, environment=environment)

@@ -1,0 +1,91 @@
+#include "store/registry/proxy.h"
+
+#include <arpa/inet.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *first_set(const char *const *names)
+{
+    for (; *names; names++) {
+        const char *value = getenv(*names);
+        if (value && value[0])
+            return value;
+    }
+    return NULL;
+}
+
+/* An address as bytes, brackets left out; their number, or 0 for a name. */
+static unsigned read_address(const char *text, size_t length, uint8_t bytes[16])
+{
+    char bare[INET6_ADDRSTRLEN + 1];
+    if (length > 2 && text[0] == '[' && text[length - 1] == ']') {
+        text++;
+        length -= 2;
+    }
+    if (length >= sizeof(bare))
+        return 0;
+    snprintf(bare, sizeof(bare), "%.*s", (int)length, text);
+    if (inet_pton(AF_INET, bare, bytes) == 1)
+        return 4;
+    return inet_pton(AF_INET6, bare, bytes) == 1 ? 16 : 0;
+}
+
+static bool address_matches(const uint8_t host[16], unsigned size, const char *word, size_t length)
+{
+    uint8_t network[16];
+    const char *slash = memchr(word, '/', length);
+    if (read_address(word, slash ? (size_t)(slash - word) : length, network) != size)
+        return false;
+    unsigned long bits = slash ? strtoul(slash + 1, NULL, 10) : size * 8UL;
+    if (bits > size * 8UL)
+        return false;
+    for (unsigned long bit = 0; bit < bits; bit++)
+        if ((host[bit / 8] ^ network[bit / 8]) & (0x80U >> bit % 8))
+            return false;
+    return true;
+}
+
+static bool name_matches(const char *host, const char *word, size_t length)
+{
+    size_t host_length = strlen(host);
+    if (word[0] == '.') {
+        word++;
+        length--;
+    }
+    if (length == 0 || length > host_length)
+        return false;
+    const char *end = host + host_length - length;
+    return strncasecmp(end, word, length) == 0 && (end == host || end[-1] == '.');
+}
+
+bool proxy_is_left_out(const char *host, const char *no_proxy)
+{
+    uint8_t bytes[16];
+    unsigned size = read_address(host, strlen(host), bytes);
+    for (const char *word = no_proxy; *(word += strspn(word, ", \t"));) {
+        size_t length = strcspn(word, ", \t");
+        if (length == 1 && word[0] == '*')
+            return true;
+        if (size ? address_matches(bytes, size, word, length) : name_matches(host, word, length))
+            return true;
+        word += length;
+    }
+    return false;
+}
+
+const char *proxy_of(const struct origin *origin)
+{
+    static const char *const of_https[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+                                           NULL};
+    /* $HTTP_PROXY is what a CGI's request can set. */
+    static const char *const of_http[] = {"http_proxy", "all_proxy", "ALL_PROXY", NULL};
+    static const char *const left_out[] = {"no_proxy", "NO_PROXY", NULL};
+    const char *no_proxy = first_set(left_out);
+    if (origin_host_is_loopback(origin->host) ||
+        (no_proxy && proxy_is_left_out(origin->host, no_proxy)))
+        return NULL;
+    return first_set(origin->is_https ? of_https : of_http);
+}
