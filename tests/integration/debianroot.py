@@ -31,12 +31,13 @@ def _mirror(codename):
         found, _, uri = line.partition(" ")
         if found == codename and uri.startswith("http"):
             return [uri]
-    return []  # debootstrap's own default
+    return []  # debootstrap's own default: another release than the machine's
 
 
-def debian_root():
-    """The tree's path; made under a lock, so that two test runs share one."""
-    codename = _codename()
+def debian_root(codename=None):
+    """The tree's path, of the machine's own release or of the one that is named; made under
+    a lock, so that two test runs share one."""
+    codename = codename or _codename()
     directory = cache_dir()
     directory.mkdir(parents=True, exist_ok=True)
     tree = directory / f"{codename}-minbase"

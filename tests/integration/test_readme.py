@@ -33,18 +33,18 @@ def expectations(block):
     return [line[len("#=> ") :] for line in block.splitlines() if line.startswith("#=> ")]
 
 
-def test_the_walk_through_does_what_it_says(larder, registry, built_images, tmp_path):
-    images.push_to(registry, built_images["busybox"], "library/busybox:1.36")
+def run_walk_through(url, blob_dir, image, directory):
+    """Runs it in `directory` against the node at `url`, with an image that can be pulled."""
     blocks = walk_through()
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LARDER": larder.url,
-        "BLOBS": str(larder.blob_dir),
-        "IMAGE": f"{registry}/library/busybox:1.36",
+        "LARDER": url,
+        "BLOBS": str(blob_dir),
+        "IMAGE": image,
     }
     done = subprocess.run(
         ["bash", "-c", script_of(blocks)],
-        cwd=tmp_path,
+        cwd=directory,
         env=environment,
         capture_output=True,
         text=True,
@@ -55,3 +55,9 @@ def test_the_walk_through_does_what_it_says(larder, registry, built_images, tmp_
     for number, (block, output) in enumerate(zip(blocks, printed, strict=True)):
         for text in expectations(block):
             assert text in output, f"block {number} prints {text!r}; it printed:\n{output}"
+
+
+def test_the_walk_through_does_what_it_says(larder, registry, built_images, tmp_path):
+    images.push_to(registry, built_images["busybox"], "library/busybox:1.36")
+    image = f"{registry}/library/busybox:1.36"
+    run_walk_through(larder.url, larder.blob_dir, image, tmp_path)

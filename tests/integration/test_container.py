@@ -1,0 +1,70 @@
+"""The image of docker/Dockerfile: built, started, checked, used."""
+
+import os
+
+import container
+import images
+import pytest
+import requests
+from daemons import free_port, wait_until
+from test_readme import run_walk_through
+
+
+@pytest.fixture(scope="module")
+def image(new_directory):
+    built = container.Image(new_directory("container"))
+    try:
+        yield built
+    finally:
+        built.close()
+
+
+@pytest.fixture
+def volume(new_directory):
+    """What `docker run -v` mounts: a directory of the image's user."""
+    directory = new_directory("volume")
+    directory.mkdir()
+    os.chown(directory, 842, 842)
+    return directory
+
+
+def is_healthy(url):
+    try:
+        return requests.get(f"{url}/healthz", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def test_a_container_without_a_database_says_what_it_needs(image, volume, tmp_path):
+    environment = ["LARDER_LISTEN=127.0.0.1:0"]
+    daemon = image.start(volume, tmp_path / "log", environment=environment)
+    wait_until(lambda: daemon.process.poll() is not None, "it ends")
+    assert daemon.process.returncode == 1
+    assert "--database" in daemon.output()
+
+
+def test_a_container_is_healthy_and_does_what_the_readme_says(
+    image, volume, database, registry, built_images, tmp_path
+):
+    port = free_port()
+    url, environment = f"http://127.0.0.1:{port}", [f"LARDER_LISTEN=127.0.0.1:{port}"]
+    assert image.healthcheck(volume, environment) != 0, "nothing listens there yet"
+    daemon = image.start(
+        volume, tmp_path / "log", "--database", database, environment=environment
+    )
+    try:
+        wait_until(lambda: is_healthy(url), "the node answers")
+        assert image.healthcheck(volume, environment) == 0
+        images.push_to(registry, built_images["busybox"], "library/busybox:1.36")
+        run_walk_through(url, volume / "blobs", f"{registry}/library/busybox:1.36", tmp_path)
+        container.stop(daemon, database)
+    finally:
+        daemon.kill()
+    assert {path.stat().st_uid for path in volume.rglob("*")} == {842}, "nothing there is root's"
+
+
+def test_the_image_holds_what_a_node_needs_and_no_more(image):
+    assert image.config["User"] == "larder"
+    programs = {"gcc", "cmake", "initdb", "git"}
+    found = image.buildah("run", image.container, "--", "sh", "-c", f"which {' '.join(programs)}; :")
+    assert found == "", f"left over from the build: {found}"
