@@ -49,6 +49,7 @@ void exchange_reset(struct exchange *exchange)
     exchange->retry_after_seconds = 0;
     exchange->challenge = (struct challenge){0};
     exchange->error_body_size = 0;
+    exchange->words = (struct excerpt){0};
 }
 
 static CURL *take_handle(struct registry_client *client)
@@ -362,8 +363,10 @@ static bool run_hops(struct hop *hop, struct error *error)
         if (!run_hop(hop, error))
             return false;
         hop->exchange->came_from_elsewhere = !hop->may_authorize;
-        if (!is_redirect(hop->exchange))
+        if (!is_redirect(hop->exchange)) {
+            exchange_read_words(hop->exchange);
             return true;
+        }
         if (redirects == REDIRECTS_MAX)
             return error_set(error, ERROR_PULL_FAILED, "%s redirects more than %d times",
                              hop->origin.host, REDIRECTS_MAX);

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <libpsl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,15 +82,11 @@ static bool is_address(const char *host)
     return host[0] == '[' || inet_pton(AF_INET, host, &address) == 1;
 }
 
-/* Does `host` end in `.domain`? */
-static bool is_below(const char *host, const char *domain)
+/* NULL for a public suffix itself, and for a name of one label. */
+static const char *registered_domain(const char *host)
 {
-    size_t host_length = strlen(host);
-    size_t domain_length = strlen(domain);
-    if (host_length <= domain_length || !strchr(domain, '.'))
-        return false;
-    const char *end = host + host_length - domain_length;
-    return end[-1] == '.' && strcmp(end, domain) == 0;
+    const psl_ctx_t *list = psl_builtin();
+    return list ? psl_registrable_domain(list, host) : NULL;
 }
 
 bool origin_same_domain(const struct origin *one, const struct origin *other)
@@ -98,10 +95,9 @@ bool origin_same_domain(const struct origin *one, const struct origin *other)
         return true;
     if (is_address(one->host) || is_address(other->host))
         return false;
-    if (is_below(one->host, other->host) || is_below(other->host, one->host))
-        return true;
-    const char *parent = strchr(one->host, '.');
-    return parent && is_below(other->host, parent + 1);
+    const char *domain = registered_domain(one->host);
+    const char *others = registered_domain(other->host);
+    return domain && others && strcmp(domain, others) == 0;
 }
 
 bool origin_host_is_loopback(const char *host)

@@ -19,9 +19,10 @@ struct origin {
 
 [[nodiscard]] bool origin_equal(const struct origin *one, const struct origin *other);
 
-/* Is it of the same owner, as far as names tell: the same host, a parent or child of
- * it, or a sibling below a domain of two labels or more (auth.docker.io and
- * registry-1.docker.io). Addresses are only ever their own. */
+/* Is it of the same owner, as far as names tell: the same host, or another one below the
+ * same registered domain, by the Public Suffix List (auth.docker.io and
+ * registry-1.docker.io; not two names below co.uk or github.io). Addresses and names
+ * without a domain are only ever their own. */
 [[nodiscard]] bool origin_same_domain(const struct origin *one, const struct origin *other);
 
 /* localhost, 127.0.0.0/8 and [::1]; `host` without port. */

@@ -6,9 +6,11 @@
  * not NULL, ends one within about a second with ERROR_PULL_CANCELLED.
  *
  * Credentials come from Docker's config file, read again for each new token. They go to
- * the registry itself and, for a token, to a realm of the same domain; over plain HTTP
- * only where the registry is plain. No redirect carries them to another origin, and no
- * redirect leads from https to http. They are in no error message.
+ * the registry itself and, for a token, to a realm on its host, on one below the same
+ * registered domain over TLS, or on one that --allow-registry names; any other realm is
+ * asked anonymously. Over plain HTTP only where that is allowed for registry and realm. No
+ * redirect carries them to another origin, and no redirect leads from https to http. They
+ * are in no error message, not even when the registry repeats them.
  *
  * No registry, redirect or token realm is fetched from at a loopback, link-local or private
  * address, unless --insecure-registry, --registry-mirror or (without a wildcard)

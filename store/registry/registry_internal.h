@@ -4,10 +4,12 @@
  *         registry_request.c              attempts, authorization, pauses
  *             token.c, grant.c            authorizations: getting and remembering them
  *             exchange.c                  one request: redirects, headers, body
+ *             words.c                     what the registry says to a refusal
  */
 #ifndef LARDER_STORE_REGISTRY_REGISTRY_INTERNAL_H
 #define LARDER_STORE_REGISTRY_REGISTRY_INTERNAL_H
 
+#include "store/excerpt.h"
 #include "store/registry/challenge.h"
 #include "store/registry/origin.h"
 #include "store/registry/registry_client.h"
@@ -84,6 +86,7 @@ struct exchange {
     const char *accept;        /* NULL: anything */
     const char *authorization; /* NULL, or the header's value; for the URL's origin only */
     const char *form;          /* NULL, or the body of a POST */
+    const char *form_secret;   /* NULL, or what of it must never be repeated */
     uint64_t range_start;      /* 0: all */
     unsigned timeout_seconds;  /* 0: none in total */
     registry_sink *body;       /* gets the body of a 200 or 206 */
@@ -104,12 +107,17 @@ struct exchange {
     struct challenge challenge;
     char error_body[ERROR_BODY_MAX + 1];
     size_t error_body_size;
+    struct excerpt words; /* of it, for an error */
 };
 
 /* Sends it and follows redirects. True when an answer came, whatever its status; false
  * with an error when none did, when the sink refused, or on cancel. */
 [[nodiscard]] bool exchange_run(struct registry_client *client, struct exchange *exchange,
                                 struct error *error);
+
+/* Fills `words` from the error's body: none when a redirect led elsewhere, whose answer may
+ * repeat a signed URL, nor when they repeat the credentials that were sent. */
+void exchange_read_words(struct exchange *exchange);
 
 /* Fills the error from an answer that is none of 200 and 206. `what` names the thing
  * asked for ("the manifest of ghcr.io/a/b:c"). Always returns false. */

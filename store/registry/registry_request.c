@@ -84,24 +84,6 @@ bool attempts_pause(struct attempts *attempts, int retry_after_seconds, const at
     return true;
 }
 
-/* `{"errors": [{"code", "message"}]}` (distribution-spec, "Error codes"), or else the
- * body as it is. */
-static struct excerpt words_of(const struct exchange *exchange)
-{
-    struct error ignored;
-    cleanup_json json_t *json = json_document_load(exchange->error_body, exchange->error_body_size,
-                                                   "", ERROR_PULL_FAILED, &ignored);
-    json_t *first = json_array_get(json_object_get(json, "errors"), 0);
-    const char *message = json_string_value(json_object_get(first, "message"));
-    const char *code = json_string_value(json_object_get(first, "code"));
-    if (!message || !message[0])
-        message = code ? code : json_string_value(json_object_get(json, "details"));
-    if (message)
-        return excerpt_of(message);
-    bool is_page = exchange->error_body_size > 0 && exchange->error_body[0] == '<';
-    return excerpt_of_bytes(exchange->error_body, is_page ? 0 : exchange->error_body_size);
-}
-
 static enum error_code code_of_status(int status)
 {
     switch (status) {
@@ -128,10 +110,10 @@ static const char *verb_of_status(int status)
 
 bool exchange_refused(const struct exchange *exchange, const char *what, struct error *error)
 {
-    struct excerpt words = words_of(exchange);
+    const char *words = exchange->words.text;
     error_set(error, code_of_status(exchange->status), "%s for %s (status %d)%s%s",
-              verb_of_status(exchange->status), what, exchange->status, words.text[0] ? ": " : "",
-              words.text);
+              verb_of_status(exchange->status), what, exchange->status, words[0] ? ": " : "",
+              words);
     error->registry_status = exchange->status;
     error->retry_after_seconds = exchange->retry_after_seconds;
     return false;

@@ -53,7 +53,23 @@ static bool use_basic(const struct grab *grab, const char **header, struct error
     return true;
 }
 
-/* May the realm be asked at all, and may it see the credentials? */
+/* In the clear only where the operator said so: of the registry, and of the realm's host. */
+static bool may_be_asked(const struct grab *grab, const struct origin *realm, bool is_same_host)
+{
+    if (realm->is_https)
+        return true;
+    const char *name = arena_printf(grab->arena, "%s:%u", realm->host, realm->port);
+    return grab->endpoint.is_plain && (is_same_host || registry_is_plain(grab->client, name));
+}
+
+/* The host that challenges, one of its owner's over TLS, or one that the operator named. */
+static bool may_see_login(const struct grab *grab, const struct origin *realm,
+                          const struct origin *registry, bool is_same_host)
+{
+    return is_same_host || (realm->is_https && (origin_same_domain(realm, registry) ||
+                                                registry_is_allowed_by_name(grab->client, realm)));
+}
+
 static bool check_realm(struct grab *grab, struct error *error)
 {
     struct origin realm;
@@ -61,9 +77,10 @@ static bool check_realm(struct grab *grab, struct error *error)
     if (!origin_parse(grab->challenge->realm, &realm) ||
         !origin_parse(grab->endpoint.base, &registry))
         return unauthorized(error, grab, "its token realm is not an http or https URL");
-    if (!realm.is_https && !grab->endpoint.is_plain)
+    bool is_same_host = strcmp(realm.host, registry.host) == 0;
+    if (!may_be_asked(grab, &realm, is_same_host))
         return unauthorized(error, grab, "its token realm is plain http, which is refused");
-    if (!origin_same_domain(&realm, &registry))
+    if (!may_see_login(grab, &realm, &registry, is_same_host))
         grab->login = (struct docker_login){0}; /* a stranger is asked anonymously only */
     return true;
 }
@@ -130,7 +147,7 @@ static void prepare(const struct grab *grab, struct exchange *exchange)
     exchange->registry = grab->reference->registry;
     exchange->url = grab->challenge->realm;
     if (grab->login.kind == DOCKER_LOGIN_IDENTITY_TOKEN)
-        exchange->form = token_form(grab);
+        exchange->form = token_form(grab), exchange->form_secret = grab->login.secret;
     else
         exchange->url = token_url(grab);
     if (grab->login.kind == DOCKER_LOGIN_PASSWORD)

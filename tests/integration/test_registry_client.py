@@ -1,5 +1,7 @@
 """The registry client in front of a registry that misbehaves, through registry_probe."""
 
+import base64
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -336,6 +338,64 @@ def test_a_realm_of_another_host_never_sees_the_password(registry, images, tmp_p
         assert other.seen("/token"), "a token is asked for, anonymously"
         for request in other.requests:
             assert "Authorization" not in request.headers
+
+
+def test_a_plain_realm_is_asked_only_where_plain_http_is_allowed(registry, images, tmp_path):
+    """registry.sub.localhost and its sibling are this machine, to libcurl."""
+    here = f"registry.sub.localhost:{registry.port}"
+    realm = f"realm.sub.localhost:{registry.port}"
+    registry.require_bearer(user="user", password="s3cret", realm=f"http://{realm}/token")
+    registry.host = here  # what the login is for
+    options = ["--insecure", here, "--docker-config", login_file(tmp_path, registry)]
+    answer = probe("pull", f"{here}/a/b:one", *options)
+    assert answer.code == "RegistryUnauthorized" and "plain http" in answer.message, answer.text
+    assert not registry.seen("/token")
+    answer = probe("pull", f"{here}/a/b:one", *options, "--mirror", f"ghcr.io=http://{realm}")
+    assert answer.code == "RegistryUnauthorized" and "without credentials" in answer.message
+    assert "Authorization" not in registry.seen("/token")[0].headers, "not in the clear"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("form", ["raw", "encoded"])
+def test_a_registry_that_repeats_a_password_is_not_quoted(registry, tmp_path, as_json, form):
+    config = login_file(tmp_path, registry, password="s3cr\"t")
+    encoded = base64.b64encode(b'user:s3cr"t').decode()
+    words = "you sent " + {"raw": 's3cr"t', "encoded": encoded}[form]
+    body = json.dumps({"errors": [{"message": words}]}) if as_json else words
+    registry.require_basic("user", 's3cr"t')
+    registry.fault("manifests", "*", Fault(status=403, body=body.encode()))
+    answer = probe("manifest", f"{registry.host}/a/b:one", "--docker-config", config)
+    assert (answer.code, answer.status) == ("RegistryUnauthorized", 403), answer.text
+    assert "you sent" not in answer.text and "s3cr" not in answer.text
+
+
+@pytest.mark.parametrize("secret", ["refresh me", "refresh%20me"])
+def test_a_realm_that_repeats_a_token_is_not_quoted(registry, tmp_path, secret):
+    registry.require_bearer(identity_token="refresh me")
+    config = login_file(tmp_path, registry, identitytoken="refresh me")
+    registry.fault("token", "*", Fault(status=403, message=f"you sent {secret}"))
+    answer = probe("manifest", f"{registry.host}/a/b:one", "--docker-config", config)
+    assert answer.status == 403 and "you sent" not in answer.text, answer.text
+
+
+def test_a_registry_that_repeats_its_token_is_not_quoted(registry):
+    registry.require_bearer()
+    token = "tok-0123456789"
+    registry.bearer.issue = lambda: {"token": token}
+    registry.bearer.accepts = lambda header: header == f"Bearer {token}"
+    registry.fault("manifests", "*", Fault(status=403, message=f"no more with {token}"))
+    answer = probe("manifest", f"{registry.host}/a/b:one")
+    assert answer.status == 403 and token not in answer.text, answer.text
+
+
+def test_where_a_redirect_led_is_not_quoted(registry, images):
+    """It may repeat the redirect's URL, which may be signed."""
+    with FaultRegistry(images.layout) as other:
+        url = f"{other.url}/v2/a/b/blobs/signed"
+        other.fault("blobs", "*", Fault(status=403, message=f"no {url}?signature=s3cret"))
+        registry.fault("manifests", "*", Fault(redirect=f"{url}?signature=s3cret"))
+        answer = probe("manifest", f"{registry.host}/a/b:one")
+    assert answer.status == 403 and "s3cret" not in answer.text, answer.text
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,18 @@ def test_a_realm_of_another_domain_is_asked_anonymously(world, tmp_path):
     assert all("Authorization" not in request.headers for request in world.cdn.requests)
 
 
+def test_a_realm_that_the_operator_named_gets_the_login(world, tmp_path):
+    world.cdn.require_bearer(user="user", password="s3cret")
+    world.registry.require_bearer(realm=f"{world.cdn.url}/token")
+    world.registry.bearer.accepts = world.cdn.bearer.accepts
+    config = login_file(tmp_path, world.registry)
+    allow = ["--allow", world.registry.host, "--allow"]
+    answer = world.probe("pull", "--docker-config", config, *allow, "cdn.*")
+    assert answer.code == "RegistryUnauthorized", answer.text
+    answer = world.probe("pull", "--docker-config", config, *allow, world.cdn.host)
+    assert answer.good, answer.text
+
+
 def test_a_realm_in_plain_http_is_never_asked(world, tmp_path):
     config = login_file(tmp_path, world.registry)
     with FaultRegistry(world.images.layout) as plain:

@@ -2,7 +2,7 @@
  *
  *     registry_probe [option…] resolve|manifest|pull REFERENCE
  *
- * Options: --platform P, --docker-config FILE, --allow GLOB, --insecure HOST,
+ * Options: --platform P, --docker-config FILE, --allow GLOB (up to 4), --insecure HOST,
  * --mirror R=URL, --attempts N, --stall-seconds N, --cancel-after-ms N, --repeat N,
  * --jobs N (threads that all do it, with one client).
  * `pull` chooses from an index, checks the config and streams every layer, checking
@@ -23,7 +23,7 @@
 
 struct probe {
     struct registry_config config;
-    const char *allow;
+    const char *allow[4];
     const char *insecure;
     const char *platform;
     struct registry_mirror mirror;
@@ -166,6 +166,13 @@ static void take_mirror(const char *text)
     probe.config.mirror_count = 1;
 }
 
+static void take_allowed(const char *glob)
+{
+    if (probe.config.allowed_registry_count == sizeof(probe.allow) / sizeof(probe.allow[0]))
+        exit(2);
+    probe.allow[probe.config.allowed_registry_count++] = glob;
+}
+
 static void take_option(int option)
 {
     if (option == 'p')
@@ -173,7 +180,7 @@ static void take_option(int option)
     else if (option == 'd')
         probe.config.docker_config_path = optarg;
     else if (option == 'a')
-        probe.allow = optarg;
+        take_allowed(optarg);
     else if (option == 'i')
         probe.insecure = optarg;
     else if (option == 'm')
@@ -212,8 +219,7 @@ static void parse_options(int argc, char **argv)
     probe.jobs = 1;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         take_option(option);
-    probe.config.allowed_registries = &probe.allow;
-    probe.config.allowed_registry_count = probe.allow ? 1 : 0;
+    probe.config.allowed_registries = probe.allow;
     probe.config.insecure_registries = &probe.insecure;
     probe.config.insecure_registry_count = probe.insecure ? 1 : 0;
 }
