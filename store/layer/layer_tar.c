@@ -1,7 +1,8 @@
 #include "store/layer/layer_tar.h"
 
 #include "store/cleanup.h"
-#include "store/layer/layer_pax.h"
+#include "store/layer/layer_raw.h"
+#include "store/layer/layer_stream.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -13,29 +14,18 @@
 #include <sys/types.h>
 
 struct tar_reader {
-    const struct tar_source *source;
+    struct tar_stream stream;
     struct archive *archive;
     struct archive_entry *entry; /* the archive's */
     locale_t bytes_locale;
-    uint64_t member_size;       /* of the current file */
-    uint64_t data_end;          /* offset behind the last piece of data */
-    const unsigned char *piece; /* the source's latest */
-    size_t piece_size;
-    uint64_t piece_offset; /* in the tar */
-
-    /* While a header is read (the first one: from the opening on): what came before
-     * `piece`, from the position on that
-     * libarchive had reached. */
-    bool in_header;
-    unsigned char *kept; /* owned */
-    size_t kept_size;
-    size_t kept_capacity;
-    uint64_t kept_offset; /* in the tar */
-
-    bool opened;
-    bool source_ended;
+    char *link;           /* owned; a target that only we have seen */
+    uint64_t member_size; /* of the current file */
+    uint64_t data_end;    /* offset behind the last piece of data */
+    uint64_t data_left;   /* that is to come */
+    uint64_t sparse_end;  /* in the tar, where a sparse file ends; 0: it is none */
     bool source_failed;
     struct error source_error;
+    bool opened;
     char last_name[256]; /* its start, for "after member …" */
 };
 
@@ -61,8 +51,7 @@ struct tar_reader *tar_reader_new(const struct tar_source *source)
     struct tar_reader *reader = calloc(1, sizeof(*reader));
     if (!reader)
         abort();
-    reader->source = source;
-    reader->in_header = true;
+    tar_stream_open(&reader->stream, source);
     reader->bytes_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     reader->archive = archive_read_new();
     if (!reader->archive || reader->bytes_locale == (locale_t)0)
@@ -76,47 +65,21 @@ void tar_reader_free(struct tar_reader *reader)
         return;
     archive_read_free(reader->archive);
     freelocale(reader->bytes_locale);
-    free(reader->kept);
+    tar_stream_close(&reader->stream);
+    free(reader->link);
     free(reader);
-}
-
-/* Appends what libarchive has not consumed of the piece, at most `size` bytes. */
-static void keep_piece(struct tar_reader *reader, size_t size)
-{
-    uint64_t wanted = reader->kept_offset + reader->kept_size;
-    size_t skip = wanted > reader->piece_offset ? (size_t)(wanted - reader->piece_offset) : 0;
-    if (skip >= size)
-        return;
-    size_t more = size - skip;
-    if (reader->kept_size + more > reader->kept_capacity) {
-        reader->kept_capacity = 2 * (reader->kept_size + more);
-        reader->kept = realloc(reader->kept, reader->kept_capacity);
-        if (!reader->kept)
-            abort();
-    }
-    memcpy(reader->kept + reader->kept_size, reader->piece + skip, more);
-    reader->kept_size += more;
 }
 
 static la_ssize_t read_source(struct archive *archive, void *context, const void **bytes)
 {
     (void)archive;
     struct tar_reader *reader = context;
-    if (reader->source_ended)
-        return 0;
-    if (reader->in_header)
-        keep_piece(reader, reader->piece_size);
-    reader->piece_offset += reader->piece_size;
-    reader->piece_size = 0;
-    if (!reader->source->next(reader->source->context, bytes, &reader->piece_size,
-                              &reader->source_error)) {
+    if (!tar_stream_next(&reader->stream, &reader->source_error)) {
         reader->source_failed = true;
-        reader->piece_size = 0;
         return ARCHIVE_FATAL;
     }
-    reader->piece = *bytes;
-    reader->source_ended = reader->piece_size == 0;
-    return (la_ssize_t)reader->piece_size;
+    *bytes = reader->stream.piece;
+    return (la_ssize_t)reader->stream.piece_size;
 }
 
 static void escape_name(const char *name, char *text, size_t text_size)
@@ -184,14 +147,20 @@ static bool open_archive(struct tar_reader *reader, struct error *error)
     return true;
 }
 
-/* What follows the end-of-archive marker belongs to the digest, not to the layer. */
-static bool drain_source(struct tar_reader *reader, struct error *error)
+/* Where libarchive sees the archive's end, two blocks of zeros or nothing must be. What
+ * follows them belongs to the digest, not to the layer. */
+static bool finish(struct tar_reader *reader, struct error *error)
 {
-    const void *bytes;
-    while (!reader->source_ended)
-        if (read_source(reader->archive, reader, &bytes) < 0)
-            return fail(reader, error);
-    return true;
+    size_t size = 0;
+    uint64_t start = (uint64_t)archive_read_header_position(reader->archive);
+    const unsigned char *bytes = tar_stream_at(&reader->stream, start, &size);
+    const char *fault = raw_scan_end(bytes, size);
+    if (fault && !reader->source_failed)
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name, "%s", fault);
+    while (!reader->stream.ended)
+        if (read_source(reader->archive, reader, (const void **)&bytes) < 0)
+            break;
+    return !reader->source_failed || fail(reader, error);
 }
 
 static bool ends_with_slash(const char *name)
@@ -200,53 +169,78 @@ static bool ends_with_slash(const char *name)
     return length > 0 && name[length - 1] == '/';
 }
 
-static bool member_type(struct archive_entry *entry, struct tar_member *member)
+/* Go's archive/tar leaves out of the header what is not ASCII, and when nothing is left,
+ * libarchive does not take the PAX record for a link's target. */
+static const char *link_target(struct tar_reader *reader, const struct raw_facts *facts)
 {
-    if (archive_entry_hardlink(entry)) {
+    const char *target = facts->type == '1' ? archive_entry_hardlink(reader->entry)
+                                            : archive_entry_symlink(reader->entry);
+    if (target && *target)
+        return target;
+    if (!facts->pax.linkpath)
+        return target;
+    free(reader->link);
+    reader->link = strndup(facts->pax.linkpath, facts->pax.linkpath_size);
+    if (!reader->link)
+        abort();
+    return reader->link;
+}
+
+static bool member_type(struct tar_reader *reader, const struct raw_facts *facts,
+                        struct tar_member *member)
+{
+    switch (facts->type) {
+    case '1':
         member->type = TAR_HARD_LINK;
-        member->link_target = archive_entry_hardlink(entry);
-        return true;
-    }
-    switch (archive_entry_filetype(entry)) {
-    case AE_IFREG:
-        member->type = ends_with_slash(member->name) ? TAR_DIRECTORY : TAR_FILE;
-        return true;
-    case AE_IFDIR:
-        member->type = TAR_DIRECTORY;
-        return true;
-    case AE_IFLNK:
-        member->type = TAR_SYMLINK;
-        member->link_target = archive_entry_symlink(entry);
+        member->link_target = link_target(reader, facts);
         return member->link_target != NULL;
-    case AE_IFCHR:
+    case '2':
+        member->type = TAR_SYMLINK;
+        member->link_target = link_target(reader, facts);
+        return member->link_target != NULL;
+    case '3':
         member->type = TAR_CHARACTER;
         return true;
-    case AE_IFBLK:
+    case '4':
         member->type = TAR_BLOCK;
         return true;
-    case AE_IFIFO:
+    case '5':
+    case 'D':
+        member->type = TAR_DIRECTORY;
+        return true;
+    case '6':
         member->type = TAR_FIFO;
         return true;
     default:
-        return false;
+        member->type = ends_with_slash(member->name) ? TAR_DIRECTORY : TAR_FILE;
+        return true;
     }
 }
 
-/* What the raw bytes of the headers just read say. They are copied only where they
- * lie in more than one piece. */
-static struct pax_facts scan_raw_headers(struct tar_reader *reader)
+/* Whether readers agree on where the next member begins: some skip the body that the
+ * size of such a member speaks of, some take it for the next header. */
+static bool has_clear_size(const struct tar_reader *reader, const struct raw_facts *facts,
+                           const struct tar_member *member)
 {
-    const size_t enough = 4 << 20; /* of headers that libarchive takes */
-    uint64_t start = (uint64_t)archive_read_header_position(reader->archive);
-    if (start >= reader->piece_offset && start - reader->piece_offset <= reader->piece_size) {
-        size_t skip = (size_t)(start - reader->piece_offset);
-        return pax_scan(reader->piece + skip, reader->piece_size - skip);
-    }
-    keep_piece(reader, reader->piece_size < enough ? reader->piece_size : enough);
-    if (start < reader->kept_offset || start - reader->kept_offset > reader->kept_size)
-        return (struct pax_facts){0};
-    size_t skip = (size_t)(start - reader->kept_offset);
-    return pax_scan(reader->kept + skip, reader->kept_size - skip);
+    return member->type == TAR_FILE || facts->type == 'D' || archive_entry_size(reader->entry) == 0;
+}
+
+/* How much data is to come. libarchive lists the pieces of a sparse file, but for one
+ * that is all of it; of no file as large as we say is a piece all. */
+static uint64_t stored_size(struct archive_entry *entry, bool is_sparse)
+{
+    uint64_t size = (uint64_t)archive_entry_size(entry);
+    if (!is_sparse)
+        return size;
+    archive_entry_set_size(entry, INT64_MAX);
+    archive_entry_sparse_reset(entry);
+    uint64_t sum = 0;
+    la_int64_t offset;
+    la_int64_t length;
+    while (archive_entry_sparse_next(entry, &offset, &length) == ARCHIVE_OK)
+        sum += (uint64_t)length;
+    archive_entry_set_size(entry, (la_int64_t)size);
+    return sum;
 }
 
 /* libarchive reads "-1.5" as -1 s and +0.5 s; only PAX times have fractions. */
@@ -263,31 +257,54 @@ static void member_time(struct archive_entry *entry, bool is_negative, struct ta
     }
 }
 
-static bool fill_member(struct tar_reader *reader, struct tar_member *member, struct error *error)
+static const char bad_map[] = "has a sparse map that contradicts its size or itself";
+
+static void fill_metadata(struct archive_entry *entry, const struct raw_facts *facts,
+                          struct tar_member *member)
 {
-    struct archive_entry *entry = reader->entry;
-    *member = (struct tar_member){.name = archive_entry_pathname(entry)};
-    if (!member->name)
-        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name,
-                          "is followed by a member without a name");
-    snprintf(reader->last_name, sizeof(reader->last_name), "%s", member->name);
-    if (!member_type(entry, member))
-        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name,
-                          "has a type that no filesystem has");
-    struct pax_facts facts = scan_raw_headers(reader);
-    if (facts.fault)
-        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name, "%s", facts.fault);
-    member_time(entry, facts.mtime_is_negative, member);
-    member->permissions = archive_entry_perm(entry) & 07777;
+    member_time(entry, facts->pax.mtime_is_negative, member);
+    member->permissions = facts->mode; /* libarchive's follows the text of an ACL */
     member->uid = archive_entry_uid(entry);
     member->gid = archive_entry_gid(entry);
     member->major = (uint64_t)archive_entry_rdevmajor(entry);
     member->minor = (uint64_t)archive_entry_rdevminor(entry);
+    member->size_bytes = (uint64_t)archive_entry_size(entry);
+}
+
+static struct raw_facts look_at_headers(struct tar_reader *reader, uint64_t start)
+{
+    size_t size = 0;
+    const unsigned char *bytes = tar_stream_at(&reader->stream, start, &size);
+    return raw_scan(bytes, size);
+}
+
+static bool fill_member(struct tar_reader *reader, struct tar_member *member, struct error *error)
+{
+    struct archive_entry *entry = reader->entry;
+    *member = (struct tar_member){.name = archive_entry_pathname(entry)};
+    uint64_t start = (uint64_t)archive_read_header_position(reader->archive);
+    struct raw_facts facts = look_at_headers(reader, start);
+    if (member->name)
+        snprintf(reader->last_name, sizeof(reader->last_name), "%s", member->name);
+    if (facts.fault)
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name, "%s", facts.fault);
+    if (!member->name)
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name,
+                          "is followed by a member without a name");
+    if (!member_type(reader, &facts, member))
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name, "is a link to nothing");
     if (archive_entry_size(entry) < 0)
         return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name, "has a negative size");
-    member->size_bytes = (uint64_t)archive_entry_size(entry);
+    if (!has_clear_size(reader, &facts, member))
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name,
+                          "has a size, which only files have");
+    fill_metadata(entry, &facts, member);
     reader->member_size = member->size_bytes;
     reader->data_end = 0;
+    reader->data_left = stored_size(entry, facts.is_sparse);
+    reader->sparse_end = facts.is_sparse ? start + facts.size_bytes : 0;
+    if (reader->data_left > reader->member_size)
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name, "%s", bad_map);
     archive_entry_xattr_reset(entry);
     return true;
 }
@@ -303,16 +320,20 @@ static bool skip_data(struct tar_reader *reader, struct error *error)
 
 static int next_header(struct tar_reader *reader)
 {
-    if (!reader->in_header) { /* the first header is already being read by the opening */
-        reader->kept_size = 0;
-        reader->kept_offset = (uint64_t)archive_filter_bytes(reader->archive, -1);
-        if (reader->kept_offset < reader->piece_offset) /* in a buffer of libarchive's own */
-            reader->kept_offset = reader->piece_offset;
-    }
-    reader->in_header = true;
+    reader->stream.in_header = true;
     int result = archive_read_next_header(reader->archive, &reader->entry);
-    reader->in_header = false;
+    reader->stream.in_header = false;
     return result;
+}
+
+/* libarchive does not skip what no piece of a sparse file's map is about. */
+static bool begins_where_the_last_ended(const struct tar_reader *reader, struct error *error)
+{
+    uint64_t start = (uint64_t)archive_read_header_position(reader->archive);
+    if (reader->sparse_end == 0 || start == reader->sparse_end)
+        return true;
+    return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name,
+                      "has a sparse map that leaves out some of its data");
 }
 
 bool tar_reader_next(struct tar_reader *reader, struct tar_member *member, bool *end,
@@ -323,11 +344,13 @@ bool tar_reader_next(struct tar_reader *reader, struct tar_member *member, bool 
     if ((!reader->opened && !open_archive(reader, error)) || !skip_data(reader, error))
         return false;
     int result = next_header(reader);
+    if (reader->source_failed || !begins_where_the_last_ended(reader, error))
+        return reader->source_failed ? fail(reader, error) : false;
     if (result == ARCHIVE_EOF) {
         *end = true;
-        return drain_source(reader, error);
+        return finish(reader, error);
     }
-    /* A warning: a name kept as bytes, or a PAX record that pax_scan() refuses. */
+    /* A warning: a name kept as bytes, or a record that raw_scan() refuses. */
     if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
         return fail(reader, error);
     return fill_member(reader, member, error);
@@ -349,7 +372,9 @@ bool tar_reader_data(struct tar_reader *reader, const void **bytes, size_t *size
         int result = archive_read_data_block(reader->archive, bytes, size_bytes, &at);
         if (result == ARCHIVE_EOF) {
             *size_bytes = 0;
-            return true;
+            return reader->data_left == 0 ||
+                   tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name,
+                              "has a sparse map of more data than is there");
         }
         if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
             return fail(reader, error);
@@ -357,9 +382,9 @@ bool tar_reader_data(struct tar_reader *reader, const void **bytes, size_t *size
 
     *offset = (uint64_t)at;
     if (at < 0 || *offset < reader->data_end || *offset > reader->member_size ||
-        *size_bytes > reader->member_size - *offset)
-        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name,
-                          "has a sparse map that contradicts its size or itself");
+        *size_bytes > reader->member_size - *offset || *size_bytes > reader->data_left)
+        return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name, "%s", bad_map);
     reader->data_end = *offset + *size_bytes;
+    reader->data_left -= *size_bytes;
     return true;
 }

@@ -152,7 +152,11 @@ bool layer_walk_to_parent(struct layer_walk *walk, char **name, size_t *name_siz
     walk->directory = layer->tree.root;
     layer->links_followed = 0;
     layer_path_clear(&layer->resolved);
-    if (*name_size > EROFS_NAME_MAX)
+    /* A whiteout's own name is no file's: what it hides has the limit. */
+    size_t limit = EROFS_NAME_MAX;
+    if (layer_name_is_whiteout(*name, *name_size))
+        limit += strlen(whiteout_prefix);
+    if (*name_size > limit)
         return layer_refuse(layer, error, "has a component of more than %d bytes", EROFS_NAME_MAX);
     if (!slash)
         return true;

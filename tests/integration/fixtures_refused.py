@@ -57,6 +57,7 @@ refused(
 refused("file_below_a_file", "good", [GOOD, file(b"good/below")])
 refused("root_that_is_a_file", "", [GOOD, file(b".")])
 refused("root_that_is_a_symlink", "", [symlink(b"./", b"etc")])
+refused("whiteout_of_a_name_of_256_bytes", "n" * 100, [GOOD], [whiteout(b"n" * 256)])
 refused("whiteout_of_no_name", ".wh.", [GOOD], [file(b".wh.")])
 refused("whiteout_of_the_directory_itself", ".wh..", [directory(b"d")], [file(b"d/.wh..")])
 refused("whiteout_of_the_parent", ".wh...", [directory(b"d")], [file(b"d/.wh...")])

@@ -58,7 +58,13 @@ fixture(
     [file(b"a", b"x"), hardlink(b"b", b"a"), hardlink(b"c", b"a")],
     [whiteout(b"a")],
 )
-fixture("whiteout_of_a_255_byte_name", [file(b"n" * 251)], [whiteout(b"n" * 251)])
+fixture(
+    "whiteout_of_names_up_to_the_limit",  # the marker's own name is no file's
+    [file(b"n" * size) for size in (251, 252, 255)],
+    [whiteout(b"n" * size) for size in (251, 252, 255)],
+    umoci=False,
+)
+fixture("whiteout_of_a_path_with_dots", BASE, [whiteout(b"no/../f"), whiteout(b"./d//a")])
 fixture("whiteout_with_content_and_owner", BASE, [file(b".wh.f", b"some bytes", uid=9, mode=0o600)])
 fixture(
     "whiteout_through_a_symlink_of_the_layer",

@@ -113,7 +113,7 @@ def components(name):
                 raise Refused(f"{name!r} leaves the root")
             parts.pop()
         else:
-            if len(part) > 255:
+            if len(part) > 255 + (len(WHITEOUT) if part.startswith(WHITEOUT) else 0):
                 raise Refused(f"{name!r} has a name of {len(part)} bytes")
             parts.append(part)
     return parts

@@ -1,6 +1,7 @@
 """All fixtures of the converter, by name: one per rule and per dialect."""
 
 import fixtures_dialects  # noqa: F401
+import fixtures_headers  # noqa: F401
 import fixtures_metadata  # noqa: F401
 import fixtures_odd  # noqa: F401
 import fixtures_refused  # noqa: F401

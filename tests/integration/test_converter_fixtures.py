@@ -135,10 +135,23 @@ def test_bytes_depend_on_the_tars_alone(tmp_path, monkeypatch):
     assert len(digests) == 1, "the same tars gave different bytes"
 
 
+IN_PIECES = (
+    "dialect_pax-all",
+    "times",
+    "odd_names_pax",
+    "sparse_pax_1_0",
+    "sparse_old_gnu",
+    "xattrs_pax-both",
+    "pax_names_of_which_the_header_has_nothing",
+    "texts_of_acls_do_not_change_the_mode",
+    "gnu_incremental_directory",
+)
+
+
 # Primes, a byte beside a block, and the size of a header: each moves what straddles.
 @pytest.mark.parametrize("piece_bytes", (1, 511, 512, 4099))
 def test_bytes_do_not_depend_on_how_the_tar_arrives(piece_bytes, tmp_path, monkeypatch):
-    for name in ("dialect_pax-all", "times", "odd_names_pax", "sparse_pax_1_0", "xattrs_pax-both"):
+    for name in IN_PIECES:
         whole, pieces = tmp_path / f"{name}-whole", tmp_path / f"{name}-pieces"
         whole.mkdir()
         pieces.mkdir()
