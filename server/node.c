@@ -75,10 +75,11 @@ static bool start_postgres(struct node *node, struct error *error)
     return node->postgres;
 }
 
-/* A lock keeps a session as long as it is held; its holder needs another. */
+/* Of each pull: its locks keep one for each layer that is built, and are written through
+ * it; the pull itself has one beside them, and its progress another. */
 static unsigned sessions_of_pulls(const struct options *options)
 {
-    return (unsigned)(options->pull_jobs * 2 * (1 + options->layer_jobs));
+    return (unsigned)(options->pull_jobs * (2 + options->layer_jobs));
 }
 
 bool node_open_catalogue(struct node *node, const struct options *options, struct error *error)

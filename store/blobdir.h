@@ -23,6 +23,12 @@ enum blob_kind {
 };
 enum { BLOB_KIND_COUNT = 4 };
 
+/* One file of the directory. */
+struct blob_id {
+    enum blob_kind kind;
+    struct digest key;
+};
+
 enum { BLOB_PATH_SIZE = 128 }; /* the longest relative path with its NUL */
 
 /* The path relative to the blob directory. Made of the digest alone. */

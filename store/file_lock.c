@@ -8,33 +8,16 @@ enum { RETRY_INTERVAL_MS = 50 };
 
 struct file_lock {
     struct catalogue_session *session; /* owned while the lock is held */
-    char class_text[16];
-    char key_text[16];
 };
 
-/* pg_advisory_lock(int, int): the kind, and 32 bits of the key. Two files that
- * share them only wait for each other. The class is apart from other users' of
- * advisory locks in the same database: migrations use the one-argument form. */
-static void format_keys(enum blob_kind kind, const struct digest *key, char class_text[16],
-                        char key_text[16])
-{
-    enum { CLASS_BASE = 0x1a7de700 };
-    if (kind == BLOB_VMDK)
-        kind = BLOB_FSMETA; /* the two files of a manifest come and go under one lock */
-    uint32_t low = 0;
-    for (size_t i = 0; i < sizeof(low); i++)
-        low = low << 8 | key->bytes[i];
-    snprintf(class_text, 16, "%d", CLASS_BASE + (int)kind);
-    snprintf(key_text, 16, "%d", (int32_t)low);
-}
-
 static bool try_lock(struct catalogue_session *session, const struct statement *statement,
-                     const char *class_text, const char *key_text, bool *locked,
-                     struct error *error)
+                     const struct blob_id *file, bool *locked, struct error *error)
 {
     cleanup_arena struct arena arena = {0};
+    char digest[DIGEST_TEXT_SIZE];
+    digest_format(&file->key, digest);
     struct rows rows;
-    if (!QUERY(session, statement, &arena, &rows, error, class_text, key_text))
+    if (!QUERY(session, statement, &arena, &rows, error, blob_kind_name(file->kind), digest))
         return false;
     *locked = rows_bool(&rows, 0, 0);
     return true;
@@ -45,16 +28,16 @@ static bool is_set(const atomic_bool *flag)
     return flag && atomic_load(flag);
 }
 
-static bool wait_for_lock(struct file_lock *lock, const atomic_bool *cancelled, struct error *error)
+static bool wait_for_lock(struct file_lock *lock, const struct blob_id *file,
+                          const atomic_bool *cancelled, struct error *error)
 {
     static const struct statement try_session_lock = {
-        "file_lock_try", "SELECT pg_try_advisory_lock($1::int, $2::int)"};
+        "file_lock_try", "SELECT pg_try_advisory_lock(file_lock_class($1), file_lock_key($2))"};
     for (;;) {
         bool locked = false;
         if (is_set(cancelled))
             return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
-        if (!try_lock(lock->session, &try_session_lock, lock->class_text, lock->key_text, &locked,
-                      error))
+        if (!try_lock(lock->session, &try_session_lock, file, &locked, error))
             return false;
         if (locked)
             return true;
@@ -62,19 +45,21 @@ static bool wait_for_lock(struct file_lock *lock, const atomic_bool *cancelled, 
     }
 }
 
-struct file_lock *file_lock_acquire(struct catalogue *catalogue, enum blob_kind kind,
-                                    const struct digest *key, const atomic_bool *cancelled,
+struct file_lock *file_lock_acquire(struct catalogue *catalogue, const struct blob_id *files,
+                                    size_t file_count, const atomic_bool *cancelled,
                                     struct error *error)
 {
     struct file_lock *lock = calloc(1, sizeof(*lock));
     if (!lock)
         abort();
-    format_keys(kind, key, lock->class_text, lock->key_text);
     lock->session = catalogue_acquire(catalogue, error);
-    if (lock->session && wait_for_lock(lock, cancelled, error))
+    size_t locked = 0;
+    while (lock->session && locked < file_count &&
+           wait_for_lock(lock, &files[locked], cancelled, error))
+        locked++;
+    if (lock->session && locked == file_count)
         return lock;
-    catalogue_release(lock->session);
-    free(lock);
+    file_lock_release(lock);
     return NULL;
 }
 
@@ -82,24 +67,38 @@ void file_lock_release(struct file_lock *lock)
 {
     if (!lock)
         return;
-    static const struct statement unlock = {"file_lock_release",
-                                            "SELECT pg_advisory_unlock($1::int, $2::int)"};
+    /* Nothing but these locks is of the session: transactions have ended. */
+    static const struct statement unlock = {"file_lock_release", "SELECT pg_advisory_unlock_all()"};
     cleanup_arena struct arena arena = {0};
     struct rows rows;
     /* When this fails, the connection is gone and the lock with it. */
     struct error ignored;
-    (void)QUERY(lock->session, &unlock, &arena, &rows, &ignored, lock->class_text, lock->key_text);
+    if (lock->session)
+        (void)session_query(lock->session, &unlock, NULL, 0, &arena, &rows, &ignored);
     catalogue_release(lock->session);
     free(lock);
 }
 
-bool file_lock_try_in_transaction(struct catalogue_session *session, enum blob_kind kind,
-                                  const struct digest *key, bool *locked, struct error *error)
+struct catalogue_session *file_lock_session(struct file_lock *lock)
+{
+    return lock->session;
+}
+
+bool file_lock_check(struct file_lock *lock, struct error *error)
+{
+    if (session_is_open(lock->session))
+        return true;
+    error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
+              "the connection to PostgreSQL that kept the lock of a file was lost");
+    error->retry_after_seconds = 1;
+    return false;
+}
+
+bool file_lock_try_in_transaction(struct catalogue_session *session, const struct blob_id *file,
+                                  bool *locked, struct error *error)
 {
     static const struct statement try_transaction_lock = {
-        "file_lock_try_in_transaction", "SELECT pg_try_advisory_xact_lock($1::int, $2::int)"};
-    char class_text[16];
-    char key_text[16];
-    format_keys(kind, key, class_text, key_text);
-    return try_lock(session, &try_transaction_lock, class_text, key_text, locked, error);
+        "file_lock_try_in_transaction",
+        "SELECT pg_try_advisory_xact_lock(file_lock_class($1), file_lock_key($2))"};
+    return try_lock(session, &try_transaction_lock, file, locked, error);
 }

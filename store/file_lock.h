@@ -1,7 +1,8 @@
-/* Locks on files of the blob directory, kept by PostgreSQL (advisory, of a
- * session): whoever publishes, rescues or unlinks a file holds its lock. It ends
- * with its connection, so a killed node leaves none. fsmeta and vmdk of one manifest
- * share a lock.
+/* Locks on files of the blob directory, kept by PostgreSQL (advisory, of a session):
+ * whoever publishes, rescues or unlinks a file holds its lock. It ends with its
+ * connection, so a killed node leaves none, and a node that lives on may lose it. So
+ * what is true only under the lock is written through the lock's own session: when
+ * the lock is gone, so is the session, and nothing is written.
  */
 #ifndef LARDER_STORE_FILE_LOCK_H
 #define LARDER_STORE_FILE_LOCK_H
@@ -13,19 +14,27 @@
 
 struct file_lock;
 
-/* Waits for the lock, in short steps so that *cancelled (may be NULL) ends it with
- * ERROR_PULL_CANCELLED. Keeps a session of the pool until it is released. */
-[[nodiscard]] struct file_lock *file_lock_acquire(struct catalogue *catalogue, enum blob_kind kind,
-                                                  const struct digest *key,
+/* Waits for the locks of the files, one after the other, in short steps so that
+ * *cancelled (may be NULL) ends it with ERROR_PULL_CANCELLED. Who locks several does so
+ * in the order of their kinds. Keeps one session of the pool until it is released. */
+[[nodiscard]] struct file_lock *file_lock_acquire(struct catalogue *catalogue,
+                                                  const struct blob_id *files, size_t file_count,
                                                   const atomic_bool *cancelled,
                                                   struct error *error);
 /* Releases. NULL is fine. */
 void file_lock_release(struct file_lock *lock);
 
+/* The lock's session, which stays the lock's. */
+[[nodiscard]] struct catalogue_session *file_lock_session(struct file_lock *lock);
+
+/* Just before a file gets its name: fails with ERROR_CATALOGUE_UNAVAILABLE when the lock is
+ * known to be lost. Costs one poll(2). */
+[[nodiscard]] bool file_lock_check(struct file_lock *lock, struct error *error);
+
 /* Takes the lock for the session's transaction if it is free. */
 [[nodiscard]] bool file_lock_try_in_transaction(struct catalogue_session *session,
-                                                enum blob_kind kind, const struct digest *key,
-                                                bool *locked, struct error *error);
+                                                const struct blob_id *file, bool *locked,
+                                                struct error *error);
 
 static inline void cleanup_file_lock_slot(struct file_lock **slot)
 {

@@ -11,7 +11,7 @@ struct reap {
     int64_t freed_bytes;
 };
 
-static bool is_condemned(struct catalogue_session *session, const struct condemned_file *file,
+static bool is_condemned(struct catalogue_session *session, const struct blob_id *file,
                          const char *digest, struct arena *arena, bool *condemned,
                          struct error *error)
 {
@@ -24,7 +24,7 @@ static bool is_condemned(struct catalogue_session *session, const struct condemn
     return true;
 }
 
-static bool forget(struct catalogue_session *session, const struct condemned_file *file,
+static bool forget(struct catalogue_session *session, const struct blob_id *file,
                    const char *digest, struct arena *arena, struct error *error)
 {
     static const struct statement remove = {
@@ -36,14 +36,14 @@ static bool forget(struct catalogue_session *session, const struct condemned_fil
 /* Within a transaction: lock, look again, unlink, forget. The row is the licence: a
  * pull that rescued the file deleted it under the same lock. */
 static bool reap_locked(struct catalogue_session *session, struct blobdir *blobdir,
-                        const struct condemned_file *file, struct reap *reap, struct error *error)
+                        const struct blob_id *file, struct reap *reap, struct error *error)
 {
     cleanup_arena struct arena arena = {0};
     char digest[DIGEST_TEXT_SIZE];
     digest_format(&file->key, digest);
     bool locked = false;
     bool condemned = false;
-    if (!file_lock_try_in_transaction(session, file->kind, &file->key, &locked, error))
+    if (!file_lock_try_in_transaction(session, file, &locked, error))
         return false;
     if (!locked)
         return true;
@@ -59,7 +59,7 @@ static bool reap_locked(struct catalogue_session *session, struct blobdir *blobd
 }
 
 static bool reap_one(struct catalogue_session *session, struct blobdir *blobdir,
-                     const struct condemned_file *file, struct reap *reap, struct error *error)
+                     const struct blob_id *file, struct reap *reap, struct error *error)
 {
     if (!session_begin(session, error))
         return false;
@@ -70,8 +70,7 @@ static bool reap_one(struct catalogue_session *session, struct blobdir *blobdir,
     return session_commit(session, error);
 }
 
-static void count_reaped(const struct condemned_file *file, const struct reap *reap,
-                         struct reaped *reaped)
+static void count_reaped(const struct blob_id *file, const struct reap *reap, struct reaped *reaped)
 {
     metric_add(METRIC_REAPED_FILES, reap->done, file->kind);
     metric_add(METRIC_REAPED_BYTES, reap->freed_bytes);
@@ -91,9 +90,8 @@ static void count_reaped(const struct condemned_file *file, const struct reap *r
     }
 }
 
-bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir,
-                 const struct condemned_file *files, size_t file_count, struct reaped *reaped,
-                 struct error *error)
+bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const struct blob_id *files,
+                 size_t file_count, struct reaped *reaped, struct error *error)
 {
     *reaped = (struct reaped){0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
@@ -133,7 +131,7 @@ bool reaper_round(struct catalogue *catalogue, struct blobdir *blobdir, size_t l
     struct rows rows;
     if (!list_condemned(catalogue, limit, &arena, &rows, error))
         return false;
-    struct condemned_file *files = arena_alloc_array(&arena, rows.count, sizeof(*files));
+    struct blob_id *files = arena_alloc_array(&arena, rows.count, sizeof(*files));
     for (size_t row = 0; row < rows.count; row++)
         if (!blob_kind_parse(rows_text(&rows, row, 0), &files[row].kind) ||
             !digest_parse(rows_text(&rows, row, 1), &files[row].key))

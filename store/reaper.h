@@ -19,7 +19,7 @@ struct reaped {
  * busy is left to a later round. One that cannot be unlinked does not keep the others:
  * it is told when they are done. */
 [[nodiscard]] bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir,
-                               const struct condemned_file *files, size_t file_count,
+                               const struct blob_id *files, size_t file_count,
                                struct reaped *reaped, struct error *error);
 
 /* One round over whatever is condemned, oldest first, at most `limit` files. */

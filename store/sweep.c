@@ -109,10 +109,11 @@ static bool condemn_orphan(struct sweep *sweep, enum blob_kind kind, const struc
 {
     cleanup_session struct catalogue_session *session =
         catalogue_acquire(sweep->config->catalogue, error);
+    const struct blob_id file = {kind, *key};
     bool locked = false;
     bool condemned = false;
     if (!session || !session_begin(session, error) ||
-        !file_lock_try_in_transaction(session, kind, key, &locked, error) ||
+        !file_lock_try_in_transaction(session, &file, &locked, error) ||
         (locked && !condemn_locked(session, kind, key, &condemned, error)) ||
         !session_commit(session, error))
         return false;

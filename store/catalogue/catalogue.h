@@ -56,6 +56,11 @@ static inline void cleanup_session_slot(struct catalogue_session **slot)
 }
 #define cleanup_session cleanup(cleanup_session_slot)
 
+/* Between two statements: whether PostgreSQL has closed the connection, as far as this
+ * machine has heard. A session never gets another one until it is released: what it
+ * held ended with the connection, and its statements fail. Costs one poll(2). */
+[[nodiscard]] bool session_is_open(struct catalogue_session *session);
+
 /* A statement: `static const struct statement` beside its caller. */
 struct statement {
     const char *name; /* unique in the program: "image_find" */

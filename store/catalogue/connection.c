@@ -62,7 +62,8 @@ static bool set_up(struct catalogue_session *session, struct error *error)
 {
     char sql[256];
     snprintf(sql, sizeof(sql),
-             "SET statement_timeout = %u; SET client_min_messages = error; "
+             "SET statement_timeout = %u; SET idle_session_timeout = 0; " /* locks are kept idle */
+             "SET client_min_messages = error; "
              "SET bytea_output = 'hex'; SET default_transaction_isolation = 'read committed'",
              session->statement_timeout_ms);
     return session_execute(session, sql, SETUP_TIMEOUT_MS, error);
@@ -94,12 +95,12 @@ bool session_connect(struct catalogue_session *session, const char *conninfo, st
     return error_context(error, "cannot set up a connection to PostgreSQL");
 }
 
-bool session_is_alive(struct catalogue_session *session)
+bool session_is_open(struct catalogue_session *session)
 {
     for (int reads = 0; session->connection && reads < IDLE_READS_MAX; reads++) {
         struct pollfd socket = {.fd = PQsocket(session->connection), .events = POLLIN};
         int ready = poll(&socket, 1, 0);
-        if (ready == 0 && PQtransactionStatus(session->connection) == PQTRANS_IDLE)
+        if (ready == 0)
             return true;
         if (ready < 0 && errno == EINTR)
             continue;
@@ -107,6 +108,16 @@ bool session_is_alive(struct catalogue_session *session)
             break;
         (void)PQisBusy(session->connection); /* parses what came: parameters, notices */
     }
+    session_disconnect(session);
+    return false;
+}
+
+bool session_is_alive(struct catalogue_session *session)
+{
+    if (!session_is_open(session))
+        return false;
+    if (PQtransactionStatus(session->connection) == PQTRANS_IDLE)
+        return true;
     session_disconnect(session);
     return false;
 }

@@ -28,13 +28,13 @@ static bool condemn_unborn(struct catalogue_session *session, void *context, str
     return QUERY(session, &condemn, &arena, &rows, error, image->manifest_digest, image->reference);
 }
 
-bool catalogue_condemn_unborn(struct catalogue *catalogue, const char *manifest_digest,
+bool catalogue_condemn_unborn(struct catalogue_session *lock, const char *manifest_digest,
                               const struct reference *reference, struct error *error)
 {
     char text[REFERENCE_TEXT_SIZE];
     reference_format(reference, text);
     struct unborn image = {manifest_digest, text};
-    return catalogue_transact(catalogue, condemn_unborn, &image, error);
+    return session_transact(lock, condemn_unborn, &image, error);
 }
 
 struct commit {
@@ -186,13 +186,14 @@ static bool commit_image(struct catalogue_session *session, void *context, struc
                        &arena, commit->again, error);
 }
 
-bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id, const struct pull *pull,
-                         const struct image_record *image, bool *again, struct error *error)
+bool catalogue_pull_done(struct catalogue_session *lock, const char *node_id,
+                         const struct pull *pull, const struct image_record *image, bool *again,
+                         struct error *error)
 {
     struct commit commit = {.node_id = node_id, .pull = pull, .image = image, .again = again};
     reference_format(image->reference, commit.reference);
     reference_format_name(image->reference, commit.name);
-    return catalogue_transact(catalogue, commit_image, &commit, error);
+    return session_transact(lock, commit_image, &commit, error);
 }
 
 bool catalogue_record_cached_pull(struct catalogue *catalogue, const char *node_id,

@@ -164,7 +164,7 @@ static void read_hold(const struct rows *rows, const struct digest *diff_id, enu
         abort(); /* the column's type admits nothing else */
 }
 
-bool catalogue_hold_layer(struct catalogue *catalogue, const char *pull_id,
+bool catalogue_hold_layer(struct catalogue_session *lock, const char *pull_id,
                           const struct digest *diff_id, enum layer_hold *hold,
                           struct layer_record *record, struct error *error)
 {
@@ -184,15 +184,14 @@ bool catalogue_hold_layer(struct catalogue *catalogue, const char *pull_id,
     char text[DIGEST_TEXT_SIZE];
     digest_format(diff_id, text);
     cleanup_arena struct arena arena = {0};
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    if (!session || !QUERY(session, &take, &arena, &rows, error, pull_id, text))
+    if (!QUERY(lock, &take, &arena, &rows, error, pull_id, text))
         return false;
     read_hold(&rows, diff_id, hold, record);
     return true;
 }
 
-bool catalogue_add_layer(struct catalogue *catalogue, const char *pull_id,
+bool catalogue_add_layer(struct catalogue_session *lock, const char *pull_id,
                          const struct layer_record *record, bool reused, struct error *error)
 {
     static const struct statement add = {
@@ -215,10 +214,8 @@ bool catalogue_add_layer(struct catalogue *catalogue, const char *pull_id,
     digest_format(&record->diff_id, diff_id);
     digest_format(&record->erofs_digest, erofs_digest);
     cleanup_arena struct arena arena = {0};
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    return session &&
-           QUERY(session, &add, &arena, &rows, error, pull_id, diff_id,
+    return QUERY(lock, &add, &arena, &rows, error, pull_id, diff_id,
                  parameter_int(&arena, record->erofs_size_bytes), erofs_digest,
                  parameter_int(&arena, record->tar_size_bytes), reused ? "reused" : "done");
 }

@@ -171,16 +171,18 @@ enum layer_hold {
     LAYER_MISSING,
 };
 
+/* What follows is true only under a file's lock, and is written through its session
+ * (file_lock.h). */
+
 /* Holds the layer for the pull if it is catalogued. *record is filled unless it is
- * missing. The caller holds the file's lock. */
-[[nodiscard]] bool catalogue_hold_layer(struct catalogue *catalogue, const char *pull_id,
+ * missing. Under the file's lock. */
+[[nodiscard]] bool catalogue_hold_layer(struct catalogue_session *lock, const char *pull_id,
                                         const struct digest *diff_id, enum layer_hold *hold,
                                         struct layer_record *record, struct error *error);
 
 /* Catalogues a layer whose file is whole and published (or rescued, `reused`), takes
- * it out of condemned_files and holds it for the pull. The caller holds the file's
- * lock. */
-[[nodiscard]] bool catalogue_add_layer(struct catalogue *catalogue, const char *pull_id,
+ * it out of condemned_files and holds it for the pull. Under the file's lock. */
+[[nodiscard]] bool catalogue_add_layer(struct catalogue_session *lock, const char *pull_id,
                                        const struct layer_record *record, bool reused,
                                        struct error *error);
 
@@ -207,15 +209,15 @@ struct image_record {
 };
 
 /* Condemns the files of an image that are about to be published, unless the catalogue
- * has them already: what is published and never committed goes by itself. The caller
- * holds the locks of fsmeta, vmdk and description, and keeps them until the commit. */
-[[nodiscard]] bool catalogue_condemn_unborn(struct catalogue *catalogue,
+ * has them already: what is published and never committed goes by itself. Under the
+ * locks of fsmeta, vmdk and description, which are kept until the commit. */
+[[nodiscard]] bool catalogue_condemn_unborn(struct catalogue_session *lock,
                                             const char *manifest_digest,
                                             const struct reference *reference, struct error *error);
 /* One transaction: config, manifest, layers, reference, condemned rows of its
  * files gone, pull `done`; or `queued` (*again), when somebody joined it with a policy or force
- * that *pull, as it was claimed, lacks. The caller holds the locks of fsmeta and vmdk. */
-[[nodiscard]] bool catalogue_pull_done(struct catalogue *catalogue, const char *node_id,
+ * that *pull, as it was claimed, lacks. Under the same locks. */
+[[nodiscard]] bool catalogue_pull_done(struct catalogue_session *lock, const char *node_id,
                                        const struct pull *pull, const struct image_record *image,
                                        bool *again, struct error *error);
 

@@ -7,17 +7,12 @@
 #include "store/blobdir.h"
 #include "store/catalogue/holders.h"
 
-struct condemned_file {
-    enum blob_kind kind;
-    struct digest key;
-};
-
 /* What a removal took out of the catalogue. */
 struct removal {
     int64_t references;
     int64_t manifests;
     int64_t layers;
-    struct condemned_file *condemned; /* files that go now */
+    struct blob_id *condemned; /* files that go now */
     size_t condemned_count;
     int64_t size_bytes; /* their recorded sizes; for a dry run's estimate */
 };

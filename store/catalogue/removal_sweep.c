@@ -174,7 +174,7 @@ static bool condemn_layers(struct catalogue_session *session, struct arena *aren
 static void collect_condemned(const struct rows *rows, struct removal *removal)
 {
     for (size_t row = 0; row < rows->count; row++) {
-        struct condemned_file *file = &removal->condemned[removal->condemned_count++];
+        struct blob_id *file = &removal->condemned[removal->condemned_count++];
         if (!blob_kind_parse(rows_text(rows, row, 0), &file->kind) ||
             !digest_parse(rows_text(rows, row, 1), &file->key))
             abort(); /* the table's checks admit nothing else */

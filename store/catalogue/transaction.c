@@ -4,11 +4,10 @@
 
 enum { MAX_TRIES = 5 };
 
-static bool try_once(struct catalogue *catalogue, transaction_body *body, void *context, bool keep,
-                     struct error *error)
+static bool try_once(struct catalogue_session *session, transaction_body *body, void *context,
+                     bool keep, struct error *error)
 {
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    if (!session || !session_begin(session, error))
+    if (!session_begin(session, error))
         return false;
     if (!body(session, context, error)) {
         session_rollback(session);
@@ -28,25 +27,33 @@ static bool may_retry(const struct error *error)
            strcmp(error->sqlstate, "23503") == 0;   /* foreign_key_violation */
 }
 
-static bool run(struct catalogue *catalogue, transaction_body *body, void *context, bool keep,
+static bool run(struct catalogue_session *session, transaction_body *body, void *context, bool keep,
                 struct error *error)
 {
     for (int tries = 1;; tries++) {
-        if (try_once(catalogue, body, context, keep, error))
+        if (try_once(session, body, context, keep, error))
             return true;
         if (tries == MAX_TRIES || !may_retry(error))
             return false;
     }
 }
 
+bool session_transact(struct catalogue_session *session, transaction_body *body, void *context,
+                      struct error *error)
+{
+    return run(session, body, context, true, error);
+}
+
 bool catalogue_transact(struct catalogue *catalogue, transaction_body *body, void *context,
                         struct error *error)
 {
-    return run(catalogue, body, context, true, error);
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    return session && run(session, body, context, true, error);
 }
 
 bool catalogue_rehearse(struct catalogue *catalogue, transaction_body *body, void *context,
                         struct error *error)
 {
-    return run(catalogue, body, context, false, error);
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    return session && run(session, body, context, false, error);
 }

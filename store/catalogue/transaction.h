@@ -15,6 +15,10 @@ typedef bool transaction_body(struct catalogue_session *session, void *context,
 [[nodiscard]] bool catalogue_transact(struct catalogue *catalogue, transaction_body *body,
                                       void *context, struct error *error);
 
+/* The same on a session that the caller has: one that keeps a lock. */
+[[nodiscard]] bool session_transact(struct catalogue_session *session, transaction_body *body,
+                                    void *context, struct error *error);
+
 /* The same, but rolls back in the end: for dry runs. */
 [[nodiscard]] bool catalogue_rehearse(struct catalogue *catalogue, transaction_body *body,
                                       void *context, struct error *error);

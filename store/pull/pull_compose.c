@@ -63,8 +63,8 @@ struct published {
     const char *digest;
 };
 
-static bool publish(struct pull_task *task, struct blob_draft *draft, uint64_t size_bytes,
-                    struct published *published, struct error *error)
+static bool publish(struct pull_task *task, struct file_lock *lock, struct blob_draft *draft,
+                    uint64_t size_bytes, struct published *published, struct error *error)
 {
     struct digest digest;
     char *text = arena_alloc(&task->arena, DIGEST_TEXT_SIZE);
@@ -72,11 +72,12 @@ static bool publish(struct pull_task *task, struct blob_draft *draft, uint64_t s
         return false;
     digest_format(&digest, text);
     *published = (struct published){(int64_t)size_bytes, text};
-    return blob_draft_publish(draft, error);
+    return file_lock_check(lock, error) && blob_draft_publish(draft, error);
 }
 
-static bool publish_fsmeta(struct pull_task *task, const struct layer_files *files,
-                           struct published *published, struct error *error)
+static bool publish_fsmeta(struct pull_task *task, struct file_lock *lock,
+                           const struct layer_files *files, struct published *published,
+                           struct error *error)
 {
     cleanup(cleanup_draft_slot) struct blob_draft *draft =
         blob_draft_new(task->config->blobdir, BLOB_FSMETA, &task->manifest_digest, error);
@@ -96,7 +97,7 @@ static bool publish_fsmeta(struct pull_task *task, const struct layer_files *fil
     struct compose_result result;
     return compose_fsmeta(layers, count, &task->manifest_digest, fd, &result, error) &&
            erofs_file_check(fd, result.fsmeta_size_bytes, error) &&
-           publish(task, draft, result.fsmeta_size_bytes, published, error);
+           publish(task, lock, draft, result.fsmeta_size_bytes, published, error);
 }
 
 static const char *path_from_vmdk(struct pull_task *task, enum blob_kind kind,
@@ -107,8 +108,9 @@ static const char *path_from_vmdk(struct pull_task *task, enum blob_kind kind,
     return arena_printf(&task->arena, "../%s", path);
 }
 
-static bool publish_vmdk(struct pull_task *task, const struct published *fsmeta,
-                         struct published *published, struct error *error)
+static bool publish_vmdk(struct pull_task *task, struct file_lock *lock,
+                         const struct published *fsmeta, struct published *published,
+                         struct error *error)
 {
     cleanup(cleanup_draft_slot) struct blob_draft *draft =
         blob_draft_new(task->config->blobdir, BLOB_VMDK, &task->manifest_digest, error);
@@ -126,7 +128,7 @@ static bool publish_vmdk(struct pull_task *task, const struct published *fsmeta,
     }
     uint64_t size_bytes = 0;
     return vmdk_write(extents, count + 1, blob_draft_fd(draft), &size_bytes, error) &&
-           publish(task, draft, size_bytes, published, error);
+           publish(task, lock, draft, size_bytes, published, error);
 }
 
 static bool write_all(int fd, const char *bytes, size_t size_bytes, struct error *error)
@@ -155,8 +157,8 @@ static bool is_described_by_another(const struct pull_task *task, const struct d
     return fd >= 0;
 }
 
-static bool publish_description(struct pull_task *task, const struct digest *key,
-                                struct error *error)
+static bool publish_description(struct pull_task *task, struct file_lock *lock,
+                                const struct digest *key, struct error *error)
 {
     if (is_described_by_another(task, key))
         return true;
@@ -166,7 +168,7 @@ static bool publish_description(struct pull_task *task, const struct digest *key
         return false;
     cleanup_free char *text = pull_describe_image(task);
     return write_all(blob_draft_fd(draft), text, strlen(text), error) &&
-           blob_draft_publish(draft, error);
+           file_lock_check(lock, error) && blob_draft_publish(draft, error);
 }
 
 static int64_t compressed_size_bytes(const struct manifest_document *manifest)
@@ -178,7 +180,7 @@ static int64_t compressed_size_bytes(const struct manifest_document *manifest)
     return sum;
 }
 
-static bool commit(struct pull_task *task, const struct published *fsmeta,
+static bool commit(struct pull_task *task, struct file_lock *lock, const struct published *fsmeta,
                    const struct published *vmdk, struct error *error)
 {
     char config_digest[DIGEST_TEXT_SIZE];
@@ -204,7 +206,7 @@ static bool commit(struct pull_task *task, const struct published *fsmeta,
         .layers = task->pull.layers,
         .layer_count = task->pull.layer_count,
     };
-    return catalogue_pull_done(task->config->catalogue, task->config->node_id, &task->pull, &image,
+    return catalogue_pull_done(file_lock_session(lock), task->config->node_id, &task->pull, &image,
                                &task->again, error);
 }
 
@@ -214,22 +216,21 @@ static bool commit(struct pull_task *task, const struct published *fsmeta,
 static bool publish_and_commit(struct pull_task *task, const struct layer_files *files,
                                struct error *error)
 {
-    struct catalogue *catalogue = task->config->catalogue;
-    struct digest description = digest_of(task->pull.reference, strlen(task->pull.reference));
-    cleanup_file_lock struct file_lock *manifest_lock =
-        file_lock_acquire(catalogue, BLOB_FSMETA, &task->manifest_digest, &task->stop, error);
-    if (!manifest_lock)
-        return false;
-    cleanup_file_lock struct file_lock *description_lock =
-        file_lock_acquire(catalogue, BLOB_MANIFEST, &description, &task->stop, error);
+    const struct blob_id locked[] = {
+        {BLOB_FSMETA, task->manifest_digest},
+        {BLOB_MANIFEST, digest_of(task->pull.reference, strlen(task->pull.reference))},
+    };
+    cleanup_file_lock struct file_lock *lock =
+        file_lock_acquire(task->config->catalogue, locked, 2, &task->stop, error);
     struct published fsmeta;
     struct published vmdk;
-    return description_lock &&
-           catalogue_condemn_unborn(catalogue, task->pull.manifest_digest, &task->reference,
-                                    error) &&
-           publish_fsmeta(task, files, &fsmeta, error) &&
-           publish_vmdk(task, &fsmeta, &vmdk, error) &&
-           publish_description(task, &description, error) && commit(task, &fsmeta, &vmdk, error);
+    return lock &&
+           catalogue_condemn_unborn(file_lock_session(lock), task->pull.manifest_digest,
+                                    &task->reference, error) &&
+           publish_fsmeta(task, lock, files, &fsmeta, error) &&
+           publish_vmdk(task, lock, &fsmeta, &vmdk, error) &&
+           publish_description(task, lock, &locked[1].key, error) &&
+           commit(task, lock, &fsmeta, &vmdk, error);
 }
 
 bool pull_compose(struct pull_task *task, struct error *error)

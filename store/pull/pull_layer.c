@@ -61,13 +61,14 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, 
 
 /* Killed before the publish: a draft, which the next start of any node removes. Killed
  * after it: a whole file that nobody knows, which the next pull writes anew. */
-static bool build_layer(struct pull_task *task, struct task_layer *layer, struct error *error)
+static bool build_layer(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
+                        struct error *error)
 {
     cleanup(cleanup_draft_slot) struct blob_draft *draft =
         blob_draft_new(task->config->blobdir, BLOB_LAYER, &layer->diff_id, error);
     struct convert_report report;
     if (!draft || !fetch_and_convert(task, layer, blob_draft_fd(draft), &report, error) ||
-        !blob_draft_publish(draft, error))
+        !file_lock_check(lock, error) || !blob_draft_publish(draft, error))
         return false;
     layer->record = (struct layer_record){
         .diff_id = layer->diff_id,
@@ -75,33 +76,33 @@ static bool build_layer(struct pull_task *task, struct task_layer *layer, struct
         .erofs_digest = report.erofs_digest,
         .tar_size_bytes = (int64_t)report.tar_size_bytes,
     };
-    return catalogue_add_layer(task->config->catalogue, task->pull.id, &layer->record, false,
+    return catalogue_add_layer(file_lock_session(lock), task->pull.id, &layer->record, false,
                                error);
 }
 
-static bool hold_or_build(struct pull_task *task, struct task_layer *layer, bool *reused,
-                          struct error *error)
+static bool hold_or_build(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
+                          bool *reused, struct error *error)
 {
-    const struct puller_config *config = task->config;
+    struct catalogue_session *session = file_lock_session(lock);
     enum layer_hold hold;
-    if (!catalogue_hold_layer(config->catalogue, task->pull.id, &layer->diff_id, &hold,
-                              &layer->record, error))
+    if (!catalogue_hold_layer(session, task->pull.id, &layer->diff_id, &hold, &layer->record,
+                              error))
         return false;
-    *reused =
-        hold != LAYER_MISSING && !task->pull.force &&
-        blob_is_whole(config->blobdir, BLOB_LAYER, &layer->diff_id, layer->record.erofs_size_bytes);
-    return *reused
-               ? catalogue_add_layer(config->catalogue, task->pull.id, &layer->record, true, error)
-               : build_layer(task, layer, error);
+    *reused = hold != LAYER_MISSING && !task->pull.force &&
+              blob_is_whole(task->config->blobdir, BLOB_LAYER, &layer->diff_id,
+                            layer->record.erofs_size_bytes);
+    return *reused ? catalogue_add_layer(session, task->pull.id, &layer->record, true, error)
+                   : build_layer(task, layer, lock, error);
 }
 
 bool pull_layer(struct pull_task *task, struct task_layer *layer, struct error *error)
 {
     int64_t begun_ms = pull_step_begin();
     bool reused = false;
+    const struct blob_id file = {BLOB_LAYER, layer->diff_id};
     cleanup_file_lock struct file_lock *lock =
-        file_lock_acquire(task->config->catalogue, BLOB_LAYER, &layer->diff_id, &task->stop, error);
-    bool done = lock && hold_or_build(task, layer, &reused, error);
+        file_lock_acquire(task->config->catalogue, &file, 1, &task->stop, error);
+    bool done = lock && hold_or_build(task, layer, lock, &reused, error);
 
     char digest[DIGEST_TEXT_SIZE];
     digest_format(&layer->source->blob.digest, digest);

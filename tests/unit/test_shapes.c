@@ -158,7 +158,7 @@ Test(shapes, a_failed_pull_carries_its_problem)
 
 Test(shapes, a_prune_reports_what_went_and_a_dry_run_what_would)
 {
-    struct condemned_file files[] = {{.kind = BLOB_FSMETA}, {.kind = BLOB_VMDK}};
+    struct blob_id files[] = {{.kind = BLOB_FSMETA}, {.kind = BLOB_VMDK}};
     struct removal removal = {.references = 1,
                               .manifests = 2,
                               .layers = 3,
