@@ -9,6 +9,10 @@
 [[nodiscard]] int command_migrate(int argc, char *const *argv);
 [[nodiscard]] int command_version(int argc, char *const *argv);
 
+/* Prints the routes, their query parameters and the problem codes as JSON, for the tests
+ * that hold openapi.yaml against them. */
+[[nodiscard]] int command_interface(int argc, char *const *argv);
+
 /* Prints "larder: <message>" to stderr; 2 for ERROR_INVALID_ARGUMENT, else 1. */
 [[nodiscard]] int command_fail(const struct error *error);
 

@@ -32,6 +32,8 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "convert") == 0)
         return convert_main(argc, argv); /* not for people: store/convert.h */
+    if (strcmp(name, "interface") == 0)
+        return command_interface(argc - 2, argv + 2); /* nor is this: commands.h */
     if (strcmp(name, "unpack") == 0)
         return unpack_main(argc, argv); /* nor is this: store/load/archive.h */
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {

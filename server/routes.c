@@ -69,13 +69,15 @@ static const struct route routes[] = {
     {.method = "GET", .pattern = "/pins", .handler = pins_list},
     {.method = "PUT", .pattern = "/pins/{reference}", .handler = pins_put},
     {.method = "DELETE", .pattern = "/pins/{reference}", .handler = pins_remove},
-    {.method = "GET", .pattern = "/layers/{id}", .handler = layers_show},
-    {.method = "GET", .pattern = "/manifests/{id}/fsmeta", .handler = manifests_show_fsmeta},
-    {.method = "GET", .pattern = "/manifests/{id}/vmdk", .handler = manifests_show_vmdk},
+    {.method = "GET", .pattern = "/layers/{diff_id}", .handler = layers_show},
+    {.method = "GET", .pattern = "/manifests/{digest}/fsmeta", .handler = manifests_show_fsmeta},
+    {.method = "GET", .pattern = "/manifests/{digest}/vmdk", .handler = manifests_show_vmdk},
     {.method = "GET", .pattern = "/healthz", .handler = health_alive, .on_loop = true},
     {.method = "GET", .pattern = "/readyz", .handler = health_ready},
     {.method = "GET", .pattern = "/version", .handler = version_show, .on_loop = true},
     {.method = "GET", .pattern = "/metrics", .handler = metrics_show, .on_loop = true},
+    {.method = "GET", .pattern = "/openapi.yaml", .handler = openapi_show_yaml, .on_loop = true},
+    {.method = "GET", .pattern = "/openapi.json", .handler = openapi_show_json, .on_loop = true},
 };
 enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
 static_assert((int)ROUTE_COUNT < (int)METRIC_ROUTES_MAX, "each route has its metrics");

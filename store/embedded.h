@@ -13,4 +13,11 @@ struct embedded_file {
 /* migrations/, sorted by name. */
 extern const struct embedded_file embedded_migrations[];
 
+/* openapi.yaml, and the same as openapi.json. Of the server. */
+extern const struct embedded_file embedded_interface[];
+
+/* The file of that name in the table; an assertion fails when there is none. */
+[[nodiscard]] const struct embedded_file *embedded_find(const struct embedded_file *table,
+                                                        const char *name);
+
 #endif

@@ -15,6 +15,7 @@ import signal
 import threading
 from pathlib import Path
 
+import contract
 import requests
 from daemons import Daemon, processes_below, wait_until
 
@@ -152,6 +153,7 @@ class Larder:
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
             self._local.session.trust_env = False  # no proxies, no netrc
+            self._local.session.hooks["response"].append(contract.on_response)
         return self._local.session
 
     def request(self, method, path, **options):
