@@ -110,9 +110,8 @@ bool pulls_show(struct request *request, struct error *error)
 
 bool pulls_cancel(struct request *request, struct error *error)
 {
-    if (!catalogue_cancel_pull(request->node->catalogue, request->variable, error))
+    if (!puller_cancel(request->node->puller, request->variable, error))
         return false;
-    puller_cancel(request->node->puller, request->variable);
     request_answer_empty(request, 204);
     return true;
 }

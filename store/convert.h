@@ -14,6 +14,7 @@
 #include "store/digest.h"
 #include "store/error.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -58,6 +59,10 @@ struct converter;
  * caller's, and must stay open until convert_finish). */
 [[nodiscard]] struct converter *converter_start(const struct convert_request *request,
                                                 int output_fd, struct error *error);
+
+/* From here on a *cancel that becomes true ends the calls below within a moment:
+ * converter_finish() then fails with ERROR_PULL_CANCELLED. */
+void converter_set_cancel(struct converter *converter, const atomic_bool *cancel);
 
 /* Hands over the next bytes of the blob; blocks while the process is busy. Fails
  * with ERROR_PULL_FAILED when it is gone: call converter_finish() for why. */

@@ -9,7 +9,8 @@
 
 enum {
     POLL_INTERVAL_MS = 1000,      /* for pulls queued, or left, by other nodes */
-    HEARTBEAT_INTERVAL_MS = 1000, /* ten of them missed: nodes.c takes the node for dead */
+    HEARTBEAT_INTERVAL_MS = 1000, /* ten of them missed: pull_rows.h takes the node for dead */
+    LOOK_INTERVAL_MS = 250,       /* while pulls run: is one cancelled elsewhere, or lost? */
     CLEAN_EVERY_BEATS = 60,       /* tmp/ of dead nodes, and the history */
     NODE_ID_SIZE = 64,
 };
@@ -91,11 +92,12 @@ static void show_task(struct puller *puller, unsigned slot, struct pull_task *ta
 static void requeue(struct puller *puller, const struct pull *pull)
 {
     struct error error;
-    while (!catalogue_requeue_pull(puller->config.catalogue, puller->node_id, pull->id, &error)) {
-        if (is_stopping(puller))
-            return; /* other nodes see the heartbeat end */
+    do {
+        /* Also before the first try: the queue is no place to be in a hurry. */
         wait_for_work(puller, wakes_so_far(puller), POLL_INTERVAL_MS);
-    }
+        if (catalogue_requeue_pull(puller->config.catalogue, puller->node_id, pull->id, &error))
+            return;
+    } while (!is_stopping(puller)); /* then other nodes see the heartbeat end */
 }
 
 static void tell_end(struct puller *puller, const char *pull_id)
@@ -124,6 +126,9 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
         requeue(puller, pull);
         return;
     }
+    /* Before its end is told, so that who hears of it finds nothing. */
+    if (pull_leaves_nothing(why->code) && !pull_leave_nothing(&puller->config, pull->id, &error))
+        log_event(puller, "what the pull built stays until a prune", pull, &error, NULL);
     if (why->code == ERROR_CATALOGUE_UNAVAILABLE ||
         !catalogue_pull_failed(puller->config.catalogue, puller->node_id, pull->id, why, &error)) {
         metric_add(METRIC_PULLS_ENDED, 1, ENDED_GIVEN_BACK);
@@ -133,8 +138,6 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
     }
     bool cancelled = why->code == ERROR_PULL_CANCELLED;
     metric_add(METRIC_PULLS_ENDED, 1, cancelled ? ENDED_CANCELLED : ENDED_FAILED);
-    if (why->code == ERROR_STORAGE_FULL && !pull_free_space(&puller->config, &error))
-        log_event(puller, "freeing space failed", pull, &error, NULL);
     log_event(puller, cancelled ? "pull cancelled" : "pull failed", pull, why, NULL);
 }
 
@@ -199,28 +202,71 @@ static void trim_history(struct puller *puller)
         log_event(puller, "trimming the history failed", NULL, &error, NULL);
 }
 
-static void beat(struct puller *puller)
+/* The pulls that run here at this moment. */
+static void list_running(struct puller *puller, struct arena *arena, struct id_list *running)
+{
+    unsigned jobs = puller->config.pull_jobs;
+    *running = (struct id_list){.ids = arena_alloc_array(arena, jobs, sizeof(*running->ids))};
+    pthread_mutex_lock(&puller->mutex);
+    for (unsigned slot = 0; slot < jobs; slot++)
+        if (puller->running[slot])
+            running->ids[running->count++] = arena_strdup(arena, puller->running[slot]->pull.id);
+    pthread_mutex_unlock(&puller->mutex);
+}
+
+static void stop_running(struct puller *puller, const char *pull_id, bool cancelled)
+{
+    pthread_mutex_lock(&puller->mutex);
+    for (unsigned slot = 0; slot < puller->config.pull_jobs; slot++) {
+        struct pull_task *task = puller->running[slot];
+        if (task && strcmp(task->pull.id, pull_id) == 0) {
+            if (cancelled)
+                atomic_store(&task->cancelled, true);
+            atomic_store(&task->stop, true);
+        }
+    }
+    pthread_mutex_unlock(&puller->mutex);
+}
+
+/* Was a pull that runs here cancelled on another node, or taken over by one? */
+static void look_after_running(struct puller *puller)
 {
     cleanup_arena struct arena arena = {0};
+    struct id_list running;
     struct id_list cancelled = {0};
+    struct id_list lost = {0};
     struct error error;
+    list_running(puller, &arena, &running);
     /* When it fails, the catalogue is away, which readiness says; others take over. */
-    if (!catalogue_beat_node(puller->config.catalogue, puller->node_id, &arena, &cancelled, &error))
+    if (running.count == 0 ||
+        !catalogue_look_after_pulls(puller->config.catalogue, puller->node_id, &running, &arena,
+                                    &cancelled, &lost, &error))
         return;
     for (size_t i = 0; i < cancelled.count; i++)
-        puller_cancel(puller, cancelled.ids[i]);
+        stop_running(puller, cancelled.ids[i], true);
+    for (size_t i = 0; i < lost.count; i++)
+        stop_running(puller, lost.ids[i], false);
+}
+
+static void beat(struct puller *puller, unsigned beats)
+{
+    struct error ignored; /* as above */
+    (void)catalogue_beat_node(puller->config.catalogue, puller->node_id, &ignored);
+    if (beats % CLEAN_EVERY_BEATS == 0) {
+        clean_dead_nodes(puller);
+        trim_history(puller);
+    }
 }
 
 static void *heartbeat_thread(void *context)
 {
+    enum { LOOKS_A_BEAT = HEARTBEAT_INTERVAL_MS / LOOK_INTERVAL_MS };
     struct puller *puller = context;
-    for (unsigned beats = 0; !is_stopping(puller); beats++) {
-        beat(puller);
-        if (beats % CLEAN_EVERY_BEATS == 0) {
-            clean_dead_nodes(puller);
-            trim_history(puller);
-        }
-        wait_for_work(puller, wakes_so_far(puller), HEARTBEAT_INTERVAL_MS);
+    for (unsigned looks = 0; !is_stopping(puller); looks++) {
+        if (looks % LOOKS_A_BEAT == 0)
+            beat(puller, looks / LOOKS_A_BEAT);
+        look_after_running(puller);
+        wait_for_work(puller, wakes_so_far(puller), LOOK_INTERVAL_MS);
     }
     return NULL;
 }
@@ -340,18 +386,18 @@ void puller_on_end(struct puller *puller, void (*ended)(void *context, const cha
     pthread_mutex_unlock(&puller->end_mutex);
 }
 
-void puller_cancel(struct puller *puller, const char *pull_id)
+bool puller_cancel(struct puller *puller, const char *pull_id, struct error *error)
 {
-    pthread_mutex_lock(&puller->mutex);
-    for (unsigned slot = 0; slot < puller->config.pull_jobs; slot++) {
-        struct pull_task *task = puller->running[slot];
-        if (task && strcmp(task->pull.id, pull_id) == 0) {
-            atomic_store(&task->cancelled, true);
-            atomic_store(&task->stop, true);
-        }
+    bool ended = false;
+    struct error ignored; /* then its layers stay until a prune */
+    if (!catalogue_cancel_pull(puller->config.catalogue, pull_id, &ended, error))
+        return false;
+    stop_running(puller, pull_id, true);
+    if (ended) {
+        (void)pull_leave_nothing(&puller->config, pull_id, &ignored);
+        tell_end(puller, pull_id);
     }
-    pthread_mutex_unlock(&puller->mutex);
-    tell_end(puller, pull_id); /* it was queued, perhaps */
+    return true;
 }
 
 void puller_stop(struct puller *puller)

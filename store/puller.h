@@ -46,8 +46,8 @@ struct puller_config {
 void puller_on_end(struct puller *puller, void (*ended)(void *context, const char *pull_id),
                    void *context);
 
-/* A pull was cancelled here: look now. Any thread. */
-void puller_cancel(struct puller *puller, const char *pull_id);
+/* Cancels a pull, whichever node runs it. ERROR_PULL_NOT_FOUND. Any thread that may wait. */
+[[nodiscard]] bool puller_cancel(struct puller *puller, const char *pull_id, struct error *error);
 
 /* Gives running pulls back, stops the threads, frees. NULL is fine. */
 void puller_stop(struct puller *puller);

@@ -3,9 +3,6 @@
 
 #include <unistd.h>
 
-/* Heartbeats come every second; a node that missed this many is taken for dead, so
- * that its pulls go on elsewhere within 15 s. */
-#define DEAD_AFTER "interval '10 seconds'"
 /* How long finished pulls can be asked about, and dead nodes are remembered. */
 #define KEPT_FOR "interval '7 days'"
 
@@ -32,21 +29,48 @@ static void collect_ids(const struct rows *rows, struct arena *arena, struct id_
         list->ids[row] = rows_text(rows, row, 0);
 }
 
-bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, struct arena *arena,
-                         struct id_list *cancelled, struct error *error)
+bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, struct error *error)
 {
     /* A node that slept so long that its row was removed enters again. */
     static const struct statement beat = {
-        "node_beat", "WITH beat AS ("
-                     "    INSERT INTO nodes (id, hostname, version) VALUES ($1::uuid, '', $2)"
-                     "    ON CONFLICT (id) DO UPDATE SET heartbeat_at = now())"
-                     " SELECT id FROM pulls"
-                     "  WHERE node_id = $1::uuid AND finished_at IS NULL AND cancel_requested"};
+        "node_beat", "INSERT INTO nodes (id, hostname, version) VALUES ($1::uuid, '', $2)"
+                     " ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()"};
+    cleanup_arena struct arena arena = {0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    if (!session || !QUERY(session, &beat, arena, &rows, error, node_id, LARDER_VERSION))
+    return session && QUERY(session, &beat, &arena, &rows, error, node_id, LARDER_VERSION);
+}
+
+/* Rows of (id, ours): what is not ours any more was lost, the others are cancelled. */
+static void sort_out(const struct rows *rows, struct arena *arena, struct id_list *cancelled,
+                     struct id_list *lost)
+{
+    cancelled->ids = arena_alloc_array(arena, rows->count, sizeof(*cancelled->ids));
+    lost->ids = arena_alloc_array(arena, rows->count, sizeof(*lost->ids));
+    cancelled->count = lost->count = 0;
+    for (size_t row = 0; row < rows->count; row++) {
+        struct id_list *list = rows_bool(rows, row, 1) ? cancelled : lost;
+        list->ids[list->count++] = rows_text(rows, row, 0);
+    }
+}
+
+bool catalogue_look_after_pulls(struct catalogue *catalogue, const char *node_id,
+                                const struct id_list *running, struct arena *arena,
+                                struct id_list *cancelled, struct id_list *lost,
+                                struct error *error)
+{
+    static const struct statement look = {
+        "pulls_look_after", "SELECT r.id, p.id IS NOT NULL"
+                            "  FROM unnest($1::text[]) AS r (id)"
+                            "  LEFT JOIN pulls p ON p.id = r.id::uuid AND p.node_id = $2::uuid"
+                            "   AND p.finished_at IS NULL"
+                            " WHERE p.id IS NULL OR p.cancel_requested"};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !QUERY(session, &look, arena, &rows, error,
+                           parameter_text_array(arena, running->ids, running->count), node_id))
         return false;
-    collect_ids(&rows, arena, cancelled);
+    sort_out(&rows, arena, cancelled, lost);
     return true;
 }
 
@@ -58,7 +82,7 @@ bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids, st
         "SELECT candidate FROM unnest($1::text[]) candidate"
         " WHERE NOT EXISTS ("
         "    SELECT FROM nodes n"
-        "     WHERE n.id::text = candidate AND n.heartbeat_at > now() - " DEAD_AFTER ")"};
+        "     WHERE n.id::text = candidate AND n.heartbeat_at > now() - " NODE_DEAD_AFTER ")"};
     size_t count = 0;
     while (node_ids[count])
         count++;
@@ -118,7 +142,7 @@ bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id, stru
         "         WHERE p.finished_at IS NULL"
         "           AND (p.state = 'queued' OR NOT EXISTS ("
         "                SELECT FROM nodes n"
-        "                 WHERE n.id = p.node_id AND n.heartbeat_at > now() - " DEAD_AFTER "))"
+        "                 WHERE n.id = p.node_id AND n.heartbeat_at > now() - " NODE_DEAD_AFTER "))"
         "         ORDER BY p.created_at"
         "         LIMIT 1"
         "         FOR UPDATE SKIP LOCKED)"

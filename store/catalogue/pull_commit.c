@@ -161,6 +161,9 @@ static bool finish_pull(struct catalogue_session *session, const char *node_id,
     static const struct statement let_go = {
         "pull_layers_let_go",
         "UPDATE pull_layers SET held_diff_id = NULL WHERE pull_id = $1::uuid"};
+    /* What is built by then is no answer to who wants it built anew. */
+    static const struct statement forget = {"pull_layers_restart",
+                                            "DELETE FROM pull_layers WHERE pull_id = $1::uuid"};
     struct rows rows;
     if (!QUERY(session, &finish, arena, &rows, error, pull->id, node_id, manifest_digest,
                parameter_bool(pull->force), pull_policy_name(pull->policy)))
@@ -169,7 +172,7 @@ static bool finish_pull(struct catalogue_session *session, const char *node_id,
         return error_set(error, ERROR_PULL_CANCELLED,
                          "the pull ended or was taken over by another node");
     *again = rows_bool(&rows, 0, 0);
-    return QUERY(session, &let_go, arena, &rows, error, pull->id);
+    return QUERY(session, *again ? &forget : &let_go, arena, &rows, error, pull->id);
 }
 
 static bool commit_image(struct catalogue_session *session, void *context, struct error *error)

@@ -50,6 +50,9 @@ struct resolution {
     const struct pull *pull;
 };
 
+/* What the pull built before another node took it over is done, and stays so. */
+#define IS_BUILT "l.state = 'done' AND l.diff_id = excluded.diff_id AND l.held_diff_id IS NOT NULL"
+
 static bool write_resolution(struct catalogue_session *session, void *context, struct error *error)
 {
     static const struct statement advance = {
@@ -69,7 +72,9 @@ static bool write_resolution(struct catalogue_session *session, void *context, s
         " ON CONFLICT (pull_id, position) DO UPDATE"
         "   SET diff_id = excluded.diff_id, blob_digest = excluded.blob_digest,"
         "       media_type = excluded.media_type, total_bytes = excluded.total_bytes,"
-        "       received_bytes = 0, tar_bytes = 0, state = 'waiting',"
+        "       received_bytes = CASE WHEN " IS_BUILT " THEN l.received_bytes ELSE 0 END,"
+        "       tar_bytes = CASE WHEN " IS_BUILT " THEN l.tar_bytes ELSE 0 END,"
+        "       state = CASE WHEN " IS_BUILT " THEN 'done' ELSE 'waiting' END,"
         "       held_diff_id = CASE WHEN l.diff_id = excluded.diff_id THEN l.held_diff_id END"};
     const struct resolution *resolution = context;
     const struct pull *pull = resolution->pull;
@@ -149,7 +154,7 @@ bool catalogue_pull_failed(struct catalogue *catalogue, const char *node_id, con
                             cancelled ? NULL : pull_error_format(why, &arena));
 }
 
-/* Columns: hold, erofs_size_bytes, erofs_digest, tar_size_bytes. */
+/* Columns: held, erofs_size_bytes, erofs_digest, tar_size_bytes, built. */
 static void read_hold(const struct rows *rows, const struct digest *diff_id, enum layer_hold *hold,
                       struct layer_record *record)
 {
@@ -157,7 +162,9 @@ static void read_hold(const struct rows *rows, const struct digest *diff_id, enu
     *record = (struct layer_record){.diff_id = *diff_id};
     if (rows->count == 0)
         return;
-    *hold = rows_bool(rows, 0, 0) ? LAYER_HELD : LAYER_CONDEMNED;
+    *hold = rows_bool(rows, 0, 4)   ? LAYER_BUILT
+            : rows_bool(rows, 0, 0) ? LAYER_HELD
+                                    : LAYER_CONDEMNED;
     record->erofs_size_bytes = rows_int(rows, 0, 1);
     record->tar_size_bytes = rows_int(rows, 0, 3);
     if (!digest_parse(rows_text(rows, 0, 2), &record->erofs_digest))
@@ -176,9 +183,12 @@ bool catalogue_hold_layer(struct catalogue_session *lock, const char *pull_id,
         " held AS ("
         "    UPDATE pull_layers SET held_diff_id = diff_id"
         "     WHERE pull_id = $1::uuid AND diff_id = $2 AND EXISTS (SELECT FROM found))"
-        " SELECT true, erofs_size_bytes, erofs_digest, tar_size_bytes FROM found"
+        " SELECT true, erofs_size_bytes, erofs_digest, tar_size_bytes, EXISTS ("
+        "        SELECT FROM pull_layers"
+        "         WHERE pull_id = $1::uuid AND held_diff_id = $2 AND state = 'done')"
+        "   FROM found"
         " UNION ALL"
-        " SELECT false, size_bytes, erofs_digest, tar_size_bytes FROM condemned_files"
+        " SELECT false, size_bytes, erofs_digest, tar_size_bytes, false FROM condemned_files"
         "  WHERE kind = 'layer' AND digest = $2 AND NOT EXISTS (SELECT FROM found)"
         "    AND erofs_digest IS NOT NULL"}; /* of a swept orphan nobody knows what it is */
     char text[DIGEST_TEXT_SIZE];
@@ -206,8 +216,10 @@ bool catalogue_add_layer(struct catalogue_session *lock, const char *pull_id,
         " pardoned AS ("
         "    DELETE FROM condemned_files WHERE kind = 'layer' AND digest = $2)"
         " UPDATE pull_layers"
-        "    SET held_diff_id = diff_id, state = $6, tar_bytes = $5::bigint,"
-        "        received_bytes = CASE $6 WHEN 'done' THEN total_bytes ELSE 0 END"
+        "    SET held_diff_id = diff_id, tar_bytes = $5::bigint,"
+        "        state = CASE WHEN state = 'done' THEN state ELSE $6 END,"
+        "        received_bytes = CASE WHEN $6 = 'done' OR state = 'done' THEN total_bytes ELSE 0"
+        "                         END"
         "  WHERE pull_id = $1::uuid AND diff_id = $2"};
     char diff_id[DIGEST_TEXT_SIZE];
     char erofs_digest[DIGEST_TEXT_SIZE];

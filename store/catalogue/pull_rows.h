@@ -6,6 +6,10 @@
 
 #include "store/catalogue/pulls.h"
 
+/* Heartbeats come every second; a node that missed this many is taken for dead, so that its
+ * pulls go on elsewhere within 15 s. */
+#define NODE_DEAD_AFTER "interval '10 seconds'"
+
 /* Of `pulls AS p LEFT JOIN pull_layers AS l`, ordered so that the rows of one pull
  * stand together, layers bottom to top. */
 #define PULL_COLUMNS                                                                               \

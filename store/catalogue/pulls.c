@@ -112,15 +112,22 @@ bool catalogue_list_pulls(struct catalogue *catalogue, size_t limit, const char 
     return true;
 }
 
-bool catalogue_cancel_pull(struct catalogue *catalogue, const char *id, struct error *error)
+bool catalogue_cancel_pull(struct catalogue *catalogue, const char *id, bool *ended,
+                           struct error *error)
 {
     static const struct statement cancel = {
         "pull_cancel",
-        "UPDATE pulls"
+        "UPDATE pulls p"
         "   SET cancel_requested = true,"
-        "       state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END,"
-        "       finished_at = CASE state WHEN 'queued' THEN now() ELSE finished_at END"
-        " WHERE id = $1::uuid"};
+        "       state = CASE WHEN w.idle THEN 'cancelled' ELSE p.state END,"
+        "       finished_at = CASE WHEN w.idle THEN now() ELSE p.finished_at END"
+        "  FROM (SELECT id, finished_at IS NULL AND NOT EXISTS ("
+        "               SELECT FROM nodes n"
+        "                WHERE n.id = node_id AND n.heartbeat_at > now() - " NODE_DEAD_AFTER ")"
+        "               AS idle"
+        "          FROM pulls WHERE id = $1::uuid FOR UPDATE) w"
+        " WHERE p.id = w.id"
+        " RETURNING w.idle"};
     if (!is_uuid(id))
         return error_set(error, ERROR_PULL_NOT_FOUND, "there is no pull \"%s\"", id);
     cleanup_arena struct arena arena = {0};
@@ -128,6 +135,8 @@ bool catalogue_cancel_pull(struct catalogue *catalogue, const char *id, struct e
     struct rows rows;
     if (!session || !QUERY(session, &cancel, &arena, &rows, error, id))
         return false;
-    return rows.affected > 0 ||
-           error_set(error, ERROR_PULL_NOT_FOUND, "there is no pull \"%s\"", id);
+    if (rows.count == 0)
+        return error_set(error, ERROR_PULL_NOT_FOUND, "there is no pull \"%s\"", id);
+    *ended = rows_bool(&rows, 0, 0);
+    return true;
 }

@@ -107,20 +107,24 @@ struct pull_page {
                                         const char *page_token, struct arena *arena,
                                         struct pull_page *page, struct error *error);
 
-/* A queued pull is cancelled at once, a running one by its node within a second,
- * a finished one stays as it is. ERROR_PULL_NOT_FOUND. */
-[[nodiscard]] bool catalogue_cancel_pull(struct catalogue *catalogue, const char *id,
+/* A queued pull, or one whose node is dead, is cancelled at once (*ended), a running one by
+ * its node within a second; a finished one stays as it is. ERROR_PULL_NOT_FOUND. */
+[[nodiscard]] bool catalogue_cancel_pull(struct catalogue *catalogue, const char *id, bool *ended,
                                          struct error *error);
 
 /* --- for the node that runs pulls --- */
 
-/* Registers the node, or renews its heartbeat; *cancelled are the ids of its pulls
- * that someone wants cancelled. */
+/* Registers the node, or renews its heartbeat. */
 [[nodiscard]] bool catalogue_register_node(struct catalogue *catalogue, const char *node_id,
                                            struct error *error);
 [[nodiscard]] bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id,
-                                       struct arena *arena, struct id_list *cancelled,
                                        struct error *error);
+/* Of the pulls that run here: those that someone wants cancelled, and those that are this
+ * node's no more, because they ended or others took the node for dead. */
+[[nodiscard]] bool catalogue_look_after_pulls(struct catalogue *catalogue, const char *node_id,
+                                              const struct id_list *running, struct arena *arena,
+                                              struct id_list *cancelled, struct id_list *lost,
+                                              struct error *error);
 /* Nodes that are not registered or whose heartbeat stopped, of those given. */
 [[nodiscard]] bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids,
                                         struct arena *arena, struct id_list *dead,
@@ -166,6 +170,7 @@ struct layer_record {
 
 /* What the catalogue knows of a layer that a pull needs. */
 enum layer_hold {
+    LAYER_BUILT,     /* by this pull, before another node took it over; held */
     LAYER_HELD,      /* catalogued; held for the pull from here on */
     LAYER_CONDEMNED, /* its file waits for the reaper, and may be rescued */
     LAYER_MISSING,

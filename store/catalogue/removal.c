@@ -285,3 +285,27 @@ bool catalogue_prune(struct catalogue *catalogue, const struct prune_options *op
     return options->dry_run ? catalogue_rehearse(catalogue, prune_all, &prune, error)
                             : catalogue_transact(catalogue, prune_all, &prune, error);
 }
+
+/* --- what a pull leaves --- */
+
+struct drop {
+    const char *pull_id;
+    const char *node_id;
+    struct arena *arena;
+    struct removal *removal;
+};
+
+static bool drop_pull_layers(struct catalogue_session *session, void *context, struct error *error)
+{
+    const struct drop *drop = context;
+    return removal_drop_pull_layers(session, drop->pull_id, drop->node_id, drop->arena,
+                                    drop->removal, error);
+}
+
+bool catalogue_drop_pull_layers(struct catalogue *catalogue, const char *pull_id,
+                                const char *node_id, struct arena *arena, struct removal *removal,
+                                struct error *error)
+{
+    struct drop drop = {pull_id, node_id, arena, removal};
+    return catalogue_transact(catalogue, drop_pull_layers, &drop, error);
+}

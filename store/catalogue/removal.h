@@ -26,6 +26,12 @@ struct removal {
                                           struct arena *arena, struct removal *removal,
                                           struct id_list *users, struct error *error);
 
+/* Takes away what a pull built and nothing else reaches: one that ends on this node
+ * (node_id), or that has ended. *removal->condemned are the layer files. */
+[[nodiscard]] bool catalogue_drop_pull_layers(struct catalogue *catalogue, const char *pull_id,
+                                              const char *node_id, struct arena *arena,
+                                              struct removal *removal, struct error *error);
+
 struct prune_options {
     bool dry_run;
     int64_t unused_for_seconds; /* 0: whatever is unused now */

@@ -33,4 +33,9 @@ void victims_from_rows(const struct rows *rows, struct arena *arena, struct vict
 [[nodiscard]] bool removal_sweep(struct catalogue_session *session, const struct victims *victims,
                                  struct arena *arena, struct removal *removal, struct error *error);
 
+/* As catalogue_drop_pull_layers(); needs no removal lock. */
+[[nodiscard]] bool removal_drop_pull_layers(struct catalogue_session *session, const char *pull_id,
+                                            const char *node_id, struct arena *arena,
+                                            struct removal *removal, struct error *error);
+
 #endif

@@ -139,15 +139,9 @@ static bool remove_configs(struct catalogue_session *session, struct arena *aren
                                       unreached.count * unreached.column_count));
 }
 
-static bool condemn_layers(struct catalogue_session *session, struct arena *arena,
-                           struct removal *removal, struct rows *condemned, struct error *error)
+static bool condemn_locked_layers(struct catalogue_session *session, const struct rows *locked,
+                                  struct arena *arena, struct rows *condemned, struct error *error)
 {
-    static const struct statement lock = {
-        "layers_lock_unreached",
-        "SELECT diff_id FROM layers l"
-        " WHERE NOT EXISTS (SELECT FROM manifest_layers m WHERE m.diff_id = l.diff_id)"
-        "   AND NOT EXISTS (SELECT FROM pull_layers p WHERE p.held_diff_id = l.diff_id)"
-        " ORDER BY diff_id FOR UPDATE"};
     static const struct statement condemn = {
         "layers_condemn",
         "WITH gone AS ("
@@ -160,11 +154,22 @@ static bool condemn_layers(struct catalogue_session *session, struct arena *aren
         " SELECT 'layer', diff_id, erofs_size_bytes, erofs_digest, tar_size_bytes FROM gone"
         " ON CONFLICT (kind, digest) DO UPDATE SET condemned_at = now()"
         " RETURNING kind, digest, size_bytes"};
+    return QUERY(session, &condemn, arena, condemned, error,
+                 parameter_text_array(arena, locked->values, locked->count * locked->column_count));
+}
+
+static bool condemn_layers(struct catalogue_session *session, struct arena *arena,
+                           struct removal *removal, struct rows *condemned, struct error *error)
+{
+    static const struct statement lock = {
+        "layers_lock_unreached",
+        "SELECT diff_id FROM layers l"
+        " WHERE NOT EXISTS (SELECT FROM manifest_layers m WHERE m.diff_id = l.diff_id)"
+        "   AND NOT EXISTS (SELECT FROM pull_layers p WHERE p.held_diff_id = l.diff_id)"
+        " ORDER BY diff_id FOR UPDATE"};
     struct rows unreached;
     if (!session_query(session, &lock, NULL, 0, arena, &unreached, error) ||
-        !QUERY(session, &condemn, arena, condemned, error,
-               parameter_text_array(arena, unreached.values,
-                                    unreached.count * unreached.column_count)))
+        !condemn_locked_layers(session, &unreached, arena, condemned, error))
         return false;
     removal->layers = (int64_t)condemned->count;
     return true;
@@ -201,5 +206,36 @@ bool removal_sweep(struct catalogue_session *session, const struct victims *vict
     collect_condemned(&descriptions, removal);
     collect_condemned(&manifests, removal);
     collect_condemned(&layers, removal);
+    return true;
+}
+
+bool removal_drop_pull_layers(struct catalogue_session *session, const char *pull_id,
+                              const char *node_id, struct arena *arena, struct removal *removal,
+                              struct error *error)
+{
+    static const struct statement let_go = {
+        "pull_layers_drop",
+        "WITH let_go AS ("
+        "    UPDATE pull_layers SET held_diff_id = NULL"
+        "     WHERE pull_id = (SELECT id FROM pulls WHERE id = $1::uuid"
+        "                         AND (node_id = $2::uuid OR finished_at IS NOT NULL) FOR UPDATE)"
+        "    RETURNING diff_id, state)"
+        " SELECT DISTINCT diff_id FROM let_go WHERE state = 'done'"};
+    static const struct statement lock = {
+        "layers_lock_dropped",
+        "SELECT l.diff_id FROM layers l JOIN unnest($1::text[]) AS v (diff_id)"
+        "    ON v.diff_id = l.diff_id"
+        " ORDER BY l.diff_id FOR UPDATE OF l"};
+    struct rows dropped;
+    struct rows locked;
+    struct rows condemned;
+    if (!QUERY(session, &let_go, arena, &dropped, error, pull_id, node_id) ||
+        !QUERY(session, &lock, arena, &locked, error,
+               parameter_text_array(arena, dropped.values, dropped.count)) ||
+        !condemn_locked_layers(session, &locked, arena, &condemned, error))
+        return false;
+    *removal = (struct removal){.layers = (int64_t)condemned.count};
+    removal->condemned = arena_alloc_array(arena, condemned.count, sizeof(*removal->condemned));
+    collect_condemned(&condemned, removal);
     return true;
 }

@@ -15,8 +15,15 @@
 #include <sys/wait.h>
 #include <time.h>
 
+/* How late a cancel may be seen. */
+enum { CANCEL_SLICE_MS = 100 };
+
+/* What came of waiting for the process. */
+enum patience { PATIENCE_PAID, PATIENCE_LOST, PATIENCE_CANCELLED };
+
 struct box {
     const struct box_job *job;
+    const atomic_bool *cancel;   /* NULL: nobody can; not owned */
     pid_t pid;                   /* -1 before the start, and when reaped */
     int pidfd;                   /* owned; readable when the process has ended */
     int input_fd;                /* owned; our end of the stream's socket, -1 when ended */
@@ -24,9 +31,9 @@ struct box {
     struct box_outcome *channel; /* owned mapping; the job's struct begins with it */
     size_t channel_size_bytes;
     unsigned deadline_seconds;
-    int64_t patience_ms; /* how much longer the process may keep us waiting */
-    bool timed_out;
-    int status; /* as of waitpid(), when reaped */
+    int64_t patience_ms;    /* how much longer the process may keep us waiting */
+    enum patience patience; /* unless PAID: why we killed it */
+    int status;             /* as of waitpid(), when reaped */
 };
 
 /* Start */
@@ -68,6 +75,11 @@ struct box *box_new(const struct box_job *job, size_t channel_size_bytes, unsign
         return box;
     box_free(box);
     return NULL;
+}
+
+void box_set_cancel(struct box *box, const atomic_bool *cancel)
+{
+    box->cancel = cancel;
 }
 
 void *box_channel(const struct box *box)
@@ -182,20 +194,28 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static bool is_cancelled(const struct box *box)
+{
+    return box->cancel && atomic_load_explicit(box->cancel, memory_order_relaxed);
+}
+
 /* Waits at most as long as the process may keep us waiting in all, and counts it;
- * the time that a registry takes is not the process's. False when it ran out. */
-static bool wait_for(struct box *box, int fd, short events)
+ * the time that a registry takes is not the process's. */
+static enum patience wait_for(struct box *box, int fd, short events)
 {
     struct pollfd poll_fd = {.fd = fd, .events = events};
     while (box->patience_ms > 0) {
+        if (is_cancelled(box))
+            return PATIENCE_CANCELLED;
         int64_t start = now_ms();
-        int timeout = box->patience_ms > INT32_MAX ? INT32_MAX : (int)box->patience_ms;
+        int64_t longest = box->cancel ? CANCEL_SLICE_MS : INT32_MAX;
+        int timeout = (int)(box->patience_ms > longest ? longest : box->patience_ms);
         int ready = poll(&poll_fd, 1, timeout);
         box->patience_ms -= now_ms() - start;
         if (ready > 0)
-            return true;
+            return PATIENCE_PAID;
     }
-    return false;
+    return PATIENCE_LOST;
 }
 
 static void wait_and_reap(struct box *box)
@@ -217,11 +237,18 @@ static void reap(struct box *box)
 {
     if (box->pid < 0)
         return;
-    box->timed_out = !wait_for(box, box->pidfd, POLLIN);
-    if (box->timed_out)
-        kill_and_reap(box);
-    else
+    box->patience = wait_for(box, box->pidfd, POLLIN);
+    if (box->patience == PATIENCE_PAID)
         wait_and_reap(box);
+    else
+        kill_and_reap(box);
+}
+
+static bool give_up(struct box *box, enum patience patience, struct error *error)
+{
+    box->patience = patience;
+    kill_and_reap(box);
+    return error_set(error, ERROR_PULL_FAILED, "the %s does not go on", box->job->name);
 }
 
 bool box_write(struct box *box, const void *bytes, size_t size_bytes, struct error *error)
@@ -234,11 +261,9 @@ bool box_write(struct box *box, const void *bytes, size_t size_bytes, struct err
             next += sent;
             left -= (size_t)sent;
         } else if (errno == EAGAIN) {
-            if (wait_for(box, box->input_fd, POLLOUT))
-                continue;
-            box->timed_out = true;
-            kill_and_reap(box);
-            return error_set(error, ERROR_PULL_FAILED, "the %s does not go on", box->job->name);
+            enum patience patience = wait_for(box, box->input_fd, POLLOUT);
+            if (patience != PATIENCE_PAID)
+                return give_up(box, patience, error);
         } else if (errno != EINTR) {
             return error_set_errno(error, ERROR_PULL_FAILED, errno, "the %s is gone",
                                    box->job->name);
@@ -290,7 +315,9 @@ static bool take_error(const struct box *box, struct error *error)
 /* The process has ended: nothing changes the channel any more. */
 static bool judge(const struct box *box, struct error *error)
 {
-    if (box->timed_out)
+    if (box->patience == PATIENCE_CANCELLED)
+        return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
+    if (box->patience == PATIENCE_LOST)
         return error_set(error, box->job->failure, "%s took more than the limit of %u seconds",
                          box->job->work, box->deadline_seconds);
     if (WIFSIGNALED(box->status))

@@ -8,6 +8,7 @@
 
 #include "store/error.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -25,6 +26,10 @@ struct box;
  * node waiting for deadline_seconds in all. NULL with an error. */
 [[nodiscard]] struct box *box_new(const struct box_job *job, size_t channel_size_bytes,
                                   unsigned deadline_seconds, struct error *error);
+
+/* From here on a *cancel that becomes true ends what waits for the process, within
+ * a moment, with ERROR_PULL_CANCELLED, and the process with it. */
+void box_set_cancel(struct box *box, const atomic_bool *cancel);
 
 /* Our mapping of the channel, which the box owns. */
 [[nodiscard]] void *box_channel(const struct box *box);

@@ -58,6 +58,11 @@ struct converter *converter_start(const struct convert_request *request, int out
     return NULL;
 }
 
+void converter_set_cancel(struct converter *converter, const atomic_bool *cancel)
+{
+    box_set_cancel(converter->box, cancel);
+}
+
 bool converter_write(struct converter *converter, const void *bytes, size_t size_bytes,
                      struct error *error)
 {

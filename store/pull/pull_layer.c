@@ -49,6 +49,7 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, 
         converter_start(&request, output_fd, error);
     if (!converter)
         return false;
+    converter_set_cancel(converter, &task->stop);
 
     struct transfer transfer = {.layer = layer, .converter = converter};
     atomic_store(&layer->received_bytes, 0);
@@ -88,9 +89,9 @@ static bool hold_or_build(struct pull_task *task, struct task_layer *layer, stru
     if (!catalogue_hold_layer(session, task->pull.id, &layer->diff_id, &hold, &layer->record,
                               error))
         return false;
-    *reused = hold != LAYER_MISSING && !task->pull.force &&
-              blob_is_whole(task->config->blobdir, BLOB_LAYER, &layer->diff_id,
-                            layer->record.erofs_size_bytes);
+    bool may_reuse = hold == LAYER_BUILT || (hold != LAYER_MISSING && !task->pull.force);
+    *reused = may_reuse && blob_is_whole(task->config->blobdir, BLOB_LAYER, &layer->diff_id,
+                                         layer->record.erofs_size_bytes);
     return *reused ? catalogue_add_layer(session, task->pull.id, &layer->record, true, error)
                    : build_layer(task, layer, lock, error);
 }

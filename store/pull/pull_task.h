@@ -78,9 +78,14 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
  * caller frees it. */
 [[nodiscard]] char *pull_describe_image(const struct pull_task *task);
 
-/* After a pull for which there was no room: takes away what nothing reaches, its own
- * finished layers among them, so that the directory is as it was before. */
-[[nodiscard]] bool pull_free_space(const struct puller_config *config, struct error *error);
+/* Does a pull that ends for that reason leave nothing, not even its finished layers? They are
+ * kept for a retry where one may help: the registry or the network was the reason. */
+[[nodiscard]] bool pull_leaves_nothing(enum error_code why);
+
+/* Takes away what the pull built and nothing else reaches, so that the directory is as it was
+ * before. The pull runs here and is about to end, or has ended. */
+[[nodiscard]] bool pull_leave_nothing(const struct puller_config *config, const char *pull_id,
+                                      struct error *error);
 
 /* All steps, for a pull that was claimed. */
 [[nodiscard]] bool pull_run(struct pull_task *task, struct error *error);

@@ -15,7 +15,8 @@
 struct hop {
     struct registry_client *client;
     struct exchange *exchange;
-    CURL *handle;
+    struct line *line;
+    CURL *handle; /* the line's */
     const char *url;
     struct origin origin;
     struct reach reach;
@@ -50,33 +51,6 @@ void exchange_reset(struct exchange *exchange)
     exchange->challenge = (struct challenge){0};
     exchange->error_body_size = 0;
     exchange->words = (struct excerpt){0};
-}
-
-static CURL *take_handle(struct registry_client *client)
-{
-    CURL *handle = NULL;
-    pthread_mutex_lock(&client->lock);
-    if (client->idle_handle_count > 0)
-        handle = client->idle_handles[--client->idle_handle_count];
-    pthread_mutex_unlock(&client->lock);
-    if (!handle)
-        handle = curl_easy_init();
-    if (!handle)
-        abort(); /* out of memory, as in the arena */
-    return handle;
-}
-
-static void return_handle(struct registry_client *client, CURL *handle)
-{
-    curl_easy_reset(handle); /* keeps the connections */
-    pthread_mutex_lock(&client->lock);
-    if (client->idle_handle_count < IDLE_HANDLES_MAX) {
-        client->idle_handles[client->idle_handle_count++] = handle;
-        handle = NULL;
-    }
-    pthread_mutex_unlock(&client->lock);
-    if (handle)
-        curl_easy_cleanup(handle);
 }
 
 static bool take_number(const char **at, uint64_t *value)
@@ -194,14 +168,6 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
     return 0;
 }
 
-static int on_progress(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
-                       curl_off_t up)
-{
-    (void)down_total, (void)down, (void)up_total, (void)up;
-    const struct hop *hop = context;
-    return registry_is_cancelled(hop->exchange->cancel);
-}
-
 static struct curl_slist *add_header(struct curl_slist *list, const char *name, const char *value)
 {
     cleanup_free char *line = NULL;
@@ -227,6 +193,7 @@ static void set_limits(CURL *handle, const struct hop *hop)
 {
     const struct registry_client *client = hop->client;
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(handle, CURLOPT_QUICK_EXIT, 1L); /* a cancel waits for no resolver */
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, (long)client->connect_timeout_seconds);
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1024L);
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, (long)client->stall_timeout_seconds);
@@ -246,9 +213,6 @@ static void set_callbacks(CURL *handle, struct hop *hop)
     curl_easy_setopt(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, hop);
-    curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(handle, CURLOPT_XFERINFODATA, hop);
-    curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, hop->reason);
 }
 
@@ -318,7 +282,7 @@ static bool run_hop(struct hop *hop, struct error *error)
     reach_guard(&hop->reach, hop->handle);
     hop->reason[0] = '\0';
     hop->sink_error = error;
-    CURLcode code = curl_easy_perform(hop->handle);
+    CURLcode code = line_perform(hop->line, hop->exchange->cancel);
     bool answered = judge(hop, code, error);
     curl_slist_free_all(headers);
     return answered;
@@ -405,9 +369,10 @@ bool exchange_run(struct registry_client *client, struct exchange *exchange, str
     if (!origin_parse(exchange->url, &hop.origin))
         return error_set(error, ERROR_PULL_FAILED, "\"%s\" is not an http or https URL",
                          excerpt_of(exchange->url).text);
-    hop.handle = take_handle(client);
+    hop.line = line_take(client);
+    hop.handle = hop.line->easy;
     bool answered = run_hops(&hop, error);
-    return_handle(client, hop.handle);
+    line_return(client, hop.line);
     metric_add(METRIC_REGISTRY_REQUESTS, 1, outcome_of(&hop, answered));
     return answered;
 }

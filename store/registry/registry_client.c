@@ -68,8 +68,8 @@ void registry_client_free(struct registry_client *client)
 {
     if (!client)
         return;
-    for (size_t i = 0; i < client->idle_handle_count; i++)
-        curl_easy_cleanup(client->idle_handles[i]);
+    for (size_t i = 0; i < client->idle_line_count; i++)
+        line_free(client->idle_lines[i]);
     grants_free(client->grants);
     free_names(client->insecure_registries);
     free_names(client->allowed_registries);

@@ -3,7 +3,7 @@
  *
  * One client serves a whole node: operations run on the caller's thread, each with a
  * connection of its own, and any number of them at once. They block; `cancel`, when
- * not NULL, ends one within about a second with ERROR_PULL_CANCELLED.
+ * not NULL, ends one within a moment with ERROR_PULL_CANCELLED.
  *
  * Credentials come from Docker's config file, read again for each new token. They go to
  * the registry itself and, for a token, to a realm on its host, on one below the same

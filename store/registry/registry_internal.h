@@ -5,6 +5,7 @@
  *             token.c, grant.c            authorizations: getting and remembering them
  *             exchange.c                  one request: redirects, headers, body
  *             words.c                     what the registry says to a refusal
+ *                 line.c                  libcurl, and its open connections
  */
 #ifndef LARDER_STORE_REGISTRY_REGISTRY_INTERNAL_H
 #define LARDER_STORE_REGISTRY_REGISTRY_INTERNAL_H
@@ -19,7 +20,7 @@
 #include <stdint.h>
 
 enum {
-    IDLE_HANDLES_MAX = 16, /* kept with their open connections */
+    IDLE_LINES_MAX = 16,   /* kept with their open connections */
     GRANTS_MAX = 256,      /* repositories whose authorization is remembered */
     ERROR_BODY_MAX = 4096, /* of an error's body, read for its message */
     REDIRECTS_MAX = 5,
@@ -43,10 +44,24 @@ struct registry_client {
 
     /* Guards the fields below; never held across I/O. */
     pthread_mutex_t lock;
-    CURL *idle_handles[IDLE_HANDLES_MAX];
-    size_t idle_handle_count;
+    struct line *idle_lines[IDLE_LINES_MAX];
+    size_t idle_line_count;
     struct grant *grants; /* newest first */
 };
+
+/* One request at a time, and the connections that stay open for the next. */
+struct line {
+    CURL *easy;   /* owned; the request */
+    CURLM *multi; /* owned; the connections */
+};
+
+[[nodiscard]] struct line *line_take(struct registry_client *client)
+    __attribute__((returns_nonnull));
+void line_return(struct registry_client *client, struct line *line);
+void line_free(struct line *line); /* NULL is fine */
+
+/* As curl_easy_perform(), but a cancel ends it within 0.1 s: CURLE_ABORTED_BY_CALLBACK. */
+[[nodiscard]] CURLcode line_perform(struct line *line, const atomic_bool *cancel);
 
 /* Where a registry's API is. */
 struct endpoint {

@@ -331,6 +331,28 @@ Test(convert, a_process_that_does_not_go_on_is_killed_at_its_deadline)
     converter_free(converter);
 }
 
+Test(convert, a_cancel_ends_a_process_that_keeps_us_waiting)
+{
+    struct bytes tar = tar_of("file", 8 << 20);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    for (int finish_early = 0; finish_early < 2; finish_early++) {
+        cleanup_fd int output = output_file();
+        atomic_bool cancel = true;
+        struct error error = {0};
+        struct converter *converter = converter_start(&request, output, &error);
+        cr_assert_not_null(converter);
+        converter_set_cancel(converter, &cancel);
+        cr_assert_eq(kill(find_child(), SIGSTOP), 0);
+        if (!finish_early)
+            cr_expect_not(converter_write(converter, tar.data, tar.size, &error));
+        struct convert_report report;
+        cr_expect_not(converter_finish(converter, &report, &error));
+        cr_expect_eq(error.code, ERROR_PULL_CANCELLED, "%s", error.message);
+        converter_free(converter);
+        cr_expect_eq(waitpid(-1, NULL, WNOHANG), -1, "no child is left");
+    }
+}
+
 Test(convert, a_disk_that_is_full_is_told_at_once)
 {
     struct bytes tar = tar_of("file", 1 << 20);

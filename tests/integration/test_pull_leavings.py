@@ -1,0 +1,155 @@
+"""What a pull leaves that did not succeed: nothing, or, where a retry may help, its layers."""
+
+import time
+
+import pytest
+
+import images
+import invariants
+import pulling
+from daemons import wait_until
+from fault_registry import Fault, FaultRegistry
+
+
+@pytest.fixture(scope="module")
+def builder(new_directory):
+    """Images with a small layer below and the layer that goes wrong above."""
+    builder = images.Builder(new_directory("leavings-layout"))
+    base = images.busybox_layer(b"a base of the leavings' own")
+    builder.add("good", [base])
+    builder.add("pair", [[images.file(b"small", b"s")], [images.file(b"large", b"l" * 300_000)]])
+    builder.add("over-good", [base, [images.file(b"large", b"L" * 300_000)]])
+    return builder
+
+
+@pytest.fixture
+def registry(builder):
+    with FaultRegistry(builder.layout) as running:
+        yield running
+
+
+@pytest.fixture
+def shared(postgres, new_directory, request):
+    """What the nodes of a test have in common."""
+    name = "leavings_" + request.node.name.split("[")[0][-40:]
+    yield {"database": postgres.create_database(name), "blob_dir": new_directory("leavings")}
+    postgres.drop_database(name)
+
+
+def start_pull(node, reference):
+    """A pull that stands still in its upper layer, with the lower one built; and its path."""
+    started = node.post("/images:pull", json={"reference": reference}).json()
+    path = f"/pulls/{started['id']}"
+
+    def lower_is_done():
+        layers = node.get(path).json()["layers"]
+        return layers and layers[0]["state"] in ("done", "reused")
+
+    wait_until(lower_is_done, "the lower layer is built")
+    return path
+
+
+def wait_for_end(node, path, state):
+    wait_until(lambda: node.get(path).json()["finished_at"], "the pull ends")
+    assert node.get(path).json()["state"] == state
+
+
+def drafts(blob_dir):
+    return [path for path in (blob_dir / "tmp").rglob("*") if path.is_file()]
+
+
+def stall(registry, builder, name):
+    upper = builder.images[name].manifest()["layers"][-1]["digest"]
+    registry.fault("blobs", upper, Fault(stall_after=500, always=True))
+
+
+@pytest.mark.parametrize("asked", ["the node that runs it", "another node"])
+def test_a_cancelled_pull_leaves_nothing(make_larder, shared, registry, builder, asked):
+    runs = make_larder(**shared, flags=["--layer-jobs", "1"])
+    stall(registry, builder, "pair")
+    path = start_pull(runs, f"{registry.host}/a/b:pair")
+    node = runs if asked == "the node that runs it" else make_larder(**shared)
+    assert node.delete(path).status_code == 204
+    wait_for_end(node, path, "cancelled")
+    assert not invariants.published(shared["blob_dir"]), "the layer that was built goes, too"
+    assert not drafts(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
+    registry.faults.clear()
+    pulling.pull(node, f"{registry.host}/a/b:pair")
+
+
+def test_what_another_image_needs_survives_a_cancel(make_larder, shared, registry, builder):
+    node = make_larder(**shared, flags=["--layer-jobs", "1"])
+    pulling.pull(node, f"{registry.host}/a/b:good")
+    before = invariants.published(shared["blob_dir"])
+    stall(registry, builder, "over-good")
+    body = {"reference": f"{registry.host}/a/b:over-good", "force": True}
+    path = f"/pulls/{node.post('/images:pull', json=body).json()['id']}"
+    wait_until(
+        lambda: [layer["state"] for layer in node.get(path).json()["layers"]]
+        == ["done", "fetching"],
+        "the base is built once more, and the layer over it is under way",
+    )
+    node.delete(path)
+    wait_for_end(node, path, "cancelled")
+    assert invariants.published(shared["blob_dir"]) == before
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
+def test_a_mismatch_takes_the_layers_that_were_built_with_it(
+    make_larder, shared, registry, builder
+):
+    node = make_larder(**shared, flags=["--layer-jobs", "1"])
+    upper = builder.images["pair"].manifest()["layers"][-1]["digest"]
+    registry.fault("blobs", upper, Fault(content=b"something else", always=True))
+    problem = pulling.refused(node, f"{registry.host}/a/b:pair")
+    assert problem["code"] == "DigestMismatch"
+    assert not invariants.published(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
+def test_a_registry_that_fails_costs_no_layer_twice(make_larder, shared, registry, builder):
+    node = make_larder(**shared, flags=["--layer-jobs", "1"])
+    lower, upper = builder.images["pair"].manifest()["layers"]
+    registry.fault("blobs", upper["digest"], Fault(status=404))
+    assert pulling.refused(node, f"{registry.host}/a/b:pair")["code"] == "PullFailed"
+    invariants.check(shared["database"], shared["blob_dir"])
+    pulling.pull(node, f"{registry.host}/a/b:pair")
+    assert registry.count("GET", lower["digest"]) == 1, "what was built was kept"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_who_takes_over_fetches_what_is_missing_and_no_more(
+    make_larder, shared, registry, builder, force
+):
+    """Also by force: what the pull built itself is new enough."""
+    lower, upper = builder.images["pair"].manifest()["layers"]
+    dies = make_larder(**shared, flags=["--layer-jobs", "1"])
+    stall(registry, builder, "pair")
+    body = {"reference": f"{registry.host}/a/b:pair", "force": force}
+    path = f"/pulls/{dies.post('/images:pull', json=body).json()['id']}"
+    wait_until(
+        lambda: registry.seen(upper["digest"])
+        and dies.get(path).json()["layers"][0]["state"] == "done",
+        "one layer is built, the other under way",
+    )
+    node = make_larder(**shared)
+    dies.kill9()
+    registry.faults.clear()
+    wait_for_end(node, path, "done")
+    assert registry.count("GET", lower["digest"]) == 1
+    assert registry.count("GET", upper["digest"]) == 2
+    assert [layer["state"] for layer in node.get(path).json()["layers"]] == ["done", "done"]
+
+
+def test_the_pull_of_a_dead_node_is_cancelled_by_any_other(make_larder, shared, registry, builder):
+    dies = make_larder(**shared, flags=["--layer-jobs", "1"])
+    stall(registry, builder, "pair")
+    path = start_pull(dies, f"{registry.host}/a/b:pair")
+    node = make_larder(**shared)
+    dies.kill9()
+    time.sleep(0.5)
+    assert node.delete(path).status_code == 204
+    wait_for_end(node, path, "cancelled")
+    assert not invariants.published(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
