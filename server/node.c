@@ -88,7 +88,9 @@ bool node_open_catalogue(struct node *node, const struct options *options, struc
     node->log = (struct log){.fd = STDERR_FILENO, .format = log_format_of(options)};
     if (!options->database && !start_postgres(node, error))
         return false;
+    make_id(node->id);
     struct catalogue_config config = {
+        .node_id = node->id,
         .conninfo =
             options->database ? options->database : private_postgres_conninfo(node->postgres),
         .max_sessions = SESSIONS_BESIDE_PULLS + sessions_of_pulls(options),
@@ -158,7 +160,6 @@ static bool start_puller(struct node *node, struct error *error)
 static bool start_parts(struct node *node, struct error *error)
 {
     const struct options *options = node->options;
-    make_id(node->id);
     if (!make_directory(options->blob_dir, error))
         return false;
     node->blobdir = blobdir_open(options->blob_dir, node->id, error);

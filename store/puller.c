@@ -251,7 +251,8 @@ static void look_after_running(struct puller *puller)
 static void beat(struct puller *puller, unsigned beats)
 {
     struct error ignored; /* as above */
-    (void)catalogue_beat_node(puller->config.catalogue, puller->node_id, &ignored);
+    (void)(catalogue_beat_node(puller->config.catalogue, puller->node_id, &ignored) &&
+           catalogue_disconnect_dead_nodes(puller->config.catalogue, &ignored));
     if (beats % CLEAN_EVERY_BEATS == 0) {
         clean_dead_nodes(puller);
         trim_history(puller);

@@ -60,12 +60,13 @@ static void ignore_notice(void *unused, const PGresult *notice)
 
 static bool set_up(struct catalogue_session *session, struct error *error)
 {
-    char sql[256];
+    char sql[384];
     snprintf(sql, sizeof(sql),
+             "SET application_name = '%s'; " /* wins over the conninfo's */
              "SET statement_timeout = %u; SET idle_session_timeout = 0; " /* locks are kept idle */
              "SET client_min_messages = error; "
              "SET bytea_output = 'hex'; SET default_transaction_isolation = 'read committed'",
-             session->statement_timeout_ms);
+             session->application_name, session->statement_timeout_ms);
     return session_execute(session, sql, SETUP_TIMEOUT_MS, error);
 }
 
@@ -73,10 +74,9 @@ bool session_connect(struct catalogue_session *session, const char *conninfo, st
 {
     /* What stands before dbname gives way to the conninfo, what stands behind it does
      * not. connect_timeout bounds each host; with several, a standby is passed over. */
-    const char *const keywords[] = {"connect_timeout",           "target_session_attrs",
-                                    "fallback_application_name", "dbname",
-                                    "client_encoding",           NULL};
-    const char *const values[] = {"3", "read-write", "larder", conninfo, "UTF8", NULL};
+    const char *const keywords[] = {"connect_timeout", "target_session_attrs", "dbname",
+                                    "client_encoding", NULL};
+    const char *const values[] = {"3", "read-write", conninfo, "UTF8", NULL};
     session->connection = PQconnectdbParams(keywords, values, 1);
     if (PQstatus(session->connection) != CONNECTION_OK) {
         set_unavailable(error, "cannot connect to PostgreSQL", PQerrorMessage(session->connection));

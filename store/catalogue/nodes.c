@@ -1,5 +1,6 @@
 /* Nodes and their heartbeats, and which node runs which pull. */
 #include "store/catalogue/pull_rows.h"
+#include "store/catalogue/session_internal.h"
 
 #include <unistd.h>
 
@@ -39,6 +40,23 @@ bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, struc
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     return session && QUERY(session, &beat, &arena, &rows, error, node_id, LARDER_VERSION);
+}
+
+/* One that hangs, or whose host lost its power, still has its connections as far as
+ * PostgreSQL knows, and with them its locks. It comes back without them and finds its pulls
+ * lost. A moment later than the pulls go, so that it is no close race. */
+bool catalogue_disconnect_dead_nodes(struct catalogue *catalogue, struct error *error)
+{
+    static const struct statement disconnect = {
+        "nodes_disconnect_dead",
+        "SELECT pg_terminate_backend(a.pid) FROM nodes n"
+        "  JOIN pg_stat_activity a ON a.application_name = '" NODE_APPLICATION_PREFIX "' || n.id"
+        " WHERE n.heartbeat_at < now() - " NODE_DEAD_AFTER " - interval '1 second'"
+        "   AND a.datname = current_database()"};
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    return session && session_query(session, &disconnect, NULL, 0, &arena, &rows, error);
 }
 
 /* Rows of (id, ours): what is not ours any more was lost, the others are cancelled. */

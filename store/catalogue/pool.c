@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,6 +16,7 @@ enum {
 
 struct catalogue {
     char *conninfo;
+    char *application_name;
     unsigned acquire_timeout_ms;
     unsigned session_count;
     struct catalogue_session *sessions; /* session_count of them */
@@ -64,9 +66,13 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
     struct catalogue *catalogue = calloc(1, sizeof(*catalogue));
     struct catalogue_session *sessions = calloc(config->max_sessions, sizeof(*sessions));
     char *conninfo = strdup(config->conninfo);
-    if (!catalogue || !sessions || !conninfo)
+    char *name = NULL;
+    if (asprintf(&name, "%s%s", config->node_id ? NODE_APPLICATION_PREFIX : "larder",
+                 config->node_id ? config->node_id : "") < 0 ||
+        !catalogue || !sessions || !conninfo)
         abort();
     *catalogue = (struct catalogue){.conninfo = conninfo,
+                                    .application_name = name,
                                     .acquire_timeout_ms = config->acquire_timeout_ms,
                                     .session_count = config->max_sessions,
                                     .sessions = sessions};
@@ -74,6 +80,7 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
     for (unsigned i = 0; i < config->max_sessions; i++) {
         sessions[i].catalogue = catalogue;
         sessions[i].statement_timeout_ms = config->statement_timeout_ms;
+        sessions[i].application_name = name;
         push_free(catalogue, &sessions[i]);
     }
     metric_set(METRIC_CATALOGUE_SESSIONS_MAX, config->max_sessions);
@@ -93,6 +100,7 @@ void catalogue_close(struct catalogue *catalogue)
     pthread_mutex_destroy(&catalogue->mutex);
     free(catalogue->sessions);
     free(catalogue->conninfo);
+    free(catalogue->application_name);
     free(catalogue);
 }
 

@@ -119,6 +119,9 @@ struct pull_page {
                                            struct error *error);
 [[nodiscard]] bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id,
                                        struct error *error);
+/* Ends what connections dead nodes still seem to have, so that they hold no locks. */
+[[nodiscard]] bool catalogue_disconnect_dead_nodes(struct catalogue *catalogue,
+                                                   struct error *error);
 /* Of the pulls that run here: those that someone wants cancelled, and those that are this
  * node's no more, because they ended or others took the node for dead. */
 [[nodiscard]] bool catalogue_look_after_pulls(struct catalogue *catalogue, const char *node_id,

@@ -1,4 +1,4 @@
-/* What pool.c, session.c, connection.c and migrate.c share: the inside of a session. */
+/* What pool.c, session.c, connection.c, migrate.c and nodes.c share: the inside of a session. */
 #ifndef LARDER_STORE_CATALOGUE_SESSION_INTERNAL_H
 #define LARDER_STORE_CATALOGUE_SESSION_INTERNAL_H
 
@@ -12,11 +12,15 @@ struct catalogue_session {
     struct catalogue *catalogue; /* not owned */
     struct catalogue_session *next_free;
     unsigned statement_timeout_ms;
+    const char *application_name;      /* the catalogue's */
     PGconn *connection;                /* owned; NULL: none, or it broke */
     const struct statement **prepared; /* owned; those the connection knows */
     size_t prepared_count;
     size_t prepared_capacity;
 };
+
+/* What PostgreSQL calls the connections of a node; its id stands behind it. */
+#define NODE_APPLICATION_PREFIX "larder node "
 
 /* Makes the connection; bounded. The session has none before. */
 [[nodiscard]] bool session_connect(struct catalogue_session *session, const char *conninfo,

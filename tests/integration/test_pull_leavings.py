@@ -1,5 +1,7 @@
 """What a pull leaves that did not succeed: nothing, or, where a retry may help, its layers."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -153,3 +155,26 @@ def test_the_pull_of_a_dead_node_is_cancelled_by_any_other(make_larder, shared, 
     wait_for_end(node, path, "cancelled")
     assert not invariants.published(shared["blob_dir"])
     invariants.check(shared["database"], shared["blob_dir"])
+
+
+def test_a_node_that_hangs_is_taken_over_and_its_waking_harms_nothing(
+    make_larder, shared, registry, builder
+):
+    """It keeps its connections, and with them the lock of the layer that it was building."""
+    upper = builder.images["pair"].manifest()["layers"][-1]["digest"]
+    hangs = make_larder(**shared)
+    stall(registry, builder, "pair")
+    path = start_pull(hangs, f"{registry.host}/a/b:pair")
+    wait_until(lambda: registry.seen(upper), "the upper layer is under way")
+    node = make_larder(**shared)
+    registry.faults.clear()
+    os.kill(hangs.pid, signal.SIGSTOP)
+    try:
+        wait_for_end(node, path, "done")
+    finally:
+        os.kill(hangs.pid, signal.SIGCONT)
+    wait_until(lambda: hangs.get("/readyz").status_code == 200, "it is well again")
+    wait_until(lambda: "pull given back" in hangs.log(), "it notices that the pull is not its own")
+    invariants.check(shared["database"], shared["blob_dir"])
+    assert hangs.get(path).json()["state"] == "done"
+    pulling.pull(hangs, f"{registry.host}/a/b:pair", force=True)
