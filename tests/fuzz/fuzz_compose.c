@@ -1,11 +1,9 @@
 /* compose_fsmeta() over good layers: the input is a stack of tars, bottom to top. The
  * first byte says how many; one byte each says how many blocks of it a tar takes. What
  * is composed, the reader must find whole. */
+#include "scratch_file.h"
 #include "store/compose.h"
 #include "tar_input.h"
-
-#include <assert.h>
-#include <sys/mman.h>
 
 enum { MAX_LAYERS = 4 };
 
@@ -21,12 +19,9 @@ static size_t build_layers(const uint8_t *data, size_t size_bytes,
             size = size_bytes - offset;
         struct layer_result result = {0};
         struct error error = {0};
-        layers[count].fd = memfd_create("layer", MFD_CLOEXEC);
-        assert(layers[count].fd >= 0);
-        if (!tar_input_build(data + offset, size, layers[count].fd, &result, &error)) {
-            close(layers[count].fd);
+        layers[count].fd = scratch_file(count);
+        if (!tar_input_build(data + offset, size, layers[count].fd, &result, &error))
             break;
-        }
         layers[count].size_bytes = result.erofs_size_bytes;
         offset += size;
     }
@@ -43,13 +38,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     const struct digest manifest = {{0}};
     struct compose_result result = {0};
     struct error error = {0};
-    cleanup_fd int output = memfd_create("fsmeta", MFD_CLOEXEC);
-    assert(output >= 0);
+    int output = scratch_file(MAX_LAYERS);
     if (compose_fsmeta(layers, count, &manifest, output, &result, &error))
         assert(erofs_file_check(output, result.fsmeta_size_bytes, &error));
     else
         assert(error.code == ERROR_UNSUPPORTED_LAYER);
-    for (size_t i = 0; i < count; i++)
-        close(layers[i].fd);
     return 0;
 }

@@ -13,8 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     size_bytes--;
     if (cut > size_bytes)
         cut = size_bytes;
-    cleanup_fd int lower = image_input_open(data, cut);
-    cleanup_fd int upper = image_input_open(data + cut, size_bytes - cut);
+    int lower = image_input_file(0, data, cut);
+    int upper = image_input_file(1, data + cut, size_bytes - cut);
     const struct compose_layer layers[] = {
         {.fd = lower, .size_bytes = image_input_size(cut)},
         {.fd = upper, .size_bytes = image_input_size(size_bytes - cut)},
@@ -23,8 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     const struct digest manifest = {{0}};
     struct compose_result result = {0};
     struct error error = {0};
-    cleanup_fd int output = memfd_create("fsmeta", MFD_CLOEXEC);
-    assert(output >= 0);
+    int output = scratch_file(2);
     if (compose_fsmeta(layers, 2, &manifest, output, &result, &error))
         assert(erofs_file_check(output, result.fsmeta_size_bytes, &error));
     else

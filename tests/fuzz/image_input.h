@@ -3,17 +3,15 @@
 #ifndef LARDER_TESTS_FUZZ_IMAGE_INPUT_H
 #define LARDER_TESTS_FUZZ_IMAGE_INPUT_H
 
-#include "store/cleanup.h"
+#include "scratch_file.h"
 #include "store/erofs/format.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 
-/* A new memfd with the first whole blocks of the data, at least one. */
-static inline int image_input_open(const uint8_t *data, size_t size_bytes)
+/* A scratch file with the first whole blocks of the data, at least one. */
+static inline int image_input_file(size_t number, const uint8_t *data, size_t size_bytes)
 {
     unsigned char head[EROFS_BLOCK_SIZE] = {0};
     memcpy(head, data, size_bytes < sizeof(head) ? size_bytes : sizeof(head));
@@ -21,8 +19,7 @@ static inline int image_input_open(const uint8_t *data, size_t size_bytes)
     memcpy(head + EROFS_SUPER_OFFSET + offsetof(struct erofs_disk_super, checksum), &checksum,
            sizeof(checksum));
 
-    int fd = memfd_create("image", MFD_CLOEXEC);
-    assert(fd >= 0);
+    int fd = scratch_file(number);
     size_t whole = size_bytes / EROFS_BLOCK_SIZE * EROFS_BLOCK_SIZE;
     ssize_t written = pwrite(fd, data, whole, 0);
     assert(written == (ssize_t)whole);
