@@ -403,13 +403,21 @@ static int probe(char *flag)
 
 Test(convert, a_process_that_leaves_its_box_is_killed)
 {
-    char flags[][16] = {"--probe=open", "--probe=connect", "--probe=fork"};
+    char flags[][32] = {
+        "--probe=open",   "--probe=create",   "--probe=unlink", "--probe=memfd",
+        "--probe=socket", "--probe=connect",  "--probe=fork",   "--probe=exec",
+        "--probe=kill",   "--probe=tgkill",   "--probe=ptrace", "--probe=peek",
+        "--probe=code",   "--probe=new-code", "--probe=uring",  "--probe=namespace",
+    };
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
         int status = probe(flags[i]);
         cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS,
                   "%s ends with SIGSYS, not with status %x", flags[i], (unsigned)status);
     }
-    char unknown[] = "--probe=nothing";
-    int status = probe(unknown);
-    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 2, "and nothing else is killed");
+    char nothing[] = "--probe=nothing";
+    int status = probe(nothing);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "who stays in it is not killed");
+    char unknown[] = "--probe=unknown";
+    status = probe(unknown);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 2, "an unknown probe is said");
 }
