@@ -19,11 +19,6 @@ enum {
 
 static const char too_large[] = "has headers that are too many or too large";
 
-static uint64_t whole_blocks(uint64_t size)
-{
-    return (size + BLOCK_SIZE - 1) & ~(uint64_t)(BLOCK_SIZE - 1);
-}
-
 /* As libarchive reads one: octal behind blanks, or binary. What is negative or too large
  * for a size comes out as UINT64_MAX. */
 static uint64_t number(const unsigned char *field, size_t size)
@@ -67,13 +62,13 @@ static bool skip_extension(struct cursor *cursor, struct raw_facts *facts)
 {
     char type = (char)cursor->at[TYPE_OFFSET];
     uint64_t body = number(cursor->at + SIZE_OFFSET, SIZE_SIZE);
-    if (body > MAX_EXTENSION_BODY || whole_blocks(body) > cursor->left - BLOCK_SIZE)
+    if (body > MAX_EXTENSION_BODY || raw_whole_blocks(body) > cursor->left - BLOCK_SIZE)
         return false;
     if (type == 'x' || type == 'X') /* the last one counts */
         facts->pax = pax_scan((const char *)cursor->at + BLOCK_SIZE, (size_t)body);
     if (type == 'V' && body > 0)
         facts->fault = "follows a volume label with a body";
-    skip(cursor, BLOCK_SIZE + whole_blocks(body));
+    skip(cursor, BLOCK_SIZE + raw_whole_blocks(body));
     return true;
 }
 
@@ -134,9 +129,9 @@ struct raw_facts raw_scan(const unsigned char *bytes, size_t size_bytes)
     bool is_extended = facts.type == 'S' && header[GNU_EXTENDED_OFFSET] != 0;
     if (!skip_sparse_blocks(&cursor, is_extended))
         facts.fault = too_large;
-    uint64_t data = facts.pax.size_bytes >= 0 ? (uint64_t)facts.pax.size_bytes
-                                              : number(header + SIZE_OFFSET, SIZE_SIZE);
-    facts.size_bytes = (uint64_t)(cursor.at - bytes) + whole_blocks(data);
+    facts.header_bytes = (uint64_t)(cursor.at - bytes);
+    facts.data_bytes = facts.pax.size_bytes >= 0 ? (uint64_t)facts.pax.size_bytes
+                                                 : number(header + SIZE_OFFSET, SIZE_SIZE);
     return facts;
 }
 

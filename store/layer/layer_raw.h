@@ -14,11 +14,18 @@
 struct raw_facts {
     const char *fault; /* NULL, or what is wrong, said of the member */
     struct pax_facts pax;
-    char type;           /* the typeflag */
-    uint16_t mode;       /* 07777 */
-    bool is_sparse;      /* its content has gaps */
-    uint64_t size_bytes; /* of all headers and the stored data, up to the next member */
+    char type;             /* the typeflag */
+    uint16_t mode;         /* 07777 */
+    bool is_sparse;        /* its content has gaps */
+    uint64_t header_bytes; /* of all headers */
+    uint64_t data_bytes;   /* that a file stores behind them; the next block is the next member's */
 };
+
+/* A tar is made of blocks of 512 bytes. */
+[[nodiscard]] static inline uint64_t raw_whole_blocks(uint64_t size_bytes)
+{
+    return (size_bytes + 511) & ~UINT64_C(511);
+}
 
 /* `bytes` begin with the member's first header, be it an extension, and may go on
  * beyond its last. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 enum {
+    BLOCK_SIZE = 512,
     TAIL_SIZE = 1024,     /* libarchive may have read ahead by a block */
     MAX_HEADERS = 4 << 20 /* what of a piece is copied beside what was kept */
 };
@@ -60,6 +61,15 @@ static void keep_what_matters(struct tar_stream *stream)
         forget(stream, stream->kept_size - TAIL_SIZE);
 }
 
+static void fill_last_block(struct tar_stream *stream)
+{
+    static const unsigned char zeros[BLOCK_SIZE];
+    stream->source_ended = true;
+    stream->size_bytes = stream->piece_offset;
+    stream->piece = zeros;
+    stream->piece_size = (size_t)(-stream->size_bytes % BLOCK_SIZE);
+}
+
 bool tar_stream_next(struct tar_stream *stream, struct error *error)
 {
     if (stream->ended)
@@ -67,6 +77,10 @@ bool tar_stream_next(struct tar_stream *stream, struct error *error)
     keep_what_matters(stream);
     stream->piece_offset += stream->piece_size;
     stream->piece_size = 0;
+    if (stream->source_ended) {
+        stream->ended = true;
+        return true;
+    }
     const void *bytes;
     if (!stream->source->next(stream->source->context, &bytes, &stream->piece_size, error)) {
         stream->piece_size = 0;
@@ -74,6 +88,8 @@ bool tar_stream_next(struct tar_stream *stream, struct error *error)
         return false;
     }
     stream->piece = bytes;
+    if (stream->piece_size == 0)
+        fill_last_block(stream);
     stream->ended = stream->piece_size == 0;
     return true;
 }

@@ -24,6 +24,8 @@ struct tar_stream {
     size_t kept_capacity;
     uint64_t kept_offset; /* in the tar */
 
+    uint64_t size_bytes; /* of the tar, once the source has ended */
+    bool source_ended;
     bool ended;
 };
 
@@ -31,7 +33,9 @@ struct tar_stream {
 void tar_stream_open(struct tar_stream *stream, const struct tar_source *source);
 void tar_stream_close(struct tar_stream *stream);
 
-/* The next piece is then in `piece`; at the end it is empty. */
+/* The next piece is then in `piece`; at the end it is empty. Where the tar ends within a
+ * block, zeros fill that up: `umoci insert` leaves out what pads its last file, and Go's
+ * archive/tar does not miss it. */
 [[nodiscard]] bool tar_stream_next(struct tar_stream *stream, struct error *error);
 
 /* The bytes from `offset` of the tar on, as far as they were read; valid until the next

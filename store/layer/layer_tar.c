@@ -22,7 +22,8 @@ struct tar_reader {
     uint64_t member_size; /* of the current file */
     uint64_t data_end;    /* offset behind the last piece of data */
     uint64_t data_left;   /* that is to come */
-    uint64_t sparse_end;  /* in the tar, where a sparse file ends; 0: it is none */
+    uint64_t stored_end;  /* in the tar, behind a file's stored data */
+    bool is_sparse;
     bool source_failed;
     struct error source_error;
     bool opened;
@@ -160,7 +161,10 @@ static bool finish(struct tar_reader *reader, struct error *error)
     while (!reader->stream.ended)
         if (read_source(reader->archive, reader, (const void **)&bytes) < 0)
             break;
-    return !reader->source_failed || fail(reader, error);
+    if (reader->source_failed)
+        return fail(reader, error);
+    return reader->stored_end <= reader->stream.size_bytes ||
+           tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name, "is cut short");
 }
 
 static bool ends_with_slash(const char *name)
@@ -302,7 +306,9 @@ static bool fill_member(struct tar_reader *reader, struct tar_member *member, st
     reader->member_size = member->size_bytes;
     reader->data_end = 0;
     reader->data_left = stored_size(entry, facts.is_sparse);
-    reader->sparse_end = facts.is_sparse ? start + facts.size_bytes : 0;
+    bool has_data = member->type == TAR_FILE || facts.type == 'D';
+    reader->stored_end = start + facts.header_bytes + (has_data ? facts.data_bytes : 0);
+    reader->is_sparse = facts.is_sparse;
     if (reader->data_left > reader->member_size)
         return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, member->name, "%s", bad_map);
     archive_entry_xattr_reset(entry);
@@ -330,7 +336,7 @@ static int next_header(struct tar_reader *reader)
 static bool begins_where_the_last_ended(const struct tar_reader *reader, struct error *error)
 {
     uint64_t start = (uint64_t)archive_read_header_position(reader->archive);
-    if (reader->sparse_end == 0 || start == reader->sparse_end)
+    if (!reader->is_sparse || start == raw_whole_blocks(reader->stored_end))
         return true;
     return tar_refuse(error, ERROR_UNSUPPORTED_LAYER, reader->last_name,
                       "has a sparse map that leaves out some of its data");

@@ -304,6 +304,12 @@ for name, tail in {
     "a_second_archive_after_it": END + encode(file(b"not-me")) + END,
 }.items():
     fixture(f"end_{name}", Layer(END_FILES, tail=tail))
+# `umoci insert` 0.4 leaves out what pads its last file; Go's archive/tar does not miss it.
+LAST = (file(b"first", b"1"), file(b"last", b"x" * 700))
+WHOLE = b"".join(encode(member) for member in LAST)
+PADDING = -700 % BLOCK
+for name, cut in {"without_padding": PADDING, "in_the_padding": PADDING - 100}.items():
+    fixture(f"end_{name}", Layer(LAST, whole=WHOLE[:-cut]))
 fixture("empty_layer", [])
 fixture("empty_tar_of_no_bytes", Layer((), tail=b""))
 fixture("empty_layer_between", [file(b"a")], [], [file(b"b")])

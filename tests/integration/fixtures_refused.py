@@ -70,10 +70,16 @@ def raw(whole):
 
 
 refused("cut_in_the_data", "cut-short", raw(encode(GOOD) + BIG[:3000]))
+for cut in (1, 511, 513, 1211):  # of 512 bytes of header and 700 of data
+    refused(
+        f"cut_{cut}_bytes_behind_its_start",
+        "",
+        raw(encode(GOOD) + encode(file(b"cut-short", b"x" * 700))[:cut]),
+    )
 refused(
-    "cut_in_the_padding_of_the_data",
-    "cut-short",
-    raw(encode(GOOD) + encode(file(b"cut-short", b"x" * 700))[:1300]),
+    "cut_in_the_body_of_a_pax_header",
+    "",
+    raw(encode(GOOD) + pax_header([(b"path", b"lost")])[:530]),
 )
 refused("cut_in_a_header", "", raw(encode(GOOD) + BIG[:300]))
 refused("cut_after_a_pax_header", "", raw(encode(GOOD) + pax_header([(b"path", b"lost")])))
