@@ -149,6 +149,7 @@ static bool start_puller(struct node *node, struct error *error)
         .pull_jobs = (unsigned)options->pull_jobs,
         .layer_jobs = (unsigned)options->layer_jobs,
         .max_layer_bytes = options->max_layer_bytes,
+        .max_image_bytes = options->max_image_bytes,
         .max_image_layers = (unsigned)options->max_image_layers,
         .log = log_pull,
         .log_context = node,

@@ -280,6 +280,7 @@ static struct puller *puller_new(const struct puller_config *config)
     puller->config = *config;
     snprintf(puller->node_id, sizeof(puller->node_id), "%s", config->node_id);
     puller->config.node_id = puller->node_id;
+    puller->config.layer_budget = layer_budget_new(config->layer_jobs);
     puller->threads = calloc(config->pull_jobs, sizeof(*puller->threads));
     puller->running = calloc(config->pull_jobs, sizeof(struct pull_task *));
     if (!puller->threads || !puller->running)
@@ -299,6 +300,7 @@ static void puller_free(struct puller *puller)
     pthread_cond_destroy(&puller->changed);
     pthread_mutex_destroy(&puller->mutex);
     pthread_mutex_destroy(&puller->end_mutex);
+    layer_budget_free(puller->config.layer_budget);
     free(puller->threads);
     free((void *)puller->running);
     free(puller);

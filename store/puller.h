@@ -12,6 +12,7 @@
 #include "store/registry/registry_client.h"
 
 struct puller;
+struct layer_budget;
 
 struct puller_config {
     struct catalogue *catalogue;
@@ -20,14 +21,16 @@ struct puller_config {
     const char *node_id; /* a UUID; copied */
     const struct platform *default_platform;
     unsigned pull_jobs;
-    unsigned layer_jobs;
+    unsigned layer_jobs; /* over all pulls: pull/layer_budget.h */
     uint64_t max_layer_bytes;
+    uint64_t max_image_bytes; /* of all layers' tars together */
     unsigned max_image_layers;
     /* Called from the puller's threads: one line of what happened ("pull done"), as
      * a JSON object of fields. Never NULL. */
     void (*log)(void *context, const char *event, const struct pull *pull,
                 const struct error *error, const char *detail);
     void *log_context;
+    struct layer_budget *layer_budget; /* the puller's own: NULL */
 };
 
 /* Registers the node and starts the threads. What it is given must outlive it. */

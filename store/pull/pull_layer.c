@@ -14,8 +14,28 @@ static void cleanup_converter_slot(struct converter **slot)
     converter_free(*slot);
 }
 
+static uint64_t smaller(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
+/* All its layers together, as far as they are known by now. */
+static bool check_image_size(const struct pull_task *task, struct error *error)
+{
+    uint64_t limit = task->config->max_image_bytes;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < task->layer_count; i++)
+        if (__builtin_add_overflow(sum, atomic_load(&task->layers[i].tar_bytes), &sum))
+            sum = UINT64_MAX;
+    return sum <= limit || error_set(error, ERROR_LAYER_TOO_LARGE,
+                                     "all layers together are larger than the limit of %llu bytes "
+                                     "(--max-image-bytes)",
+                                     (unsigned long long)limit);
+}
+
 /* From the registry into the converter. */
 struct transfer {
+    const struct pull_task *task;
     struct task_layer *layer;
     struct converter *converter;
     bool converter_is_gone; /* then only it can say why */
@@ -31,7 +51,7 @@ static bool feed_converter(void *context, const void *bytes, size_t size_bytes, 
     atomic_fetch_add(&transfer->layer->received_bytes, size_bytes);
     metric_add(METRIC_PULL_RECEIVED_BYTES, (int64_t)size_bytes);
     atomic_store(&transfer->layer->tar_bytes, converter_tar_bytes(transfer->converter));
-    return true;
+    return check_image_size(transfer->task, error);
 }
 
 static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, int output_fd,
@@ -43,7 +63,8 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, 
         .blob_size_bytes = source->blob.size_bytes,
         .diff_id = layer->diff_id,
         .compression = source->compression,
-        .limits = convert_limits_default(task->config->max_layer_bytes),
+        .limits = convert_limits_default(
+            smaller(task->config->max_layer_bytes, task->config->max_image_bytes)),
     };
     cleanup(cleanup_converter_slot) struct converter *converter =
         converter_start(&request, output_fd, error);
@@ -51,7 +72,7 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, 
         return false;
     converter_set_cancel(converter, &task->stop);
 
-    struct transfer transfer = {.layer = layer, .converter = converter};
+    struct transfer transfer = {.task = task, .layer = layer, .converter = converter};
     atomic_store(&layer->received_bytes, 0);
     if (!registry_fetch_blob(task->config->registry, &task->reference, &source->blob,
                              feed_converter, &transfer, &task->stop, error) &&
@@ -68,8 +89,11 @@ static bool build_layer(struct pull_task *task, struct task_layer *layer, struct
     cleanup(cleanup_draft_slot) struct blob_draft *draft =
         blob_draft_new(task->config->blobdir, BLOB_LAYER, &layer->diff_id, error);
     struct convert_report report;
-    if (!draft || !fetch_and_convert(task, layer, blob_draft_fd(draft), &report, error) ||
-        !file_lock_check(lock, error) || !blob_draft_publish(draft, error))
+    if (!draft || !fetch_and_convert(task, layer, blob_draft_fd(draft), &report, error))
+        return false;
+    atomic_store(&layer->tar_bytes, report.tar_size_bytes);
+    if (!check_image_size(task, error) || !file_lock_check(lock, error) ||
+        !blob_draft_publish(draft, error))
         return false;
     layer->record = (struct layer_record){
         .diff_id = layer->diff_id,
@@ -81,8 +105,9 @@ static bool build_layer(struct pull_task *task, struct task_layer *layer, struct
                                error);
 }
 
-static bool hold_or_build(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
-                          bool *reused, struct error *error)
+/* Is the layer's file there, and good enough? Then it is held for the pull. */
+static bool reuse(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
+                  bool *reused, struct error *error)
 {
     struct catalogue_session *session = file_lock_session(lock);
     enum layer_hold hold;
@@ -92,18 +117,64 @@ static bool hold_or_build(struct pull_task *task, struct task_layer *layer, stru
     bool may_reuse = hold == LAYER_BUILT || (hold != LAYER_MISSING && !task->pull.force);
     *reused = may_reuse && blob_is_whole(task->config->blobdir, BLOB_LAYER, &layer->diff_id,
                                          layer->record.erofs_size_bytes);
-    return *reused ? catalogue_add_layer(session, task->pull.id, &layer->record, true, error)
-                   : build_layer(task, layer, lock, error);
+    if (!*reused)
+        return true;
+    atomic_store(&layer->tar_bytes, (uint64_t)layer->record.tar_size_bytes);
+    return check_image_size(task, error) &&
+           catalogue_add_layer(session, task->pull.id, &layer->record, true, error);
+}
+
+static struct file_lock *lock_layer(struct pull_task *task, const struct task_layer *layer,
+                                    struct error *error)
+{
+    const struct blob_id file = {BLOB_LAYER, layer->diff_id};
+    return file_lock_acquire(task->config->catalogue, &file, 1, &task->stop, error);
+}
+
+/* With a slot of the node's budget in hand, or *needs_slot. Who waits for a slot holds no
+ * lock, for another node may have one free; and who waits for a lock holds no slot, but for
+ * the short time in which another node got the lock first. */
+static bool reuse_or_build(struct pull_task *task, struct task_layer *layer, bool has_slot,
+                           bool *needs_slot, bool *reused, struct error *error)
+{
+    cleanup_file_lock struct file_lock *lock = lock_layer(task, layer, error);
+    struct layer_budget *budget = task->config->layer_budget;
+    *needs_slot = false;
+    if (!lock || !reuse(task, layer, lock, reused, error))
+        return false;
+    if (*reused)
+        return true;
+    if (!has_slot && !layer_budget_try(budget, &task->share)) {
+        *needs_slot = true;
+        return true;
+    }
+    bool built = build_layer(task, layer, lock, error);
+    if (!has_slot)
+        layer_budget_give(budget, &task->share);
+    return built;
+}
+
+static bool make_layer(struct pull_task *task, struct task_layer *layer, bool *reused,
+                       struct error *error)
+{
+    struct layer_budget *budget = task->config->layer_budget;
+    bool needs_slot = false;
+    if (!reuse_or_build(task, layer, false, &needs_slot, reused, error))
+        return false;
+    if (!needs_slot)
+        return true;
+    if (!layer_budget_take(budget, &task->share, &task->stop, error))
+        return false;
+    bool made = reuse_or_build(task, layer, true, &needs_slot, reused, error);
+    layer_budget_give(budget, &task->share);
+    return made;
 }
 
 bool pull_layer(struct pull_task *task, struct task_layer *layer, struct error *error)
 {
     int64_t begun_ms = pull_step_begin();
     bool reused = false;
-    const struct blob_id file = {BLOB_LAYER, layer->diff_id};
-    cleanup_file_lock struct file_lock *lock =
-        file_lock_acquire(task->config->catalogue, &file, 1, &task->stop, error);
-    bool done = lock && hold_or_build(task, layer, lock, &reused, error);
+    bool done = make_layer(task, layer, &reused, error);
 
     char digest[DIGEST_TEXT_SIZE];
     digest_format(&layer->source->blob.digest, digest);

@@ -113,6 +113,35 @@ static void describe_layers(struct pull_task *task)
     }
 }
 
+/* Gzip makes what cannot be compressed a little larger, but not more than this. */
+static bool cannot_fit(uint64_t compressed_bytes, uint64_t limit)
+{
+    return compressed_bytes > limit && compressed_bytes - limit > limit / 256 + (64 << 10);
+}
+
+/* What is too large already as the manifest says it need not be fetched. */
+static bool check_sizes(const struct pull_task *task, struct error *error)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < task->manifest.layer_count; i++) {
+        uint64_t size = task->manifest.layers[i].blob.size_bytes;
+        if (cannot_fit(size, task->config->max_layer_bytes))
+            return error_set(error, ERROR_LAYER_TOO_LARGE,
+                             "layer %zu of %s has %llu bytes, and the limit is %llu "
+                             "(--max-layer-bytes)",
+                             i, task->pull.reference, (unsigned long long)size,
+                             (unsigned long long)task->config->max_layer_bytes);
+        if (__builtin_add_overflow(sum, size, &sum))
+            sum = UINT64_MAX;
+    }
+    return !cannot_fit(sum, task->config->max_image_bytes) ||
+           error_set(error, ERROR_LAYER_TOO_LARGE,
+                     "the layers of %s have %llu bytes, and the limit is %llu "
+                     "(--max-image-bytes)",
+                     task->pull.reference, (unsigned long long)sum,
+                     (unsigned long long)task->config->max_image_bytes);
+}
+
 bool pull_resolve(struct pull_task *task, struct error *error)
 {
     const struct index_entry *entry = NULL;
@@ -123,7 +152,8 @@ bool pull_resolve(struct pull_task *task, struct error *error)
                          "%s has %zu layers; this node takes at most %u (--max-image-layers)",
                          task->pull.reference, task->manifest.layer_count,
                          task->config->max_image_layers);
-    if (!fetch_config(task, error) || !check_platform(task, entry, error))
+    if (!check_sizes(task, error) || !fetch_config(task, error) ||
+        !check_platform(task, entry, error))
         return false;
 
     task->manifest_digest = task->manifest_bytes.digest;

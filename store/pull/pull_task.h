@@ -4,6 +4,7 @@
 #ifndef LARDER_STORE_PULL_PULL_TASK_H
 #define LARDER_STORE_PULL_PULL_TASK_H
 
+#include "store/pull/layer_budget.h"
 #include "store/puller.h"
 #include "store/registry/image_config.h"
 #include "store/registry/manifest.h"
@@ -43,6 +44,7 @@ struct pull_task {
     size_t *layer_of_position; /* position in the manifest to index in `layers` */
     struct task_layer *layers;
     size_t layer_count;
+    struct layer_share share; /* of the node's layers that are built at once */
 };
 
 /* Can the request be answered without the registry? Because the image is here with every

@@ -38,6 +38,7 @@ Test(options, defaults_are_those_of_the_contract, .init = clear_environment)
     cr_expect_null(options.log_format);
     cr_expect_eq(options.pull_jobs, 2);
     cr_expect_eq(options.layer_jobs, 4);
+    cr_expect_eq(options.max_image_bytes, 64ULL << 30);
     cr_expect_eq(options.max_layer_bytes, 20ULL << 30);
     cr_expect_eq(options.max_image_layers, 128);
     cr_expect(!options.no_auth);
