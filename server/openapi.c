@@ -2,9 +2,12 @@
 #include "server/resources.h"
 #include "store/embedded.h"
 
+#include <assert.h>
+
 static bool show(struct request *request, const char *name, const char *content_type)
 {
     const struct embedded_file *file = embedded_find(embedded_interface, name);
+    assert(file);
     cleanup_json_writer struct json_writer out = {0};
     json_append(&out, file->bytes, file->size);
     request_answer_text(request, 200, content_type, &out);

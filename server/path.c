@@ -71,14 +71,19 @@ static const char *decode(struct arena *arena, struct piece piece, bool plus_is_
     return NULL;
 }
 
-/* `http://host/path` and `/path` are the same target (RFC 9112, 3.2.2). */
+/* `http://host/path` and `/path` are the same target (RFC 9112, 3.2.2). So are `/ui/` and
+ * `/ui`, the only path that people type with a slash at its end. */
 static struct piece path_of(const char *target)
 {
+    static const char page[] = "/ui/";
     static const char *const schemes[] = {"http://", "https://"};
     for (size_t i = 0; i < 2; i++)
         if (strncmp(target, schemes[i], strlen(schemes[i])) == 0)
             target += strlen(schemes[i]) + strcspn(target + strlen(schemes[i]), "/?");
-    return (struct piece){target, strcspn(target, "?")};
+    struct piece path = {target, strcspn(target, "?")};
+    if (path.length == strlen(page) && memcmp(target, page, path.length) == 0)
+        path.length--;
+    return path;
 }
 
 static bool refuse(struct error *error, struct piece path, const char *why)

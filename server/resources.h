@@ -5,7 +5,7 @@
 #include "server/routes.h"
 
 route_handler health_alive, health_ready, version_show, metrics_show;
-route_handler openapi_show_yaml, openapi_show_json;
+route_handler openapi_show_yaml, openapi_show_json, page_show;
 route_handler images_list, images_show, images_inspect, images_remove, images_prune;
 route_handler pulls_start, pulls_list, pulls_show, pulls_follow, pulls_cancel;
 route_handler sandboxes_put, sandboxes_show, sandboxes_list, sandboxes_remove,

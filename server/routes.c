@@ -76,6 +76,8 @@ static const struct route routes[] = {
     {.method = "GET", .pattern = "/readyz", .handler = health_ready},
     {.method = "GET", .pattern = "/version", .handler = version_show, .on_loop = true},
     {.method = "GET", .pattern = "/metrics", .handler = metrics_show, .on_loop = true},
+    {.method = "GET", .pattern = "/ui", .handler = page_show, .on_loop = true},
+    {.method = "GET", .pattern = "/ui/{file}", .handler = page_show, .on_loop = true},
     {.method = "GET", .pattern = "/openapi.yaml", .handler = openapi_show_yaml, .on_loop = true},
     {.method = "GET", .pattern = "/openapi.json", .handler = openapi_show_json, .on_loop = true},
 };

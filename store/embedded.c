@@ -1,6 +1,5 @@
 #include "store/embedded.h"
 
-#include <assert.h>
 #include <string.h>
 
 const struct embedded_file *embedded_find(const struct embedded_file *table, const char *name)
@@ -8,6 +7,5 @@ const struct embedded_file *embedded_find(const struct embedded_file *table, con
     const struct embedded_file *file = table;
     while (file->name && strcmp(file->name, name) != 0)
         file++;
-    assert(file->name);
-    return file;
+    return file->name ? file : NULL;
 }

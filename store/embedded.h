@@ -15,8 +15,10 @@ extern const struct embedded_file embedded_migrations[];
 
 /* openapi.yaml, and the same as openapi.json. Of the server. */
 extern const struct embedded_file embedded_interface[];
+/* server/ui/. Of the server. */
+extern const struct embedded_file embedded_page[];
 
-/* The file of that name in the table; an assertion fails when there is none. */
+/* The file of that name in the table, or NULL. */
 [[nodiscard]] const struct embedded_file *embedded_find(const struct embedded_file *table,
                                                         const char *name);
 

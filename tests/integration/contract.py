@@ -121,6 +121,7 @@ def patterns():
 
 def find(path):
     """(template, {variable: value}) or (None, {})."""
+    path = "/ui" if path == "/ui/" else path
     for template, pattern in patterns():
         match = pattern.fullmatch(path)
         if match:

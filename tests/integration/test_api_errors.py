@@ -33,6 +33,11 @@ ROUTES = {
     "/healthz": "GET, HEAD",
     "/readyz": "GET, HEAD",
     "/version": "GET, HEAD",
+    "/metrics": "GET, HEAD",
+    "/openapi.json": "GET, HEAD",
+    "/openapi.yaml": "GET, HEAD",
+    "/ui": "GET, HEAD",
+    "/ui/larder.js": "GET, HEAD",
 }
 
 

@@ -37,6 +37,8 @@ Test(path, is_split_on_raw_slashes_and_then_decoded_once)
         {"/a/...", "[a][...]"},
         {"/a/100%25", "[a][100%]"},
         {"/a?b?c", "[a]"},
+        {"/ui/", "[ui]"},
+        {"/ui/?q", "[ui]"},
         {"http://host:1/a/b", "[a][b]"},
         {"https://host/a?b", "[a]"},
         {"http://host", ""},
@@ -54,11 +56,11 @@ Test(path, is_split_on_raw_slashes_and_then_decoded_once)
 Test(path, hostile_spellings_are_refused)
 {
     static const char *const targets[] = {
-        "/a//b",       "//a",    "/a/",       "/a/./b",       "/a/../b",         "/..",
-        "/a/%2e%2e/b", "/a/%2E", "/a/.%2e",   "/a%00b",       "/a/%0a",          "/a/%7f",
-        "/a/\x01",     "/a/%",   "/a/%4",     "/a/%zz",       "/a/%2541",        "/a/%252F",
-        "/a/%25252e",  "/a/%ff", "/a/%c0%af", "/a/%ed%a0%80", "/a/%f4%90%80%80", "/a/%e2%82",
-        "/a/\xff",     "a/b",    "*",         "host:443",
+        "/ui//",           "/uix/",     "/a//b",       "//a",    "/a/",       "/a/./b",
+        "/a/../b",         "/..",       "/a/%2e%2e/b", "/a/%2E", "/a/.%2e",   "/a%00b",
+        "/a/%0a",          "/a/%7f",    "/a/\x01",     "/a/%",   "/a/%4",     "/a/%zz",
+        "/a/%2541",        "/a/%252F",  "/a/%25252e",  "/a/%ff", "/a/%c0%af", "/a/%ed%a0%80",
+        "/a/%f4%90%80%80", "/a/%e2%82", "/a/\xff",     "a/b",    "*",         "host:443",
     };
     for (size_t i = 0; i < COUNT(targets); i++) {
         cleanup_arena struct arena arena = {0};
