@@ -266,11 +266,8 @@ static void mark_directory(struct layer_tree *layer, struct erofs_inode *directo
 }
 
 /* A directory in the place of something that is gone takes nothing over from it. */
-static void finish_entry(struct layer_tree *layer, struct erofs_entry *entry,
-                         struct erofs_inode *whiteout)
+static void finish_directory(struct layer_tree *layer, struct erofs_entry *entry)
 {
-    if (entry->hides_lower && !entry->inode)
-        entry->inode = whiteout;
     if (!entry->inode || !erofs_inode_is_directory(entry->inode))
         return;
     if (entry->hides_lower) {
@@ -280,6 +277,13 @@ static void finish_entry(struct layer_tree *layer, struct erofs_entry *entry,
     mark_directory(layer, entry->inode);
 }
 
+/* In an opaque directory nothing is left to hide, and overlayfs would list a whiteout. */
+static void finish_whiteout(struct erofs_entry *entry, struct erofs_inode *whiteout)
+{
+    if (entry->hides_lower && !entry->inode && !entry->directory->opaque)
+        entry->inode = whiteout;
+}
+
 void layer_tree_finish(struct layer_tree *layer)
 {
     struct erofs_tree *tree = &layer->tree;
@@ -287,5 +291,8 @@ void layer_tree_finish(struct layer_tree *layer)
     mark_directory(layer, tree->root);
     for (size_t i = 0; i < tree->slot_count; i++)
         if (tree->slots[i].entry)
-            finish_entry(layer, tree->slots[i].entry, whiteout);
+            finish_directory(layer, tree->slots[i].entry);
+    for (size_t i = 0; i < tree->slot_count; i++)
+        if (tree->slots[i].entry)
+            finish_whiteout(tree->slots[i].entry, whiteout);
 }

@@ -251,6 +251,12 @@ fixture(
 )
 fixture("names_of_one_byte", [file(bytes([byte])) for byte in range(1, 256) if byte not in b"./"])
 fixture("deep_path", [file(b"/".join([b"d"] * 200) + b"/leaf", b"deep")])
+fixture(
+    "deep_path_beyond_path_max",
+    [file(b"/".join([b"d" * 200] * 40) + b"/leaf", b"deep")],
+    umoci=False,
+    overlay=False,
+)
 fixture("empty_directories", [directory(b"a/b/c/d", 0o700, uid=5), directory(b"a", 0o750)])
 fixture("root_metadata", [root(0o1750, uid=7, gid=8, mtime_ns=NOON + 5, xattrs={"user.r": b"1"})])
 fixture("root_not_listed", [file(b"f")])

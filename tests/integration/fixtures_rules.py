@@ -109,6 +109,11 @@ fixture("opaque_root_and_its_metadata", BASE, [root(0o700, uid=1), opaque(), fil
 fixture("opaque_root_twice", BASE, [opaque(), file(b"one")], [opaque(), file(b"two")])
 fixture("opaque_where_a_file_was", BASE, [directory(b"f"), opaque(b"f"), file(b"f/x")])
 fixture("opaque_and_a_whiteout", BASE, [opaque(b"d"), whiteout(b"d/a"), file(b"d/b", b"new b")])
+fixture(
+    "opaque_through_a_whiteout_holds_none",
+    BASE,
+    [whiteout(b"d"), directory(b"d"), whiteout(b"d/a"), file(b"d/b", b"new b")],
+)
 fixture("opaque_in_the_lowest_layer", [directory(b"d"), opaque(b"d"), file(b"d/x")], [file(b"d/y")])
 fixture("opaque_in_the_middle", BASE, [opaque(b"d"), file(b"d/m")], [file(b"d/top")])
 fixture("opaque_nothing_below", [file(b"x")], [opaque(b"no/dir"), file(b"y")], umoci=False)
@@ -174,6 +179,16 @@ fixture(
     [file(b"low", b"content")],
     [hardlink(b"up", b"low")],
     [file(b"low", b"new")],
+)
+fixture(
+    "hard_link_through_lower_symlinks",
+    [
+        directory(b"real/sub"),
+        file(b"real/sub/low", b"content", uid=5),
+        symlink(b"way", b"real"),
+        symlink(b"real/back", b"/way/sub/../sub"),
+    ],
+    [hardlink(b"up", b"way/back/low"), hardlink(b"up2", b"up")],
 )
 fixture("hard_link_to_a_lower_symlink", [symlink(b"low", b"t")], [hardlink(b"up", b"low")])
 fixture("hard_link_to_a_lower_device", [device(b"low", "char", 1, 5)], [hardlink(b"up", b"low")])

@@ -38,6 +38,22 @@ fixture(
     [directory(b"x"), file(b"x/in"), directory(b"y"), symlink(b"x", b"y"), file(b"x/in2")],
 )
 fixture(
+    "duplicate_symlink_then_directory",
+    [directory(b"y"), file(b"y/f"), symlink(b"x", b"y"), directory(b"x", 0o701), file(b"x/in")],
+)
+fixture(
+    "duplicate_directory_then_symlink_then_directory",
+    [
+        directory(b"foo", 0o701),
+        file(b"foo/f", b"first"),
+        directory(b"bar"),
+        symlink(b"foo", b"/bar"),
+        file(b"foo/f", b"in bar"),
+        directory(b"foo", 0o711),
+        file(b"foo/f", b"third"),
+    ],
+)
+fixture(
     "duplicate_file_then_directory_hides_the_lower_one",
     [directory(b"x", 0o700), file(b"x/low"), directory(b"y"), file(b"y/low")],
     [

@@ -277,12 +277,37 @@ def find(root, parts):
     return node
 
 
+def find_through_links(root, parts):
+    """The same through symlinks on the way, but not at the end; None where nothing is."""
+    trail, todo, links = [root], list(parts), 0
+    while todo:
+        part = todo.pop(0)
+        if part in (b"", b"."):
+            continue
+        if part == b"..":
+            trail = trail[:-1] or trail
+            continue
+        child = trail[-1].children.get(part) if trail[-1].is_dir() else None
+        if child is None:
+            return None
+        if child.kind == "symlink" and todo:
+            links += 1
+            if links > MAX_LINKS:
+                return None
+            if child.target.startswith(b"/"):
+                trail = trail[:1]
+            todo = child.target.split(b"/") + todo
+            continue
+        trail = [*trail, child]
+    return trail[-1]
+
+
 def resolve_lower_links(tree, lower_root):
     """Puts the lower layers' inodes in place of hard links that reach down."""
     for parent, name, stand_in in tree.lower_links:
         if parent.children.get(name) is not stand_in:
             continue  # replaced later in the same layer
-        found = find(lower_root, stand_in.target.split(b"/"))
+        found = find_through_links(lower_root, stand_in.target.split(b"/"))
         if found is None or found.is_dir():
             raise Refused(f"hard link {name!r} has no target {stand_in.target!r}")
         parent.children[name] = found

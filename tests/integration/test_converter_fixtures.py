@@ -92,6 +92,15 @@ def test_layer_files_stack_with_overlayfs(converted):
     assert not lines, f"{made.name}: " + "\n".join(lines[:40])
 
 
+def test_a_layers_opaque_directories_hold_no_whiteouts(tmp_path):
+    # overlayfs would list them, though there is nothing left to hide.
+    for name in ("opaque_and_a_whiteout", "opaque_through_a_whiteout_holds_none"):
+        (tmp_path / name).mkdir()
+        stack = convert(str(tmp_path / name), GOOD[name].tars())
+        with erofsmount.erofs_mounted(stack.layers[-1]) as fd:
+            assert b"d/a" not in walk(fd), f"{name}: a whiteout is in the layer file"
+
+
 def reaches_down(made):
     return any(layermodel.apply_layer(layer.members).lower_links for layer in made.layers)
 
