@@ -1,15 +1,17 @@
-"""Files and layers beyond 2 and 4 GiB, where 32 bits end and a vmdk extent does.
+"""Files and layers beyond 2 and 4 GiB, where 32 bits end and a vmdk extent does; and more
+links than 16 bits count.
 
-The dense ones take 20 GiB of disk and minutes: LARDER_LARGE_TESTS=1 runs them.
+Three dense layers take 20 GiB of disk and minutes: LARDER_LARGE_TESTS=1 runs them.
 """
 
 import os
+import shutil
 
 import erofsmount
 import pytest
 import sparsetar
 from converter import convert, convert_files
-from fixture import file
+from fixture import file, hardlink
 from tarbytes import END, encode, header
 
 GIB = 1 << 30
@@ -59,12 +61,49 @@ def test_sparse_file_of_five_gibibytes(kind, tmp_path):
 
 
 def write_dense(path, size):
-    """A tar with one file of `size` bytes in which each 1 MiB block begins with its number."""
+    """A tar with one file of `size` bytes in which each 1 MiB block begins with its number.
+
+    The tar itself has holes, what is made of it has none.
+    """
     with open(path, "wb") as tar:
         tar.write(header(b"dense", size=size))
         for block in range(size >> 20):
-            tar.write((b"block %d\n" % block).ljust(1 << 20, b"."))
+            tar.seek(512 + (block << 20))
+            tar.write(b"block %d\n" % block)
+        tar.seek(512 + size)
         tar.write(encode(file(b"after")) + END)
+
+
+def check_dense(root_fd, blocks):
+    for block in blocks:
+        expected = (b"block %d\n" % block).ljust(100, b"\0")
+        assert read_at(root_fd, "dense", block << 20, 100) == expected, f"block {block}"
+    assert read_at(root_fd, "after", 0, 100) == b"content\n"
+
+
+def test_dense_file_of_five_gibibytes(tmp_path):
+    if shutil.disk_usage(tmp_path).free < 14 * GIB:
+        pytest.skip("takes 11 GiB of disk")
+    tar = str(tmp_path / "dense.tar")
+    write_dense(tar, 5 * GIB)
+    (tmp_path / "out").mkdir()
+    stack = convert_files(str(tmp_path / "out"), [tar])
+    assert_both_views(
+        stack, str(tmp_path), lambda fd: check_dense(fd, (0, 2047, 2048, 4095, 4096, 5119))
+    )
+    shutil.rmtree(tmp_path / "out")
+    os.unlink(tmp_path / "flat.raw")
+
+
+def test_seventy_thousand_hard_links_to_one_file(tmp_path):
+    links = [hardlink(b"l/%05d" % number, b"file") for number in range(69_999)]
+    tar = b"".join(map(encode, [file(b"file"), *links])) + END
+
+    def check(root_fd):
+        for name in ("file", "l/00000", "l/69998"):
+            assert os.stat(name, dir_fd=root_fd).st_nlink == 70_000
+
+    assert_both_views(convert(str(tmp_path), [tar]), str(tmp_path), check)
 
 
 @pytest.mark.skipif(
@@ -78,10 +117,7 @@ def test_dense_layers_beyond_two_and_four_gibibytes(tmp_path):
         names.append(name)
 
     def check(root_fd):
-        for block in (0, 2047, 2048, 3 * 1024 - 1):
-            expected = b"block %d\n" % block
-            assert read_at(root_fd, "dense", block << 20, len(expected)) == expected
-        assert read_at(root_fd, "after", 0, 100) == b"content\n"
+        check_dense(root_fd, (0, 2047, 2048, 3 * 1024 - 1))
 
     (tmp_path / "out").mkdir()
     assert_both_views(convert_files(str(tmp_path / "out"), names), str(tmp_path), check)
