@@ -1,5 +1,6 @@
 #include "store/layer/layer_stream.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,11 +39,25 @@ static void keep(struct tar_stream *stream, size_t size)
     stream->kept_size += more;
 }
 
+/* Never more than there is: what is kept reaches up to the piece. */
 static void forget(struct tar_stream *stream, size_t size)
 {
+    assert(size <= stream->kept_size);
     stream->kept_size -= size;
     stream->kept_offset += size;
     memmove(stream->kept, stream->kept + size, stream->kept_size);
+}
+
+void tar_stream_begin_header(struct tar_stream *stream)
+{
+    if (stream->kept_offset + TAIL_SIZE < stream->piece_offset)
+        forget(stream, (size_t)(stream->piece_offset - TAIL_SIZE - stream->kept_offset));
+    stream->in_header = true;
+}
+
+void tar_stream_end_header(struct tar_stream *stream)
+{
+    stream->in_header = false;
 }
 
 /* Before the piece goes. */

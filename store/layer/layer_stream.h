@@ -33,6 +33,10 @@ struct tar_stream {
 void tar_stream_open(struct tar_stream *stream, const struct tar_source *source);
 void tar_stream_close(struct tar_stream *stream);
 
+/* What is read from here on is kept, until the header has ended. */
+void tar_stream_begin_header(struct tar_stream *stream);
+void tar_stream_end_header(struct tar_stream *stream);
+
 /* The next piece is then in `piece`; at the end it is empty. Where the tar ends within a
  * block, zeros fill that up: `umoci insert` leaves out what pads its last file, and Go's
  * archive/tar does not miss it. */

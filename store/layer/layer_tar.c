@@ -326,9 +326,9 @@ static bool skip_data(struct tar_reader *reader, struct error *error)
 
 static int next_header(struct tar_reader *reader)
 {
-    reader->stream.in_header = true;
+    tar_stream_begin_header(&reader->stream);
     int result = archive_read_next_header(reader->archive, &reader->entry);
-    reader->stream.in_header = false;
+    tar_stream_end_header(&reader->stream);
     return result;
 }
 
