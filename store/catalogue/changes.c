@@ -1,0 +1,116 @@
+#include "store/catalogue/changes.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Beyond that many, reading each key costs more than forgetting everything. */
+#define KEYS_MAX      10000
+#define TEXT_(number) #number
+#define TEXT(number)  TEXT_(number)
+
+/* $1 the snapshot. Transactions that were running in it are above its xmin and not visible
+ * in it, and so is all that came later; what is visible now is the statement's own snapshot.
+ * A row comes back in any case: it tells the moment. */
+const struct statement changes_statement = {
+    "changes_since",
+    "SELECT pg_current_snapshot(), extract(epoch FROM pg_postmaster_start_time()), c.key"
+    "  FROM (SELECT) one"
+    "  LEFT JOIN (SELECT DISTINCT key FROM change_log"
+    "              WHERE xid >= pg_snapshot_xmin($1::pg_snapshot)"
+    "                AND NOT pg_visible_in_snapshot(xid, $1::pg_snapshot)"
+    "              LIMIT " TEXT(KEYS_MAX) " + 1) c ON true"};
+
+enum { COLUMN_SNAPSHOT, COLUMN_SERVER, COLUMN_KEY };
+
+static bool is_everything(const struct rows *rows)
+{
+    if (rows->count > KEYS_MAX)
+        return true;
+    for (size_t row = 0; row < rows->count; row++) {
+        const char *key = rows_text(rows, row, COLUMN_KEY);
+        if (key && strcmp(key, "*") == 0)
+            return true;
+    }
+    return false;
+}
+
+void changes_read(const struct rows *rows, struct arena *arena, struct changes *changes)
+{
+    assert(rows->count > 0);
+    *changes = (struct changes){.server = rows_text(rows, 0, COLUMN_SERVER),
+                                .snapshot = rows_text(rows, 0, COLUMN_SNAPSHOT),
+                                .everything = is_everything(rows)};
+    if (changes->everything || !rows_text(rows, 0, COLUMN_KEY))
+        return;
+    const char **keys = arena_alloc_array(arena, rows->count, sizeof(*keys));
+    for (size_t row = 0; row < rows->count; row++)
+        keys[row] = rows_text(rows, row, COLUMN_KEY);
+    changes->keys = keys;
+    changes->count = rows->count;
+}
+
+bool catalogue_read_changes(struct catalogue *catalogue, const char *snapshot, struct arena *arena,
+                            struct changes *changes, struct error *error)
+{
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !QUERY(session, &changes_statement, arena, &rows, error, snapshot))
+        return false;
+    changes_read(&rows, arena, changes);
+    changes->everything |= !snapshot;
+    return true;
+}
+
+void change_key_of(const struct reference *reference, char key[REFERENCE_TEXT_SIZE])
+{
+    if (!reference->digest[0]) {
+        reference_format(reference, key);
+        return;
+    }
+    reference_format_name(reference, key);
+    size_t length = strlen(key);
+    snprintf(key + length, REFERENCE_TEXT_SIZE - length, "@%s", reference->digest);
+}
+
+/* "xmin:xmax:xip,xip,…": all below xmax are over but those listed. Transactions only ever
+ * join the ones that are over, so their number tells which snapshot is later. */
+uint64_t snapshot_progress(const char *snapshot)
+{
+    const char *xmax = strchr(snapshot, ':');
+    assert(xmax);
+    char *running = NULL;
+    uint64_t over = strtoull(xmax + 1, &running, 10);
+    assert(*running == ':');
+    if (running[1])
+        over--;
+    for (const char *comma = strchr(running, ','); comma; comma = strchr(comma + 1, ','))
+        over--;
+    return over;
+}
+
+bool catalogue_trim_changes(struct catalogue *catalogue, struct error *error)
+{
+    /* A mark says which transactions were over when it was made; ten minutes later all
+     * nodes have read what those wrote. The oldest usable mark may go when a later one is. */
+    static const struct statement trim = {
+        "changes_trim",
+        "WITH marked AS ("
+        "    INSERT INTO change_marks (marked_at)"
+        "    SELECT now()"
+        "     WHERE NOT EXISTS (SELECT FROM change_marks"
+        "                        WHERE marked_at > now() - interval '1 minute')"
+        "    ON CONFLICT DO NOTHING),"
+        " usable AS ("
+        "    SELECT marked_at, oldest_running FROM change_marks"
+        "     WHERE marked_at < now() - $1::int * interval '1 second'"
+        "     ORDER BY marked_at DESC LIMIT 1),"
+        " unmarked AS ("
+        "    DELETE FROM change_marks WHERE marked_at < (SELECT marked_at FROM usable))"
+        " DELETE FROM change_log WHERE xid < (SELECT oldest_running FROM usable)"};
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    return session &&
+           QUERY(session, &trim, &arena, &rows, error, parameter_int(&arena, CHANGES_KEPT_SECONDS));
+}
