@@ -26,7 +26,8 @@ struct catalogue_session;
 struct catalogue_config {
     const char *conninfo; /* a libpq URI or keyword string; copied */
     const char
-        *node_id; /* whose connections these are, for nodes.c to see; copied; NULL: nobody's */
+        *node_id;     /* whose connections these are, for nodes.c to see; copied; NULL: nobody's */
+    const char *name; /* in pg_stat_activity, without a node_id; copied; NULL: "larder" */
     unsigned max_sessions;
     unsigned acquire_timeout_ms;   /* how long to wait for a free session */
     unsigned statement_timeout_ms; /* for statements that set none of their own */

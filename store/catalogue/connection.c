@@ -173,7 +173,7 @@ static enum error_code code_of_sqlstate(const char *sqlstate)
     return ERROR_INTERNAL;
 }
 
-static void set_from_result(struct error *error, const PGresult *result, const char *what)
+void session_error_of(const PGresult *result, const char *what, struct error *error)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -224,7 +224,7 @@ static PGresult *receive(struct catalogue_session *session, unsigned timeout_ms,
     if (kept && !is_error(kept) && connected)
         return steal(&kept);
     if (kept && is_error(kept))
-        set_from_result(error, kept, what);
+        session_error_of(kept, what, error);
     else
         set_unavailable(error, what, "the connection to PostgreSQL was lost");
     /* A server that turned into a standby will not turn back: choose a host anew. */

@@ -1,4 +1,5 @@
 /* Finding one image: by reference or digest, for the platform that is meant. */
+#include "store/catalogue/image_reads.h"
 #include "store/catalogue/image_rows.h"
 
 #include <string.h>
@@ -12,28 +13,33 @@
 /* The very reference comes before what only has its digest. */
 #define BEST_FIRST " ORDER BY r.reference <> $1, r.reference, r.os, r.architecture, r.variant"
 
-static const struct statement find = {
+const struct statement image_find_statement = {
     "image_find", "SELECT " HANDLE_COLUMNS "  FROM image_refs r"
                   "  JOIN manifests m ON m.digest = r.manifest_digest" IS_MEANT BEST_FIRST};
-static const struct statement inspect = {
+const struct statement image_inspect_statement = {
     "image_inspect",
     "SELECT " HANDLE_COLUMNS ", " DETAIL_COLUMNS "  FROM image_refs r"
     "  JOIN manifests m ON m.digest = r.manifest_digest" DETAIL_JOINS IS_MEANT BEST_FIRST
     ", ml.position"};
 
+void image_parameters(const struct reference *reference, struct arena *arena,
+                      const char *parameters[IMAGE_PARAMETERS])
+{
+    char text[REFERENCE_TEXT_SIZE];
+    reference_format(reference, text);
+    parameters[0] = arena_strdup(arena, text);
+    reference_format_name(reference, text);
+    parameters[1] = arena_strdup(arena, text);
+    parameters[2] = reference->digest[0] ? reference->digest : NULL;
+}
+
 static bool query(struct catalogue_session *session, const struct statement *statement,
                   const struct reference *reference, struct arena *arena, struct rows *rows,
                   struct error *error)
 {
-    char text[REFERENCE_TEXT_SIZE];
-    char name[REFERENCE_TEXT_SIZE];
-    reference_format(reference, text);
-    reference_format_name(reference, name);
-    if (!QUERY(session, statement, arena, rows, error, text, name,
-               reference->digest[0] ? reference->digest : NULL))
-        return false;
-    return rows->count > 0 ||
-           error_set(error, ERROR_IMAGE_NOT_FOUND, "the image \"%s\" is not in the cache", text);
+    const char *parameters[IMAGE_PARAMETERS];
+    image_parameters(reference, arena, parameters);
+    return session_query(session, statement, parameters, IMAGE_PARAMETERS, arena, rows, error);
 }
 
 /* The first row of the image that suits the platform best; false when none does. */
@@ -91,19 +97,48 @@ static bool choose(const struct rows *rows, const struct reference *reference,
                    struct error *error)
 {
     const struct platform *wanted = choice->wanted ? choice->wanted : choice->preferred;
+    char text[REFERENCE_TEXT_SIZE];
+    reference_format(reference, text);
+    if (rows->count == 0)
+        return error_set(error, ERROR_IMAGE_NOT_FOUND, "the image \"%s\" is not in the cache",
+                         text);
     if (find_suiting(rows, wanted, first_row))
         return true;
     if (!choice->wanted && all_of_one_platform(rows)) {
         *first_row = 0;
         return true;
     }
-    char text[REFERENCE_TEXT_SIZE];
     char platform[PLATFORM_TEXT_SIZE];
-    reference_format(reference, text);
     platform_format(wanted, platform);
     return error_set(error, ERROR_PLATFORM_NOT_FOUND,
                      "the image \"%s\" is in the cache for %s, not for %s; name one with platform=",
                      text, name_platforms(rows, arena), platform);
+}
+
+bool image_find_read(const struct rows *rows, const struct reference *reference,
+                     const struct platform_choice *choice, struct arena *arena,
+                     struct image_handle *handle, struct error *error)
+{
+    size_t row = 0;
+    if (!choose(rows, reference, choice, arena, &row, error))
+        return false;
+    handle_read(rows, row, 0, handle);
+    return true;
+}
+
+bool image_inspect_read(const struct rows *rows, const struct reference *reference,
+                        const struct platform_choice *choice, struct arena *arena,
+                        struct image_detail *detail, struct error *error)
+{
+    size_t first_row = 0;
+    if (!choose(rows, reference, choice, arena, &first_row, error))
+        return false;
+    size_t end = first_row + 1;
+    while (end < rows->count && handle_rows_equal(rows, first_row, end))
+        end++;
+    handle_read(rows, first_row, 0, &detail->handle);
+    detail_read(rows, first_row, end - first_row, HANDLE_COLUMN_COUNT, arena, detail);
+    return true;
 }
 
 bool catalogue_find_image(struct catalogue *catalogue, const struct reference *reference,
@@ -112,12 +147,8 @@ bool catalogue_find_image(struct catalogue *catalogue, const struct reference *r
 {
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    size_t row = 0;
-    if (!session || !query(session, &find, reference, arena, &rows, error) ||
-        !choose(&rows, reference, choice, arena, &row, error))
-        return false;
-    handle_read(&rows, row, 0, handle);
-    return true;
+    return session && query(session, &image_find_statement, reference, arena, &rows, error) &&
+           image_find_read(&rows, reference, choice, arena, handle, error);
 }
 
 bool image_inspect(struct catalogue_session *session, const struct reference *reference,
@@ -125,16 +156,8 @@ bool image_inspect(struct catalogue_session *session, const struct reference *re
                    struct image_detail *detail, struct error *error)
 {
     struct rows rows;
-    size_t first_row = 0;
-    if (!query(session, &inspect, reference, arena, &rows, error) ||
-        !choose(&rows, reference, choice, arena, &first_row, error))
-        return false;
-    size_t end = first_row + 1;
-    while (end < rows.count && handle_rows_equal(&rows, first_row, end))
-        end++;
-    handle_read(&rows, first_row, 0, &detail->handle);
-    detail_read(&rows, first_row, end - first_row, HANDLE_COLUMN_COUNT, arena, detail);
-    return true;
+    return query(session, &image_inspect_statement, reference, arena, &rows, error) &&
+           image_inspect_read(&rows, reference, choice, arena, detail, error);
 }
 
 bool catalogue_inspect_image(struct catalogue *catalogue, const struct reference *reference,

@@ -1,6 +1,7 @@
 /* The list of images. (One of them: image_find.c.) */
 #include "store/catalogue/images.h"
 
+#include "store/catalogue/image_reads.h"
 #include "store/catalogue/image_rows.h"
 #include "store/catalogue/page_token.h"
 
@@ -11,7 +12,7 @@ enum { KEY_PARTS = 5 }; /* created_at, reference, os, architecture, variant */
 /* The order of image_refs_newest. $1 to $6 filter, $7 to $11 are the key of the row
  * before, $12 is the limit; one row more tells whether there is a next page. coalesce() instead of
  * IS NULL OR keeps the key an index condition when PostgreSQL plans for all values at once. */
-static const struct statement list = {
+const struct statement image_list_statement = {
     "image_list",
     "SELECT " HANDLE_COLUMNS ", r.created_at"
     "  FROM image_refs r JOIN manifests m ON m.digest = r.manifest_digest"
@@ -43,26 +44,56 @@ static const char *token_behind(const struct rows *rows, size_t row,
     return page_token_format(arena, "images", key, KEY_PARTS);
 }
 
-bool catalogue_list_images(struct catalogue *catalogue, const struct image_filter *filter,
-                           size_t limit, const char *page_token, struct arena *arena,
-                           struct image_page *page, struct error *error)
+bool image_list_parameters(const struct image_filter *filter, size_t limit, const char *page_token,
+                           struct arena *arena, const char *parameters[IMAGE_LIST_PARAMETERS],
+                           struct error *error)
 {
     assert(limit > 0);
     const char *after[KEY_PARTS] = {0};
     if (page_token && !page_token_parse(page_token, "images", arena, after, KEY_PARTS, error))
         return false;
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    struct rows rows;
-    if (!session || !QUERY(session, &list, arena, &rows, error, filter->reference,
-                           filter->reference_glob, filter->manifest_digest, filter->architecture,
-                           filter->os, in_use_parameter(filter->in_use), after[0], after[1],
-                           after[2], after[3], after[4], parameter_int(arena, (int64_t)limit)))
-        return false;
-    page->count = rows.count < limit ? rows.count : limit;
+    const char *const values[IMAGE_LIST_PARAMETERS] = {
+        filter->reference,
+        filter->reference_glob,
+        filter->manifest_digest,
+        filter->architecture,
+        filter->os,
+        in_use_parameter(filter->in_use),
+        after[0],
+        after[1],
+        after[2],
+        after[3],
+        after[4],
+        parameter_int(arena, (int64_t)limit),
+    };
+    for (size_t i = 0; i < IMAGE_LIST_PARAMETERS; i++)
+        parameters[i] = values[i];
+    return true;
+}
+
+void image_list_read(const struct rows *rows, size_t limit, struct arena *arena,
+                     struct image_page *page)
+{
+    page->count = rows->count < limit ? rows->count : limit;
     page->images = arena_alloc_array(arena, page->count, sizeof(*page->images));
     for (size_t row = 0; row < page->count; row++)
-        handle_read(&rows, row, 0, &page->images[row]);
+        handle_read(rows, row, 0, &page->images[row]);
     page->next_page_token =
-        rows.count > limit ? token_behind(&rows, limit - 1, &page->images[limit - 1], arena) : NULL;
+        rows->count > limit ? token_behind(rows, limit - 1, &page->images[limit - 1], arena) : NULL;
+}
+
+bool catalogue_list_images(struct catalogue *catalogue, const struct image_filter *filter,
+                           size_t limit, const char *page_token, struct arena *arena,
+                           struct image_page *page, struct error *error)
+{
+    const char *parameters[IMAGE_LIST_PARAMETERS];
+    if (!image_list_parameters(filter, limit, page_token, arena, parameters, error))
+        return false;
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !session_query(session, &image_list_statement, parameters,
+                                   IMAGE_LIST_PARAMETERS, arena, &rows, error))
+        return false;
+    image_list_read(&rows, limit, arena, page);
     return true;
 }

@@ -67,8 +67,10 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
     struct catalogue_session *sessions = calloc(config->max_sessions, sizeof(*sessions));
     char *conninfo = strdup(config->conninfo);
     char *name = NULL;
-    if (asprintf(&name, "%s%s", config->node_id ? NODE_APPLICATION_PREFIX : "larder",
-                 config->node_id ? config->node_id : "") < 0 ||
+    if (asprintf(&name, "%s%s", config->node_id ? NODE_APPLICATION_PREFIX : "",
+                 config->node_id ? config->node_id
+                 : config->name  ? config->name
+                                 : "larder") < 0 ||
         !catalogue || !sessions || !conninfo)
         abort();
     *catalogue = (struct catalogue){.conninfo = conninfo,
@@ -187,6 +189,14 @@ struct catalogue_session *catalogue_acquire(struct catalogue *catalogue, struct 
         return session;
     give_free(catalogue, session);
     return NULL;
+}
+
+PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
+                          unsigned statement_timeout_ms, struct error *error)
+{
+    struct catalogue_session session = {.application_name = name,
+                                        .statement_timeout_ms = statement_timeout_ms};
+    return session_connect(&session, catalogue->conninfo, error) ? session.connection : NULL;
 }
 
 void catalogue_release(struct catalogue_session *session)

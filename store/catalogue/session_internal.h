@@ -38,6 +38,13 @@ void session_disconnect(struct catalogue_session *session);
 [[nodiscard]] PGresult *session_receive(struct catalogue_session *session, unsigned timeout_ms,
                                         const char *what, struct error *error);
 
+/* What an error that PostgreSQL answered means. */
+void session_error_of(const PGresult *result, const char *what, struct error *error);
+
+/* A connection to the pool's PostgreSQL beside its sessions; the caller's. */
+[[nodiscard]] PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
+                                        unsigned statement_timeout_ms, struct error *error);
+
 /* Runs SQL without parameters or rows, of several statements if need be. */
 [[nodiscard]] bool session_execute(struct catalogue_session *session, const char *sql,
                                    unsigned timeout_ms, struct error *error);
