@@ -1,6 +1,7 @@
 /* /layers and /manifests: the files themselves, as they lie in the blob directory.
  * A published file is whole and never changes, so a cache may keep it for ever. */
 #include "server/byte_range.h"
+#include "server/etag.h"
 #include "server/node.h"
 #include "server/resources.h"
 #include "store/blobdir.h"
@@ -55,12 +56,6 @@ static void add_file_headers(struct request *request, const struct served_file *
     request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
 }
 
-/* A list of entity tags, or `*`; weak ones compare equal (RFC 9110, 13.1.2). */
-static bool names_etag(const char *list, const char *etag)
-{
-    return list && (strcmp(list, "*") == 0 || strstr(list, etag));
-}
-
 static void answer_range(struct request *request, struct served_file *file)
 {
     char text[80];
@@ -92,7 +87,7 @@ static bool show_file(struct request *request, enum blob_kind kind, const char *
 {
     struct served_file file = {.fd = -1};
     bool opened = open_file(request, kind, &file, error);
-    if (opened && names_etag(request->headers.if_none_match, file.etag))
+    if (opened && etag_is_named(request->headers.if_none_match, file.etag))
         request_answer_empty(request, 304);
     else if (opened)
         answer_range(request, &file);

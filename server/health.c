@@ -1,4 +1,5 @@
 /* /healthz, /readyz and /version. */
+#include "server/http_server.h"
 #include "server/node.h"
 #include "server/resources.h"
 #include "store/blobdir.h"
@@ -43,7 +44,8 @@ bool health_ready(struct request *request, struct error *error)
     (void)error;
     struct error no_catalogue;
     struct error no_blobs;
-    bool catalogue = catalogue_ping(request->node->catalogue, &no_catalogue);
+    bool catalogue = http_server_is_ready(request->server, &no_catalogue) &&
+                     catalogue_ping(request->node->catalogue, &no_catalogue);
     bool blobs = check_blob_directory(request->node->blobdir, &no_blobs);
     cleanup_json_writer struct json_writer out = {0};
     json_begin_object(&out, NULL);

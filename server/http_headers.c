@@ -20,6 +20,20 @@ static bool is(const char *name, const char *wanted)
     return strcasecmp(name, wanted) == 0;
 }
 
+/* RFC 9111, 5.2.1: max-age=0 is the older way to say no-cache. */
+static bool asks_for_fresh(const char *cache_control)
+{
+    for (const char *at = cache_control; *at;) {
+        at += strspn(at, " \t,");
+        size_t length = strcspn(at, " \t,");
+        if ((length == 8 && strncasecmp(at, "no-cache", 8) == 0) ||
+            (length == 9 && strncasecmp(at, "max-age=0", 9) == 0))
+            return true;
+        at += length;
+    }
+    return false;
+}
+
 static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name,
                                    const char *value)
 {
@@ -45,6 +59,8 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
         headers->range = text;
     else if (is(name, "If-Range"))
         headers->if_range = text;
+    else if (is(name, "Cache-Control"))
+        headers->wants_fresh |= asks_for_fresh(text);
     else if (is(name, "If-None-Match"))
         headers->if_none_match = text;
     else if (is(name, "Accept"))

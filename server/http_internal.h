@@ -4,6 +4,7 @@
 #define LARDER_SERVER_HTTP_INTERNAL_H
 
 #include "server/clock.h"
+#include "server/connector.h"
 #include "server/http_loop.h"
 #include "server/http_server.h"
 #include "server/pull_watch.h"
@@ -59,12 +60,14 @@ struct http_server {
     struct node *node;
     struct worker_pool *workers;
     struct pull_watch *pull_watch;
+    struct connector *connector;
     struct http_connections connections;
     atomic_bool draining;
     struct listener *listeners; /* the caller's */
     size_t listener_count;
     struct http_loop **loops; /* one a core */
     size_t loop_count;
+    atomic_size_t connected_loops; /* to PostgreSQL */
 };
 
 /* Reads the headers into the request; fails with what makes the message ambiguous

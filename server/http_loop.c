@@ -1,7 +1,9 @@
 #include "server/http_loop.h"
 
+#include "server/connector.h"
 #include "server/http_internal.h"
 #include "server/node.h"
+#include "server/reader.h"
 #include "store/cleanup.h"
 
 #include <semaphore.h>
@@ -36,11 +38,14 @@ struct http_loop {
     /* its thread's own, once that runs */
     struct daemon *daemons;
     size_t daemon_count;
+    struct reader *reader;
+    bool reader_is_due;
     bool is_quiet;
     /* from any thread */
     sem_t quiesced;
     pthread_mutex_t lock; /* guards what follows */
     struct request *inbox;
+    struct pg_conn *connection; /* owned; for the reader */
     enum order order;
 };
 
@@ -102,15 +107,18 @@ static bool open_daemon(struct http_loop *loop, const struct listener *listener,
 /* Until a daemon has to be run again, whatever comes. */
 static int sleep_ms(struct http_loop *loop)
 {
-    MHD_UNSIGNED_LONG_LONG shortest_ms = SLEEP_MAX_MS;
+    int reader_ms = reader_expire(loop->reader);
+    int shortest_ms = reader_ms >= 0 && reader_ms < SLEEP_MAX_MS ? reader_ms : SLEEP_MAX_MS;
     for (size_t i = 0; i < loop->daemon_count; i++) {
         MHD_UNSIGNED_LONG_LONG ms = SLEEP_MAX_MS;
         if (MHD_get_timeout(loop->daemons[i].mhd, &ms) == MHD_YES && ms == 0)
             loop->daemons[i].is_due = true;
-        if (ms < shortest_ms)
-            shortest_ms = ms;
+        if (loop->daemons[i].is_due)
+            return 0;
+        if (ms < (MHD_UNSIGNED_LONG_LONG)shortest_ms)
+            shortest_ms = (int)ms;
     }
-    return (int)shortest_ms;
+    return shortest_ms;
 }
 
 static void set_all_due(struct http_loop *loop)
@@ -124,12 +132,27 @@ static void wait_for_events(struct http_loop *loop)
     struct epoll_event events[EVENTS_AT_ONCE];
     int count = epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, sleep_ms(loop));
     for (int i = 0; i < count; i++) {
-        struct daemon *daemon = events[i].data.ptr;
-        if (daemon)
-            daemon->is_due = true;
+        if (events[i].data.ptr == loop)
+            loop->reader_is_due = true;
+        else if (events[i].data.ptr)
+            ((struct daemon *)events[i].data.ptr)->is_due = true;
     }
     if (count == 0)
         set_all_due(loop);
+}
+
+/* A request that the reader answered after a while. */
+static void resume_here(struct request *request)
+{
+    MHD_resume_connection(request->connection);
+    set_all_due(request->loop);
+}
+
+static void reconnect(void *context)
+{
+    struct http_loop *loop = context;
+    atomic_fetch_sub(&loop->server->connected_loops, 1);
+    connector_ask(loop->server->connector, loop);
 }
 
 /* libmicrohttpd removes the listening socket from its epoll, and it is ours again. */
@@ -143,21 +166,27 @@ static void stop_listening(struct http_loop *loop)
     sem_post(&loop->quiesced);
 }
 
+static void attach(struct http_loop *loop, struct pg_conn *connection)
+{
+    reader_attach(loop->reader, connection);
+    atomic_fetch_add(&loop->server->connected_loops, 1);
+}
+
 static enum order take_inbox(struct http_loop *loop)
 {
     uint64_t ignored = 0;
     if (read(loop->wake_fd, &ignored, sizeof(ignored)) < 0)
         return ORDER_SERVE; /* nobody woke us */
     pthread_mutex_lock(&loop->lock);
-    struct request *request = loop->inbox;
+    struct request *request = steal(&loop->inbox);
+    struct pg_conn *connection = steal(&loop->connection);
     enum order order = loop->order;
-    loop->inbox = NULL;
     pthread_mutex_unlock(&loop->lock);
-    if (request)
-        set_all_due(loop);
+    if (connection)
+        attach(loop, connection);
     while (request) {
         struct request *next = request->next_resumed;
-        MHD_resume_connection(request->connection);
+        resume_here(request);
         request = next;
     }
     return order;
@@ -182,8 +211,14 @@ static void *run(void *argument)
         order = take_inbox(loop);
         if (order == ORDER_QUIESCE)
             stop_listening(loop);
+        if (loop->reader_is_due)
+            reader_receive(loop->reader);
+        loop->reader_is_due = false;
         run_due_daemons(loop);
+        reader_flush(loop->reader);
     }
+    reader_free(steal(&loop->reader));
+    run_due_daemons(loop);
     return NULL;
 }
 
@@ -207,6 +242,19 @@ static void give_order(struct http_loop *loop, enum order order)
 struct http_server *http_loop_server(const struct http_loop *loop)
 {
     return loop->server;
+}
+
+struct reader *http_loop_reader(const struct http_loop *loop)
+{
+    return loop->reader;
+}
+
+void http_loop_connect(struct http_loop *loop, struct pg_conn *connection)
+{
+    pthread_mutex_lock(&loop->lock);
+    loop->connection = connection;
+    pthread_mutex_unlock(&loop->lock);
+    wake(loop);
 }
 
 void http_loop_resume(struct http_loop *loop, struct request *request)
@@ -240,7 +288,19 @@ static struct http_loop *loop_new(struct http_server *server)
     sem_init(&loop->quiesced, 0, 0);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    loop->reader = reader_new(server->node, loop->epoll_fd, loop, resume_here, reconnect, loop);
     return loop;
+}
+
+/* At the start PostgreSQL was just there: the first request finds a connection. */
+static void connect_now(struct http_loop *loop)
+{
+    struct error ignored; /* then it is the connector's */
+    struct pg_conn *connection = pipeline_connect(loop->server->node->catalogue, &ignored);
+    if (connection)
+        attach(loop, connection);
+    else
+        connector_ask(loop->server->connector, loop);
 }
 
 struct http_loop *http_loop_start(struct http_server *server, bool is_first,
@@ -254,6 +314,7 @@ struct http_loop *http_loop_start(struct http_server *server, bool is_first,
     for (size_t i = 0; i < server->listener_count; i++)
         if (!open_daemon(loop, &server->listeners[i], is_first, connection_limit, error))
             goto failed;
+    connect_now(loop);
     int failed = pthread_create(&loop->thread, NULL, run, loop);
     if (failed) {
         error_set_errno(error, ERROR_INTERNAL, failed, "An event loop's thread does not start");
@@ -284,6 +345,8 @@ void http_loop_stop(struct http_loop *loop)
         give_order(loop, ORDER_STOP);
         pthread_join(loop->thread, NULL);
     }
+    reader_free(loop->reader);
+    pipeline_discard(loop->connection);
     for (size_t i = 0; i < loop->daemon_count; i++)
         close_daemon(&loop->daemons[i]);
     cleanup_close_fd(&loop->epoll_fd);

@@ -3,7 +3,8 @@
  * A connection stays on the loop that accepted it. Everything of libmicrohttpd happens on
  * its loop's thread; other threads hand a request back through the loop's inbox. TCP
  * sockets are the loop's own (SO_REUSEPORT: the kernel spreads connections), unix sockets
- * are shared by all loops. For server/http_*.c alone.
+ * are shared by all loops. The same thread drives the loop's reader, which asks PostgreSQL.
+ * For server/http_*.c alone.
  */
 #ifndef LARDER_SERVER_HTTP_LOOP_H
 #define LARDER_SERVER_HTTP_LOOP_H
@@ -15,6 +16,8 @@
 
 struct http_loop;
 struct http_server;
+struct pg_conn;
+struct reader;
 struct request;
 
 /* Listens on all of the server's addresses. The first loop takes the listeners' own
@@ -23,9 +26,14 @@ struct request;
                                                 unsigned connection_limit, struct error *error);
 
 [[nodiscard]] struct http_server *http_loop_server(const struct http_loop *loop);
+[[nodiscard]] struct reader *http_loop_reader(const struct http_loop *loop);
 
 /* A suspended request has its answer, or more of it: the loop goes on with it. Any thread. */
 void http_loop_resume(struct http_loop *loop, struct request *request);
+
+/* The connection to PostgreSQL that the loop asked the server's connector for; takes it.
+ * Any thread. */
+void http_loop_connect(struct http_loop *loop, struct pg_conn *connection);
 
 /* Takes no more connections; waits until that is so. */
 void http_loop_quiesce(struct http_loop *loop);

@@ -1,5 +1,6 @@
 #include "server/http_internal.h"
 
+#include "server/cache_lease.h"
 #include "server/log.h"
 #include "server/node.h"
 #include "server/routes.h"
@@ -26,6 +27,7 @@ void *http_request_new(void *loop, const char *target, struct MHD_Connection *co
         abort();
     request->loop = loop;
     request->server = http_loop_server(loop);
+    request->reader = http_loop_reader(loop);
     request->node = request->server->node;
     request->connection = connection;
     request->started_us = clock_now_us();
@@ -156,10 +158,10 @@ static bool parse_body(struct request *request, struct error *error)
     return true;
 }
 
-static void run_handler(struct request *request)
+static void run_handler(struct request *request, route_handler *handler)
 {
     struct error error;
-    if (!parse_body(request, &error) || !request->route->handler(request, &error))
+    if (!parse_body(request, &error) || !handler(request, &error))
         request_answer_problem(request, &error);
 }
 
@@ -183,6 +185,18 @@ static void answer_busy(struct request *request)
     request_answer_problem(request, &error);
 }
 
+/* Who is told of a change reads it here from now on. When nobody knows whether it was
+ * made, memory is not believed until PostgreSQL was asked. */
+static void forget_changes(const struct request *request)
+{
+    if (!request->route->changes_images)
+        return;
+    if (request->status < 300)
+        cache_lease_catch_up(request->node->lease, request->node->catalogue);
+    else if (request->status >= 500)
+        cache_lease_distrust(request->node->lease);
+}
+
 /* On a worker. */
 static void run_suspended(void *context)
 {
@@ -190,11 +204,37 @@ static void run_suspended(void *context)
     if (clock_now_us() - request->queued_us > QUEUE_PATIENCE_US)
         answer_busy(request);
     else
-        run_handler(request);
+        run_handler(request, request->on_worker ? request->on_worker : request->route->handler);
+    forget_changes(request);
     if (request->response)
         http_request_resume(request);
     else
         pull_watch_add(request->server->pull_watch, request);
+}
+
+static enum MHD_Result run_on_worker(struct request *request)
+{
+    request->phase = REQUEST_RUNNING;
+    request->queued_us = clock_now_us();
+    if (!worker_pool_submit(request->server->workers, run_suspended, request)) {
+        answer_busy(request);
+        return send_answer(request);
+    }
+    /* However fast the worker is, its answer waits in this loop's inbox. */
+    MHD_suspend_connection(request->connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result run_on_loop(struct request *request)
+{
+    request->phase = REQUEST_RUNNING;
+    run_handler(request, request->route->handler);
+    if (request->response)
+        return send_answer(request);
+    if (request->on_worker)
+        return run_on_worker(request);
+    MHD_suspend_connection(request->connection); /* until the reader has read */
+    return MHD_YES;
 }
 
 /* The whole request is here. */
@@ -205,19 +245,7 @@ static enum MHD_Result dispatch(struct request *request)
         request_answer_problem(request, &request->early);
         return send_answer(request);
     }
-    if (request->route->on_loop) {
-        run_handler(request);
-        return send_answer(request);
-    }
-    request->phase = REQUEST_RUNNING;
-    request->queued_us = clock_now_us();
-    if (!worker_pool_submit(request->server->workers, run_suspended, request)) {
-        answer_busy(request);
-        return send_answer(request);
-    }
-    /* However fast the worker is, its answer waits in this loop's inbox. */
-    MHD_suspend_connection(request->connection);
-    return MHD_YES;
+    return request->route->on_loop ? run_on_loop(request) : run_on_worker(request);
 }
 
 enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection, const char *url,

@@ -64,12 +64,25 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     http_connections_start(&server->connections);
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
     server->pull_watch = pull_watch_start(node, http_request_resume, error);
-    if (!server->workers || !server->pull_watch || !start_loops(server, error)) {
+    server->connector = connector_start(node, error);
+    if (!server->workers || !server->pull_watch || !server->connector ||
+        !start_loops(server, error)) {
         http_server_stop(server);
         return NULL;
     }
     puller_on_end(node->puller, pull_watch_note_end, server->pull_watch);
     return server;
+}
+
+bool http_server_is_ready(const struct http_server *server, struct error *error)
+{
+    if (atomic_load(&server->draining))
+        return error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "this node ends");
+    size_t connected = atomic_load(&server->connected_loops);
+    return connected == server->loop_count ||
+           error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
+                     "%zu of %zu event loops are connected to PostgreSQL", connected,
+                     server->loop_count);
 }
 
 /* Listening ends first; a request that is already here is still answered. */
@@ -101,6 +114,7 @@ void http_server_stop(struct http_server *server)
     worker_pool_stop(server->workers);
     puller_on_end(server->node->puller, NULL, NULL);
     pull_watch_stop(server->pull_watch);
+    connector_stop(server->connector);
     for (size_t i = 0; i < server->loop_count; i++)
         http_loop_stop(server->loops[i]);
     http_connections_stop(&server->connections);

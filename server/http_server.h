@@ -24,6 +24,10 @@ struct request;
  * rest, frees. NULL is fine. */
 void http_server_stop(struct http_server *server);
 
+/* Whether it takes requests, and each loop has its connection to the catalogue; else
+ * why not. Any thread. */
+[[nodiscard]] bool http_server_is_ready(const struct http_server *server, struct error *error);
+
 /* Suspends the connection of a request whose stream has nothing to send, until the
  * pull watch has looked and found something. From the stream's reader only. */
 void http_request_watch(struct request *request);

@@ -1,4 +1,4 @@
-/* /images: what is here, and taking it away. (Bringing it here: pulls.c.) */
+/* /images: taking what is here away. (What is here: image_reads.c. Bringing it here: pulls.c.) */
 #include "server/image_selection.h"
 #include "server/json_fields.h"
 #include "server/log.h"
@@ -13,29 +13,6 @@
 
 enum { GLOB_MAX_BYTES = 1024 };
 
-/* An exact reference is put into canonical form; one with `*` is a glob. */
-static bool read_reference_filter(struct request *request, struct image_filter *filter,
-                                  struct error *error)
-{
-    const char *text = request_query(request, "reference");
-    struct reference reference;
-    if (!text)
-        return true;
-    if (strchr(text, '*')) {
-        filter->reference_glob = text;
-        return strlen(text) <= GLOB_MAX_BYTES ||
-               error_set(error, ERROR_INVALID_ARGUMENT,
-                         "The query parameter \"reference\" is longer than %d bytes",
-                         GLOB_MAX_BYTES);
-    }
-    if (!reference_parse(text, &reference, error))
-        return false;
-    char *canonical = arena_alloc(&request->arena, REFERENCE_TEXT_SIZE);
-    reference_format(&reference, canonical);
-    filter->reference = canonical;
-    return true;
-}
-
 bool images_check_digest(const char *name, const char *text, struct error *error)
 {
     struct digest digest;
@@ -43,71 +20,6 @@ bool images_check_digest(const char *name, const char *text, struct error *error
            error_set(error, ERROR_INVALID_ARGUMENT,
                      "%s is \"%s\"; allowed are \"sha256:\" and 64 lower-case hex digits", name,
                      text);
-}
-
-static bool read_filter(struct request *request, struct image_filter *filter, struct error *error)
-{
-    bool in_use = false;
-    filter->manifest_digest = request_query(request, "manifest_digest");
-    filter->architecture = request_query(request, "architecture");
-    filter->os = request_query(request, "os");
-    if (!read_reference_filter(request, filter, error) ||
-        !images_check_digest("manifest_digest", filter->manifest_digest, error) ||
-        !request_query_bool(request, "in_use", false, &in_use, error))
-        return false;
-    if (request_query(request, "in_use"))
-        filter->in_use = in_use ? IN_USE_YES : IN_USE_NO;
-    return true;
-}
-
-bool images_list(struct request *request, struct error *error)
-{
-    struct image_filter filter = {0};
-    struct image_page page;
-    size_t limit = 0;
-    if (!read_filter(request, &filter, error) || !request_query_limit(request, &limit, error) ||
-        !catalogue_list_images(request->node->catalogue, &filter, limit,
-                               request_query(request, "page_token"), &request->arena, &page, error))
-        return false;
-
-    cleanup_json_writer struct json_writer out = {0};
-    json_begin_object(&out, NULL);
-    json_begin_array(&out, "images");
-    for (size_t i = 0; i < page.count; i++)
-        shape_image_handle(&out, NULL, &page.images[i]);
-    json_end_array(&out);
-    json_write_text(&out, "next_page_token", page.next_page_token);
-    json_end_object(&out);
-    request_answer_json(request, 200, &out);
-    return true;
-}
-
-bool images_show(struct request *request, struct error *error)
-{
-    struct image_selection selection;
-    struct image_handle handle;
-    if (!image_selection_read(request, &selection, error) ||
-        !catalogue_find_image(request->node->catalogue, &selection.reference, &selection.choice,
-                              &request->arena, &handle, error))
-        return false;
-    cleanup_json_writer struct json_writer out = {0};
-    shape_image_handle(&out, NULL, &handle);
-    request_answer_json(request, 200, &out);
-    return true;
-}
-
-bool images_inspect(struct request *request, struct error *error)
-{
-    struct image_selection selection;
-    struct image_detail detail;
-    if (!image_selection_read(request, &selection, error) ||
-        !catalogue_inspect_image(request->node->catalogue, &selection.reference, &selection.choice,
-                                 &request->arena, &detail, error))
-        return false;
-    cleanup_json_writer struct json_writer out = {0};
-    shape_image_detail(&out, NULL, &detail);
-    request_answer_json(request, 200, &out);
-    return true;
 }
 
 /* The rows are gone and the files condemned: that is the removal. What cannot be

@@ -1,6 +1,9 @@
 #include "server/node.h"
 
+#include "server/cache_lease.h"
+#include "server/cache_poller.h"
 #include "server/inventory_thread.h"
+#include "server/read_cache.h"
 #include "server/reaper_thread.h"
 #include "server/sweep_thread.h"
 #include "store/blobdir.h"
@@ -89,10 +92,11 @@ bool node_open_catalogue(struct node *node, const struct options *options, struc
     if (!options->database && !start_postgres(node, error))
         return false;
     make_id(node->id);
+    node->conninfo =
+        options->database ? options->database : private_postgres_conninfo(node->postgres);
     struct catalogue_config config = {
         .node_id = node->id,
-        .conninfo =
-            options->database ? options->database : private_postgres_conninfo(node->postgres),
+        .conninfo = node->conninfo,
         .max_sessions = SESSIONS_BESIDE_PULLS + sessions_of_pulls(options),
         .acquire_timeout_ms = ACQUIRE_TIMEOUT_MS,
         .statement_timeout_ms = STATEMENT_TIMEOUT_MS,
@@ -158,6 +162,14 @@ static bool start_puller(struct node *node, struct error *error)
     return node->puller;
 }
 
+static bool start_cache(struct node *node, struct error *error)
+{
+    node->cache = read_cache_new(node->options->cache_bytes);
+    node->lease = cache_lease_new(node->cache, node->options->max_staleness_ms);
+    node->poller = cache_poller_start(node, error);
+    return node->poller;
+}
+
 static bool start_parts(struct node *node, struct error *error)
 {
     const struct options *options = node->options;
@@ -166,7 +178,8 @@ static bool start_parts(struct node *node, struct error *error)
     node->blobdir = blobdir_open(options->blob_dir, node->id, error);
     if (!node->blobdir)
         return false;
-    if (!make_registry_client(node, options, error) || !start_puller(node, error))
+    if (!make_registry_client(node, options, error) || !start_cache(node, error) ||
+        !start_puller(node, error))
         return false;
     node->reaper = reaper_thread_start(node->catalogue, node->blobdir, &node->log, error);
     if (!node->reaper)
@@ -209,6 +222,9 @@ void node_stop(struct node *node)
     puller_stop(node->puller);
     registry_client_free(node->registry);
     blobdir_close(node->blobdir);
+    cache_poller_stop(node->poller);
+    cache_lease_free(node->lease);
+    read_cache_free(node->cache);
     catalogue_close(node->catalogue);
     private_postgres_stop(node->postgres);
     *node = (struct node){0};

@@ -9,10 +9,13 @@
 #include "store/platform.h"
 
 struct blobdir;
+struct cache_lease;
+struct cache_poller;
 struct catalogue;
 struct inventory_thread;
 struct private_postgres;
 struct puller;
+struct read_cache;
 struct reaper_thread;
 struct registry_client;
 struct sweep_thread;
@@ -25,7 +28,11 @@ struct node {
     char id[NODE_ID_SIZE];             /* a UUID, new at each start */
     struct platform platform;          /* what is meant when nobody says */
     struct private_postgres *postgres; /* NULL with --database */
+    const char *conninfo;              /* of the catalogue */
     struct catalogue *catalogue;
+    struct read_cache *cache;
+    struct cache_lease *lease;
+    struct cache_poller *poller;
     struct blobdir *blobdir;
     struct registry_client *registry;
     struct puller *puller;

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum kind { KIND_TEXT, KIND_LIST, KIND_NUMBER, KIND_BYTES, KIND_SWITCH };
+enum kind { KIND_TEXT, KIND_LIST, KIND_NUMBER, KIND_BYTES, KIND_DURATION, KIND_SWITCH };
 
 struct option_row {
     const char *flag;
@@ -21,6 +21,7 @@ struct option_row {
 
 #define AT(field) offsetof(struct options, field)
 static const uint64_t EXBIBYTE = 1ULL << 60;
+static const uint64_t DAY_MS = 24ULL * 3600 * 1000;
 
 static const struct option_row rows[] = {
     {"--listen", KIND_LIST, AT(listen), OPTIONS_SERVE, "ADDRESS", "127.0.0.1:8420",
@@ -63,6 +64,13 @@ static const struct option_row rows[] = {
      NULL},
     {"--grace-seconds", KIND_NUMBER, AT(grace_seconds), OPTIONS_SERVE, "SECONDS", "3600",
      "how long such a file is left alone after it changed", 1, INT32_MAX, NULL},
+    {"--cache-bytes", KIND_BYTES, AT(cache_bytes), OPTIONS_SERVE, "BYTES", "64MiB",
+     "the memory for finished answers", 1, EXBIBYTE, NULL},
+    {"--max-staleness", KIND_DURATION, AT(max_staleness_ms), OPTIONS_SERVE, "TIME", "1s",
+     "for how long a change made through another node may go unnoticed; ms, s, min or h", 10,
+     60 * 1000, NULL},
+    {"--max-stale-if-error", KIND_DURATION, AT(max_stale_if_error_ms), OPTIONS_SERVE, "TIME",
+     "5min", "for how long reads go on from memory while the catalogue is away", 0, DAY_MS, NULL},
     {"--log-format", KIND_TEXT, AT(log_format), OPTIONS_SERVE, "text|json", NULL,
      "how the log on stderr looks [text on a terminal, else json]", 0, 0, "text|json"},
     {"--no-auth", KIND_SWITCH, AT(no_auth), OPTIONS_SERVE, NULL, NULL,
@@ -123,6 +131,27 @@ static bool read_bytes(const struct option_row *row, const char *source, const c
                      source, text);
 }
 
+static bool read_duration(const struct option_row *row, const char *source, const char *text,
+                          uint64_t *out, struct error *error)
+{
+    static const struct {
+        const char *suffix;
+        uint64_t factor;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"min", 60 * 1000}, {"h", 3600 * 1000}};
+    const char *end = text;
+    uint64_t value = 0;
+    bool good = take_digits(text, &end, &value);
+    for (size_t i = 0; good && i < sizeof(units) / sizeof(units[0]); i++)
+        if (strcmp(end, units[i].suffix) == 0 &&
+            !__builtin_mul_overflow(value, units[i].factor, out))
+            if (*out >= row->min && *out <= row->max)
+                return true;
+    return error_set(error, ERROR_INVALID_ARGUMENT,
+                     "%s \"%s\": allowed are %" PRIu64 " ms to %" PRIu64
+                     " s, with the unit: 500ms, 10s, 5min or 1h",
+                     source, text, row->min, row->max / 1000);
+}
+
 static bool read_switch(const char *source, const char *text, bool *out, struct error *error)
 {
     *out = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
@@ -165,6 +194,8 @@ static bool take_value(struct options *options, const struct option_row *row, co
         return read_number(row, source, text, field, error);
     case KIND_BYTES:
         return read_bytes(row, source, text, field, error);
+    case KIND_DURATION:
+        return read_duration(row, source, text, field, error);
     case KIND_SWITCH:
         return read_switch(source, text, field, error);
     case KIND_LIST:

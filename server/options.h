@@ -38,6 +38,9 @@ struct options {
     uint64_t max_image_layers;
     uint64_t sweep_seconds;
     uint64_t grace_seconds;
+    uint64_t cache_bytes;
+    uint64_t max_staleness_ms;
+    uint64_t max_stale_if_error_ms;
     const char *log_format; /* NULL: text on a terminal, else json */
     bool no_auth;
 };

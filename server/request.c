@@ -1,7 +1,9 @@
 #include "server/request.h"
 
+#include "server/etag.h"
 #include "server/log.h"
 #include "server/node.h"
+#include "server/read_cache.h"
 #include "server/routes.h"
 #include "store/metrics.h"
 
@@ -52,6 +54,27 @@ void request_answer_empty(struct request *request, unsigned status)
 {
     static char nothing[1];
     answer(request, status, MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT), 0);
+}
+
+static void release_cached(void *cached)
+{
+    cached_answer_release(cached);
+}
+
+void request_answer_cached(struct request *request, struct cached_answer *cached)
+{
+    if (etag_is_named(request->headers.if_none_match, cached->etag)) {
+        request_answer_empty(request, 304);
+        request_add_header(request, MHD_HTTP_HEADER_ETAG, cached->etag);
+        cached_answer_release(cached);
+        return;
+    }
+    answer(request, 200,
+           MHD_create_response_from_buffer_with_free_callback_cls(
+               cached->body_size_bytes, cached->body, release_cached, cached),
+           cached->body_size_bytes);
+    request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, json_media_type);
+    request_add_header(request, MHD_HTTP_HEADER_ETAG, cached->etag);
 }
 
 void request_answer_file(struct request *request, unsigned status, int fd, uint64_t offset,

@@ -18,12 +18,20 @@
 struct node;
 struct http_loop;
 struct http_server;
+struct cached_answer;
+struct read_question;
+struct reader;
+struct request;
 struct route;
 
 enum {
     REQUEST_ID_SIZE = 128 + 1,
     REQUEST_BODY_MAX_BYTES = 1 << 20,
 };
+
+/* Answers the request, or fails with the error to answer with. One on the loop may leave
+ * the answer to the reader, or to a handler on a worker (`on_worker`). */
+typedef bool route_handler(struct request *request, struct error *error);
 
 enum request_phase {
     REQUEST_NEW,      /* the headers were not looked at yet */
@@ -41,6 +49,7 @@ struct request_headers {
     const char *if_range;
     const char *if_none_match;
     const char *accept;
+    bool wants_fresh; /* Cache-Control: no-cache, or max-age=0 */
     uint64_t content_length;
     bool has_body;
 };
@@ -51,6 +60,13 @@ struct request_wait {
     unsigned seconds; /* 0: was not asked to wait */
     int64_t deadline_us;
     struct request *next; /* of those who wait */
+};
+
+/* A read on its way (reader.h). */
+struct request_read {
+    const struct read_question *question;
+    bool fresh;           /* what was here before the request came does not do */
+    struct request *next; /* of those who wait for the same */
 };
 
 /* An answer without an end in sight (pull_events.h). */
@@ -67,6 +83,7 @@ struct request {
     struct arena arena;
     struct http_server *server;
     struct http_loop *loop;       /* of its connection */
+    struct reader *reader;        /* the loop's */
     struct request *next_resumed; /* in the loop's inbox */
     struct node *node;
     struct MHD_Connection *connection;
@@ -81,6 +98,7 @@ struct request {
     struct path path;
     struct query query;
     const struct route *route; /* NULL: none */
+    route_handler *on_worker;  /* NULL: the route's */
     const char *variable;      /* of the route's pattern: an id, a digest, a reference */
     struct request_headers headers;
 
@@ -92,6 +110,7 @@ struct request {
     struct error early; /* code set: what was wrong before a handler saw it */
     const char *allow;  /* of a 405 */
     struct request_wait wait;
+    struct request_read read;
     struct request_stream stream;
     const char *about_reference;           /* for a problem */
     const struct id_list *about_sandboxes; /* for a problem */
@@ -110,6 +129,8 @@ void request_answer_text(struct request *request, unsigned status, const char *c
                          struct json_writer *out);
 /* No body: 204, 304. */
 void request_answer_empty(struct request *request, unsigned status);
+/* A finished answer with its entity tag, or 304 when the request knows it; takes the hold. */
+void request_answer_cached(struct request *request, struct cached_answer *cached);
 /* Part of a file, with sendfile; takes the fd. */
 void request_answer_file(struct request *request, unsigned status, int fd, uint64_t offset,
                          uint64_t size_bytes);

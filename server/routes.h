@@ -4,9 +4,6 @@
 
 #include "server/request.h"
 
-/* Answers the request, or fails with the error to answer with. */
-typedef bool route_handler(struct request *request, struct error *error);
-
 enum route_body { BODY_NONE, BODY_OPTIONAL, BODY_REQUIRED };
 
 struct route {
@@ -14,6 +11,8 @@ struct route {
     const char *pattern;
     route_handler *handler;
     bool on_loop; /* never blocks: runs on the event loop's thread */
+    /* Answers what images there are from now on: memory is brought up to that first. */
+    bool changes_images;
     enum route_body body;
     const char *const *query; /* the parameters it knows, ended by NULL; NULL: none */
 };

@@ -39,6 +39,8 @@ enum {
     SIZE_LAYER_RESULT = LAYER_RESULT_COUNT,
     SIZE_REGISTRY_OUTCOME = REGISTRY_OUTCOME_COUNT,
     SIZE_ROOTFS = ROOTFS_LABEL_COUNT,
+    SIZE_READ = READ_COUNT,
+    SIZE_EVICTION = EVICTION_COUNT,
     SIZE_VERSION = 1,
 
     CELLS_NONE = 1,
@@ -104,6 +106,8 @@ size_t metric_label_size(enum metric_label label)
         [LABEL_LAYER_RESULT] = SIZE_LAYER_RESULT,
         [LABEL_REGISTRY_OUTCOME] = SIZE_REGISTRY_OUTCOME,
         [LABEL_ROOTFS] = SIZE_ROOTFS,
+        [LABEL_READ] = SIZE_READ,
+        [LABEL_EVICTION] = SIZE_EVICTION,
         [LABEL_VERSION] = SIZE_VERSION,
     };
     return sizes[label];
@@ -229,6 +233,9 @@ void metric_label_text(enum metric_label label, unsigned value, char *text, size
     static const char *const ends[ENDED_COUNT] = {"done", "failed", "cancelled", "given_back"};
     static const char *const results[LAYER_RESULT_COUNT] = {"built", "reused"};
     static const char *const rootfs[ROOTFS_LABEL_COUNT] = {"oci", "bind", "disk"};
+    static const char *const reads[READ_COUNT] = {"hit",  "fenced",   "stale",
+                                                  "miss", "unstored", "collapsed"};
+    static const char *const evictions[EVICTION_COUNT] = {"change", "room"};
     switch (label) {
     case LABEL_STATUS:
         format_status(value, text, size);
@@ -257,6 +264,12 @@ void metric_label_text(enum metric_label label, unsigned value, char *text, size
         return;
     case LABEL_ROOTFS:
         snprintf(text, size, "type=\"%s\"", rootfs[value]);
+        return;
+    case LABEL_READ:
+        snprintf(text, size, "from=\"%s\"", reads[value]);
+        return;
+    case LABEL_EVICTION:
+        snprintf(text, size, "reason=\"%s\"", evictions[value]);
         return;
     case LABEL_VERSION:
         snprintf(text, size, "version=\"%s\"", LARDER_VERSION);

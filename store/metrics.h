@@ -37,6 +37,8 @@ enum metric_label {
     LABEL_LAYER_RESULT,     /* enum metric_layer_result */
     LABEL_REGISTRY_OUTCOME, /* enum metric_registry_outcome */
     LABEL_ROOTFS,           /* enum metric_rootfs */
+    LABEL_READ,             /* enum metric_read */
+    LABEL_EVICTION,         /* enum metric_eviction */
     LABEL_VERSION,          /* 0: this binary's */
     LABEL_COUNT
 };
@@ -56,6 +58,17 @@ enum metric_registry_outcome {
     REGISTRY_GIVEN_UP,  /* by us: cancelled, or the content is not wanted */
     REGISTRY_OUTCOME_COUNT
 };
+
+enum metric_read {
+    READ_HIT,       /* from memory */
+    READ_FENCED,    /* from memory, after PostgreSQL said what changed */
+    READ_STALE,     /* from memory, while PostgreSQL is away */
+    READ_MISS,      /* from PostgreSQL, and stored */
+    READ_UNSTORED,  /* from PostgreSQL; it changed meanwhile */
+    READ_COLLAPSED, /* with the answer that another request asked for */
+    READ_COUNT
+};
+enum metric_eviction { EVICTED_BY_CHANGE, EVICTED_FOR_ROOM, EVICTION_COUNT };
 
 enum { METRIC_ROUTES_MAX = 64 }; /* numbers of routes, with the one for "none" */
 

@@ -45,6 +45,18 @@ METRIC(CATALOGUE_SESSIONS_IN_USE, GAUGE, "larder_catalogue_sessions_in_use", NON
 METRIC(CATALOGUE_SESSIONS_MAX, GAUGE, "larder_catalogue_sessions_max", NONE, NONE, NONE, NONE,
        "Sessions that the pool has")
 
+/* --- reads of images, and the memory that answers them --- */
+METRIC(READS, COUNTER, "larder_reads_total", NONE, READ, NONE, NONE,
+       "Reads of images answered, by where the answer came from")
+METRIC(CACHE_BYTES, GAUGE, "larder_read_cache_size_bytes", BYTES, NONE, NONE, NONE,
+       "Memory of the finished answers")
+METRIC(CACHE_ANSWERS, GAUGE, "larder_read_cache_answers", NONE, NONE, NONE, NONE,
+       "Finished answers in memory")
+METRIC(CACHE_EVICTIONS, COUNTER, "larder_read_cache_evictions_total", NONE, EVICTION, NONE, NONE,
+       "Finished answers that left memory, by why")
+METRIC(CACHE_FILLS_DROPPED, COUNTER, "larder_read_cache_fills_dropped_total", NONE, NONE, NONE,
+       NONE, "Answers that were not stored because they changed while they were made")
+
 /* --- pulls, as this node runs them --- */
 METRIC(PULLS_ENDED, COUNTER, "larder_pulls_ended_total", NONE, PULL_END, NONE, NONE,
        "Pulls that this node ran to their end or gave back to the queue, by how")

@@ -37,6 +37,7 @@ def test_help_lists_every_flag_with_its_twin():
     for flag in ("listen", "data-dir", "blob-dir", "database", "insecure-registry", "platform",
                  "allow-registry", "registry-auth", "pull-jobs", "layer-jobs", "max-layer-bytes",
                  "max-image-layers", "sweep-seconds", "grace-seconds", "log-format",
+                 "cache-bytes", "max-staleness", "max-stale-if-error",
                  "no-auth"):  # fmt: skip
         assert f"--{flag}" in said
         assert "LARDER_" + flag.upper().replace("-", "_") in said
@@ -47,7 +48,8 @@ def test_help_lists_every_flag_with_its_twin():
     [
         ([], "Usage"), (["frob"], "frob"), (["version", "x"], "x"), (["serve", "--frob"], "--frob"),
         (["serve", "--pull-jobs", "0"], "--pull-jobs"), (["serve", "extra"], "extra"),
-        (["serve", "--max-layer-bytes", "20GB"], "20GiB"), (["migrate", "--listen", "x"], "--listen"),
+        (["serve", "--max-layer-bytes", "20GB"], "20GiB"), (["serve", "--max-staleness", "1"], "500ms"),
+        (["serve", "--max-staleness", "2h"], "--max-staleness"), (["migrate", "--listen", "x"], "--listen"),
         (["serve", "--platform", "a/b/c/d"], "--platform"),
     ],
 )  # fmt: skip

@@ -1,0 +1,138 @@
+#include "server/cache_poller.h"
+
+#include "server/cache_lease.h"
+#include "server/clock.h"
+#include "server/jitter.h"
+
+#include <pthread.h>
+
+enum {
+    BEATS_A_LEASE = 8, /* several may be late or lost */
+    BEAT_MAX_MS = 125, /* however long the lease is */
+    AWAY_PAUSE_MS = 250,
+    TIMEOUT_MS = 1000, /* of a statement, and to connect */
+    TRIM_EVERY_MS = 60 * 1000,
+};
+
+struct cache_poller {
+    struct node *node;
+    struct catalogue *catalogue; /* owned; of one session */
+    unsigned beat_ms;
+    int64_t trim_at_us; /* the thread's own */
+    bool is_away;       /* the thread's own: was told to the log */
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t changed;
+    bool stopping;
+};
+
+static void tell(struct cache_poller *poller, bool renewed, const struct error *why)
+{
+    struct node *node = poller->node;
+    if (!renewed && !poller->is_away)
+        LOG(&node->log, LOG_WARNING, "the catalogue does not answer: reads go on from memory",
+            FIELD_TEXT("detail", why->message));
+    if (renewed && poller->is_away)
+        LOG(&node->log, LOG_INFO, "the catalogue answers again", FIELD_TEXT("detail", NULL));
+    poller->is_away = !renewed;
+}
+
+/* A node that looked a moment ago, for a fence, need not look again. */
+static bool is_fresh(const struct cache_poller *poller)
+{
+    return cache_lease_is_valid(poller->node->lease) &&
+           cache_lease_age_us(poller->node->lease) < (int64_t)poller->beat_ms * 1000 / 2;
+}
+
+static void trim(struct cache_poller *poller)
+{
+    struct error ignored; /* the next node or the next minute does it */
+    if (clock_now_us() < poller->trim_at_us)
+        return;
+    (void)!catalogue_trim_changes(poller->catalogue, &ignored);
+    poller->trim_at_us = clock_now_us() + (int64_t)jitter_ms(TRIM_EVERY_MS) * 1000;
+}
+
+/* How long to sleep after it. */
+static unsigned beat(struct cache_poller *poller)
+{
+    struct error why;
+    if (is_fresh(poller))
+        return poller->beat_ms / 2;
+    bool renewed = cache_lease_renew(poller->node->lease, poller->catalogue, &why);
+    tell(poller, renewed, &why);
+    if (renewed)
+        trim(poller);
+    return renewed ? poller->beat_ms : jitter_ms(AWAY_PAUSE_MS);
+}
+
+static bool sleep_for(struct cache_poller *poller, unsigned ms)
+{
+    struct timespec at = clock_after_ms(ms);
+    int failed = 0;
+    pthread_mutex_lock(&poller->lock);
+    while (!poller->stopping && failed == 0)
+        failed = pthread_cond_timedwait(&poller->changed, &poller->lock, &at);
+    bool goes_on = !poller->stopping;
+    pthread_mutex_unlock(&poller->lock);
+    return goes_on;
+}
+
+static void *run(void *argument)
+{
+    struct cache_poller *poller = argument;
+    while (sleep_for(poller, beat(poller)))
+        continue;
+    return NULL;
+}
+
+static struct catalogue *open_catalogue(const struct node *node, struct error *error)
+{
+    struct catalogue_config config = {.conninfo = node->conninfo,
+                                      .name = "larder heartbeat",
+                                      .max_sessions = 1,
+                                      .acquire_timeout_ms = TIMEOUT_MS,
+                                      .statement_timeout_ms = TIMEOUT_MS};
+    return catalogue_open(&config, error);
+}
+
+struct cache_poller *cache_poller_start(struct node *node, struct error *error)
+{
+    struct cache_poller *poller = calloc(1, sizeof(*poller));
+    if (!poller)
+        abort();
+    uint64_t beat_ms = node->options->max_staleness_ms / BEATS_A_LEASE;
+    poller->node = node;
+    poller->beat_ms = beat_ms < BEAT_MAX_MS ? (unsigned)beat_ms + 1 : BEAT_MAX_MS;
+    poller->trim_at_us = clock_now_us() + (int64_t)jitter_ms(TRIM_EVERY_MS) * 1000;
+    poller->catalogue = open_catalogue(node, error);
+    if (!poller->catalogue) {
+        free(poller);
+        return NULL;
+    }
+    clock_cond_init(&poller->changed);
+    pthread_mutex_init(&poller->lock, NULL);
+    (void)beat(poller);
+    int failed = pthread_create(&poller->thread, NULL, run, poller);
+    if (!failed)
+        return poller;
+    error_set_errno(error, ERROR_INTERNAL, failed, "The read cache's heartbeat does not start");
+    catalogue_close(poller->catalogue);
+    free(poller);
+    return NULL;
+}
+
+void cache_poller_stop(struct cache_poller *poller)
+{
+    if (!poller)
+        return;
+    pthread_mutex_lock(&poller->lock);
+    poller->stopping = true;
+    pthread_cond_signal(&poller->changed);
+    pthread_mutex_unlock(&poller->lock);
+    pthread_join(poller->thread, NULL);
+    catalogue_close(poller->catalogue);
+    pthread_cond_destroy(&poller->changed);
+    pthread_mutex_destroy(&poller->lock);
+    free(poller);
+}

@@ -1,0 +1,390 @@
+#include "server/read_cache.h"
+
+#include "store/digest.h"
+#include "store/metrics.h"
+
+#include <assert.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum {
+    SHARD_COUNT = 64,
+    GENERATIONS = 64, /* of a shard: a change voids the tickets of one in 4096 keys */
+    FIRST_BUCKETS = 16,
+    ETAG_SIZE = 2 + 32 + 1, /* 128 bits of the body's sha256, in quotes */
+    /* An entry is at most this part of the whole: one answer must not empty the cache. */
+    LARGEST_PART = 8,
+};
+
+static const char list_change_key[] = "*lists*"; /* no reference has a `*` */
+
+struct entry {
+    struct cached_answer answer; /* first: it is what others see */
+    atomic_uint holders;
+    bool was_used; /* since the hand came by */
+    uint64_t change;
+    uint64_t hash; /* of the key's text */
+    struct entry *next_in_bucket;
+    struct entry *next; /* in the ring */
+    struct entry *previous;
+    char etag[ETAG_SIZE];
+    uint32_t key_length;
+    char bytes[]; /* the key's text, then the body */
+};
+
+struct shard {
+    pthread_mutex_t lock; /* guards all below */
+    uint32_t generations[GENERATIONS];
+    struct entry **buckets; /* by change, so that one walk finds all that must go */
+    size_t bucket_count;
+    size_t entry_count;
+    struct entry *hand; /* of the clock; NULL: the ring is empty */
+};
+
+struct read_cache {
+    size_t limit_bytes;
+    uint64_t seed[2];
+    uint64_t list_change;
+    atomic_size_t used_bytes;
+    atomic_uint next_to_shrink;
+    struct shard shards[SHARD_COUNT];
+};
+
+/* --- hashing: fast, and of no use to who cannot see the seed --- */
+
+static uint64_t fold(uint64_t one, uint64_t other)
+{
+    unsigned __int128 product = (unsigned __int128)one * other;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t hash_bytes(const struct read_cache *cache, const char *bytes, size_t length)
+{
+    uint64_t hash = cache->seed[0] ^ length;
+    for (; length >= 8; bytes += 8, length -= 8) {
+        uint64_t word;
+        memcpy(&word, bytes, 8);
+        hash = fold(hash ^ word, cache->seed[1]);
+    }
+    uint64_t rest = 0;
+    memcpy(&rest, bytes, length);
+    return fold(fold(hash ^ rest, cache->seed[1]), cache->seed[1] ^ cache->seed[0]);
+}
+
+uint64_t read_cache_change(const struct read_cache *cache, const char *change_key)
+{
+    return hash_bytes(cache, change_key, strlen(change_key));
+}
+
+uint64_t read_cache_list_change(const struct read_cache *cache)
+{
+    return cache->list_change;
+}
+
+static struct shard *shard_of(struct read_cache *cache, uint64_t change)
+{
+    return &cache->shards[change % SHARD_COUNT];
+}
+
+static uint32_t *generation_of(struct shard *shard, uint64_t change)
+{
+    return &shard->generations[change / SHARD_COUNT % GENERATIONS];
+}
+
+static struct entry **bucket_of(struct shard *shard, uint64_t change)
+{
+    return &shard->buckets[(change >> 32) & (shard->bucket_count - 1)];
+}
+
+/* --- entries --- */
+
+static struct entry *entry_of(struct cached_answer *answer)
+{
+    return (struct entry *)answer;
+}
+
+static size_t entry_bytes(struct entry *entry)
+{
+    return malloc_usable_size(entry) + sizeof(size_t) + sizeof(struct entry *);
+}
+
+void cached_answer_hold(struct cached_answer *answer)
+{
+    atomic_fetch_add_explicit(&entry_of(answer)->holders, 1, memory_order_relaxed);
+}
+
+void cached_answer_release(struct cached_answer *answer)
+{
+    if (answer &&
+        atomic_fetch_sub_explicit(&entry_of(answer)->holders, 1, memory_order_acq_rel) == 1)
+        free(answer);
+}
+
+static void write_etag(struct entry *entry)
+{
+    struct digest digest = digest_of(entry->answer.body, entry->answer.body_size_bytes);
+    char hex[DIGEST_HEX_SIZE];
+    digest_format_hex(&digest, hex);
+    entry->etag[0] = '"';
+    memcpy(entry->etag + 1, hex, ETAG_SIZE - 3);
+    entry->etag[ETAG_SIZE - 2] = '"';
+    entry->answer.etag = entry->etag;
+}
+
+struct cached_answer *cached_answer_new(const struct read_cache *cache, const struct cache_key *key,
+                                        const void *body, size_t size_bytes)
+{
+    struct entry *entry = malloc(sizeof(*entry) + key->length + size_bytes);
+    if (!entry)
+        abort();
+    *entry = (struct entry){
+        .change = key->change,
+        .hash = hash_bytes(cache, key->text, key->length),
+        .key_length = (uint32_t)key->length,
+        .answer = {.body = entry->bytes + key->length, .body_size_bytes = size_bytes},
+    };
+    atomic_init(&entry->holders, 1);
+    memcpy(entry->bytes, key->text, key->length);
+    memcpy(entry->bytes + key->length, body, size_bytes);
+    write_etag(entry);
+    return &entry->answer;
+}
+
+/* --- under a shard's lock --- */
+
+static void unlink_from_ring(struct shard *shard, struct entry *entry)
+{
+    if (shard->hand == entry)
+        shard->hand = entry->next == entry ? NULL : entry->next;
+    entry->next->previous = entry->previous;
+    entry->previous->next = entry->next;
+}
+
+/* The slot points at it. */
+static void drop(struct read_cache *cache, struct shard *shard, struct entry **slot)
+{
+    struct entry *entry = *slot;
+    assert(entry);
+    *slot = entry->next_in_bucket;
+    unlink_from_ring(shard, entry);
+    shard->entry_count--;
+    atomic_fetch_sub(&cache->used_bytes, entry_bytes(entry));
+    metric_add(METRIC_CACHE_BYTES, -(int64_t)entry_bytes(entry));
+    metric_add(METRIC_CACHE_ANSWERS, -1);
+    cached_answer_release(&entry->answer);
+}
+
+static struct entry **find_slot(struct shard *shard, uint64_t change, uint64_t hash,
+                                const char *text, size_t length)
+{
+    struct entry **slot = bucket_of(shard, change);
+    while (*slot && !((*slot)->hash == hash && (*slot)->key_length == length &&
+                      memcmp((*slot)->bytes, text, length) == 0))
+        slot = &(*slot)->next_in_bucket;
+    return slot;
+}
+
+static void link_entry(struct shard *shard, struct entry *entry)
+{
+    struct entry **bucket = bucket_of(shard, entry->change);
+    entry->next_in_bucket = *bucket;
+    *bucket = entry;
+    if (!shard->hand) {
+        shard->hand = entry;
+        entry->next = entry;
+        entry->previous = entry;
+    } else { /* behind the hand: it comes there last */
+        entry->next = shard->hand;
+        entry->previous = shard->hand->previous;
+        entry->previous->next = entry;
+        entry->next->previous = entry;
+    }
+    shard->entry_count++;
+}
+
+static void grow(struct shard *shard)
+{
+    size_t old_count = shard->bucket_count;
+    struct entry **old = shard->buckets;
+    if (shard->entry_count < old_count)
+        return;
+    shard->bucket_count = 2 * old_count;
+    shard->buckets = calloc(shard->bucket_count, sizeof(struct entry *));
+    if (!shard->buckets)
+        abort();
+    for (size_t i = 0; i < old_count; i++)
+        while (old[i]) {
+            struct entry *entry = old[i];
+            old[i] = entry->next_in_bucket;
+            struct entry **bucket = bucket_of(shard, entry->change);
+            entry->next_in_bucket = *bucket;
+            *bucket = entry;
+        }
+    free(old);
+}
+
+/* The clock: what was used gets another round, in which other shards are asked first. */
+static void drop_least_used(struct read_cache *cache, struct shard *shard)
+{
+    for (size_t i = 0; i < shard->entry_count; i++) {
+        struct entry *entry = shard->hand;
+        if (!entry->was_used) {
+            metric_add(METRIC_CACHE_EVICTIONS, 1, EVICTED_FOR_ROOM);
+            drop(cache, shard,
+                 find_slot(shard, entry->change, entry->hash, entry->bytes, entry->key_length));
+            return;
+        }
+        entry->was_used = false;
+        shard->hand = entry->next;
+    }
+}
+
+/* --- the whole --- */
+
+struct read_cache *read_cache_new(size_t limit_bytes)
+{
+    struct read_cache *cache = calloc(1, sizeof(*cache));
+    if (!cache || getrandom(cache->seed, sizeof(cache->seed), 0) != (ssize_t)sizeof(cache->seed))
+        abort();
+    cache->seed[1] |= 1;
+    cache->limit_bytes = limit_bytes;
+    cache->list_change = read_cache_change(cache, list_change_key);
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_init(&shard->lock, NULL);
+        shard->bucket_count = FIRST_BUCKETS;
+        shard->buckets = calloc(FIRST_BUCKETS, sizeof(struct entry *));
+        if (!shard->buckets)
+            abort();
+    }
+    return cache;
+}
+
+void read_cache_free(struct read_cache *cache)
+{
+    if (!cache)
+        return;
+    read_cache_evict_all(cache);
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        pthread_mutex_destroy(&cache->shards[i].lock);
+        free(cache->shards[i].buckets);
+    }
+    free(cache);
+}
+
+struct cached_answer *read_cache_find(struct read_cache *cache, const struct cache_key *key)
+{
+    uint64_t hash = hash_bytes(cache, key->text, key->length);
+    struct shard *shard = shard_of(cache, key->change);
+    pthread_mutex_lock(&shard->lock);
+    struct entry *entry = *find_slot(shard, key->change, hash, key->text, key->length);
+    if (entry) {
+        entry->was_used = true;
+        atomic_fetch_add_explicit(&entry->holders, 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    return entry ? &entry->answer : NULL;
+}
+
+struct cache_ticket read_cache_ticket(struct read_cache *cache, uint64_t change)
+{
+    struct shard *shard = shard_of(cache, change);
+    pthread_mutex_lock(&shard->lock);
+    struct cache_ticket ticket = {change, *generation_of(shard, change)};
+    pthread_mutex_unlock(&shard->lock);
+    return ticket;
+}
+
+bool read_cache_is_current(struct read_cache *cache, struct cache_ticket ticket)
+{
+    return read_cache_ticket(cache, ticket.change).generation == ticket.generation;
+}
+
+/* One shard after the other, each under its own lock alone. */
+static void make_room(struct read_cache *cache)
+{
+    for (int tries = 0; tries < 4 * SHARD_COUNT; tries++) {
+        if (atomic_load(&cache->used_bytes) <= cache->limit_bytes)
+            return;
+        unsigned next = atomic_fetch_add(&cache->next_to_shrink, 1);
+        struct shard *shard = &cache->shards[next % SHARD_COUNT];
+        pthread_mutex_lock(&shard->lock);
+        drop_least_used(cache, shard);
+        pthread_mutex_unlock(&shard->lock);
+    }
+}
+
+bool read_cache_store(struct read_cache *cache, struct cached_answer *answer,
+                      struct cache_ticket ticket)
+{
+    struct entry *entry = entry_of(answer);
+    struct shard *shard = shard_of(cache, entry->change);
+    if (entry_bytes(entry) > cache->limit_bytes / LARGEST_PART)
+        return false;
+    pthread_mutex_lock(&shard->lock);
+    bool current = *generation_of(shard, entry->change) == ticket.generation;
+    if (current) {
+        struct entry **same =
+            find_slot(shard, entry->change, entry->hash, entry->bytes, entry->key_length);
+        if (*same)
+            drop(cache, shard, same);
+        atomic_fetch_add_explicit(&entry->holders, 1, memory_order_relaxed);
+        atomic_fetch_add(&cache->used_bytes, entry_bytes(entry));
+        metric_add(METRIC_CACHE_BYTES, (int64_t)entry_bytes(entry));
+        metric_add(METRIC_CACHE_ANSWERS, 1);
+        link_entry(shard, entry);
+        grow(shard);
+    } else {
+        metric_add(METRIC_CACHE_FILLS_DROPPED, 1);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    make_room(cache);
+    return current;
+}
+
+static void evict_change(struct read_cache *cache, uint64_t change)
+{
+    struct shard *shard = shard_of(cache, change);
+    pthread_mutex_lock(&shard->lock);
+    (*generation_of(shard, change))++;
+    for (struct entry **slot = bucket_of(shard, change); *slot;) {
+        if ((*slot)->change != change) {
+            slot = &(*slot)->next_in_bucket;
+            continue;
+        }
+        metric_add(METRIC_CACHE_EVICTIONS, 1, EVICTED_BY_CHANGE);
+        drop(cache, shard, slot);
+    }
+    pthread_mutex_unlock(&shard->lock);
+}
+
+void read_cache_evict(struct read_cache *cache, const char *change_key)
+{
+    evict_change(cache, read_cache_change(cache, change_key));
+    evict_change(cache, cache->list_change);
+}
+
+void read_cache_evict_all(struct read_cache *cache)
+{
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        for (size_t g = 0; g < GENERATIONS; g++)
+            shard->generations[g]++;
+        for (size_t b = 0; b < shard->bucket_count; b++)
+            while (shard->buckets[b]) {
+                metric_add(METRIC_CACHE_EVICTIONS, 1, EVICTED_BY_CHANGE);
+                drop(cache, shard, &shard->buckets[b]);
+            }
+        pthread_mutex_unlock(&shard->lock);
+    }
+}
+
+size_t read_cache_bytes(const struct read_cache *cache)
+{
+    return atomic_load(&cache->used_bytes);
+}

@@ -1,0 +1,387 @@
+#include "server/reader.h"
+
+#include "server/cache_lease.h"
+#include "server/clock.h"
+#include "server/node.h"
+#include "store/metrics.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    PATIENCE_MS = 2000, /* of a read, for PostgreSQL */
+    FILL_BUCKETS = 256,
+    /* One that is on its way gathers the next ones behind it. */
+    FENCES_AT_ONCE = 2,
+};
+
+struct fence {
+    struct pipeline_query query; /* first: it is what comes back */
+    struct reader *reader;
+    struct arena arena;
+    struct lease_question question;
+    struct request *group; /* NULL: it is not on its way */
+};
+
+/* One answer on its way, for all who want it. Its first request's arena holds it. */
+struct fill {
+    struct pipeline_query query; /* first: it is what comes back */
+    struct reader *reader;
+    struct fill *next; /* in its bucket */
+    const struct read_question *question;
+    struct cache_ticket ticket;
+    int64_t asked_us;
+    struct request *asker;
+    struct request *joined;
+};
+
+struct reader {
+    struct node *node;
+    struct pipeline *pipeline;
+    void (*resume)(struct request *request);
+    struct request *arrived; /* wait for the next fence */
+    struct fence fences[FENCES_AT_ONCE];
+    struct fill *fills[FILL_BUCKETS];
+};
+
+struct reader *reader_new(struct node *node, int epoll_fd, void *epoll_data,
+                          void (*resume)(struct request *request), void (*lost)(void *context),
+                          void *context)
+{
+    struct reader *reader = calloc(1, sizeof(*reader));
+    if (!reader)
+        abort();
+    reader->node = node;
+    reader->resume = resume;
+    reader->pipeline = pipeline_new(epoll_fd, epoll_data, lost, context);
+    return reader;
+}
+
+void reader_attach(struct reader *reader, struct pg_conn *connection)
+{
+    pipeline_attach(reader->pipeline, connection);
+}
+
+static int64_t monotonic_deadline_ms(void)
+{
+    return clock_now_us() / 1000 + PATIENCE_MS;
+}
+
+/* --- answering --- */
+
+/* RFC 9211, 2: what the cache did. */
+static const char *status_text(enum metric_read outcome)
+{
+    static const char *const texts[READ_COUNT] = {
+        [READ_HIT] = "larder; hit",
+        [READ_FENCED] = "larder; hit; detail=fenced",
+        [READ_MISS] = "larder; fwd=miss; stored",
+        [READ_UNSTORED] = "larder; fwd=miss",
+        [READ_COLLAPSED] = "larder; fwd=miss; collapsed",
+    };
+    return texts[outcome];
+}
+
+static void answer_cached(struct request *request, struct cached_answer *answer,
+                          enum metric_read outcome)
+{
+    metric_add(METRIC_READS, 1, outcome);
+    request_answer_cached(request, answer);
+    if (outcome != READ_STALE)
+        request_add_header(request, "Cache-Status", status_text(outcome));
+}
+
+/* RFC 9211, 2.2: a negative ttl says for how long it may have been wrong. */
+static void answer_stale(struct request *request, struct cached_answer *answer, int64_t age_us)
+{
+    char text[64];
+    long long seconds = (long long)(age_us / 1000000);
+    answer_cached(request, answer, READ_STALE);
+    snprintf(text, sizeof(text), "larder; hit; ttl=-%lld; detail=stale", seconds);
+    request_add_header(request, "Cache-Status", text);
+    snprintf(text, sizeof(text), "%lld", seconds);
+    request_add_header(request, MHD_HTTP_HEADER_AGE, text);
+    request_add_header(request, MHD_HTTP_HEADER_WARNING, "110 larder \"Response is Stale\"");
+}
+
+/* While the catalogue is away, what was right when it went is better than nothing. */
+static bool try_stale(struct reader *reader, struct request *request)
+{
+    int64_t age_us = cache_lease_age_us(reader->node->lease);
+    if (request->read.fresh ||
+        age_us / 1000 > (int64_t)reader->node->options->max_stale_if_error_ms)
+        return false;
+    struct cached_answer *answer =
+        read_cache_find(reader->node->cache, &request->read.question->key);
+    if (answer)
+        answer_stale(request, answer, age_us);
+    return answer;
+}
+
+static void answer_failure(struct reader *reader, struct request *request,
+                           const struct error *error)
+{
+    if (error->code == ERROR_CATALOGUE_UNAVAILABLE && try_stale(reader, request))
+        return;
+    request_answer_problem(request, error);
+}
+
+/* --- fills --- */
+
+static struct fill **bucket_of(struct reader *reader, const struct cache_key *key)
+{
+    return &reader->fills[(key->change >> 16) % FILL_BUCKETS];
+}
+
+static bool same_key(const struct cache_key *one, const struct cache_key *other)
+{
+    return one->change == other->change && one->length == other->length &&
+           memcmp(one->text, other->text, one->length) == 0;
+}
+
+/* One that was asked before the key changed, or before this request came with no-cache,
+ * or longer ago than memory may lie, does not answer it. */
+static bool may_join(struct reader *reader, const struct fill *fill, const struct request *request)
+{
+    int64_t max_age_us = (int64_t)reader->node->options->max_staleness_ms * 1000;
+    if (request->read.fresh ? fill->asked_us < request->started_us
+                            : clock_now_us() - fill->asked_us >= max_age_us)
+        return false;
+    return same_key(&fill->question->key, &request->read.question->key) &&
+           read_cache_is_current(reader->node->cache, fill->ticket);
+}
+
+static bool join_fill(struct reader *reader, struct request *request)
+{
+    for (struct fill *fill = *bucket_of(reader, &request->read.question->key); fill;
+         fill = fill->next)
+        if (may_join(reader, fill, request)) {
+            request->read.next = fill->joined;
+            fill->joined = request;
+            return true;
+        }
+    return false;
+}
+
+static void unlink_fill(struct reader *reader, struct fill *fill)
+{
+    struct fill **slot = bucket_of(reader, &fill->question->key);
+    while (*slot != fill)
+        slot = &(*slot)->next;
+    *slot = fill->next;
+}
+
+/* The answer of a fill; held. NULL with the error. */
+static struct cached_answer *make_answer(struct fill *fill, const struct rows *rows, bool *stored,
+                                         struct error *error)
+{
+    struct read_cache *cache = fill->reader->node->cache;
+    cleanup_json_writer struct json_writer out = {0};
+    if (!fill->question->render(fill->asker, fill->question, rows, &out, error))
+        return NULL;
+    json_append(&out, "\n", 1);
+    struct cached_answer *answer =
+        cached_answer_new(cache, &fill->question->key, out.bytes, out.size_bytes);
+    *stored = read_cache_store(cache, answer, fill->ticket);
+    return answer;
+}
+
+/* The asker goes last: the fill lives in its arena. */
+static void fill_done(struct pipeline_query *query, const struct rows *rows,
+                      const struct error *error)
+{
+    struct fill *fill = (struct fill *)query;
+    struct reader *reader = fill->reader;
+    struct error why = {0};
+    bool stored = false;
+    unlink_fill(reader, fill);
+    if (error)
+        why = *error;
+    struct cached_answer *answer = rows ? make_answer(fill, rows, &stored, &why) : NULL;
+    for (struct request *request = fill->joined; request;) {
+        struct request *next = request->read.next;
+        if (answer) {
+            cached_answer_hold(answer);
+            answer_cached(request, answer, READ_COLLAPSED);
+        } else {
+            answer_failure(reader, request, &why);
+        }
+        reader->resume(request);
+        request = next;
+    }
+    struct request *asker = fill->asker;
+    if (answer)
+        answer_cached(asker, answer, stored ? READ_MISS : READ_UNSTORED);
+    else
+        answer_failure(reader, asker, &why);
+    reader->resume(asker);
+}
+
+/* False with the error when the question cannot be asked. */
+static bool start_fill(struct reader *reader, struct request *request, struct error *error)
+{
+    const struct read_question *question = request->read.question;
+    struct fill *fill = arena_alloc(&request->arena, sizeof(*fill));
+    *fill = (struct fill){
+        .query = {.statement = question->statement,
+                  .parameter_count = question->parameter_count,
+                  .deadline_ms = monotonic_deadline_ms(),
+                  .done = fill_done},
+        .reader = reader,
+        .question = question,
+        .ticket = read_cache_ticket(reader->node->cache, question->key.change),
+        .asked_us = clock_now_us(),
+        .asker = request,
+    };
+    if (!question->ask(request, question, fill->query.parameters, error) ||
+        !pipeline_submit(reader->pipeline, &fill->query, error))
+        return false;
+    struct fill **bucket = bucket_of(reader, &question->key);
+    fill->next = *bucket;
+    *bucket = fill;
+    return true;
+}
+
+/* --- reading --- */
+
+/* Memory may be believed: answers from it, or waits for a fill. True when it is answered. */
+static bool read_believing(struct reader *reader, struct request *request, enum metric_read outcome)
+{
+    struct cached_answer *answer =
+        read_cache_find(reader->node->cache, &request->read.question->key);
+    if (answer) {
+        answer_cached(request, answer, outcome);
+        return true;
+    }
+    struct error error;
+    if (join_fill(reader, request) || start_fill(reader, request, &error))
+        return false;
+    answer_failure(reader, request, &error);
+    return true;
+}
+
+void reader_read(struct reader *reader, struct request *request,
+                 const struct read_question *question)
+{
+    request->read =
+        (struct request_read){.question = question, .fresh = request->headers.wants_fresh};
+    if (!request->read.fresh && cache_lease_is_valid(reader->node->lease)) {
+        (void)read_believing(reader, request, READ_HIT);
+        return;
+    }
+    request->read.next = reader->arrived;
+    reader->arrived = request;
+}
+
+/* --- fences --- */
+
+static void pass_fence(struct reader *reader, struct request *group)
+{
+    while (group) {
+        struct request *next = group->read.next;
+        if (read_believing(reader, group, READ_FENCED))
+            reader->resume(group);
+        group = next;
+    }
+}
+
+static void fail_group(struct reader *reader, struct request *group, const struct error *error)
+{
+    while (group) {
+        struct request *next = group->read.next;
+        answer_failure(reader, group, error);
+        reader->resume(group);
+        group = next;
+    }
+}
+
+static void wait_again(struct reader *reader, struct request *group)
+{
+    while (group) {
+        struct request *next = group->read.next;
+        group->read.next = reader->arrived;
+        reader->arrived = group;
+        group = next;
+    }
+}
+
+static void fence_done(struct pipeline_query *query, const struct rows *rows,
+                       const struct error *error)
+{
+    struct fence *fence = (struct fence *)query;
+    struct reader *reader = fence->reader;
+    struct request *group = steal(&fence->group);
+    bool usable = false;
+    if (rows) {
+        struct changes changes;
+        changes_read(rows, &fence->arena, &changes);
+        usable = cache_lease_answer(reader->node->lease, &fence->question, &changes);
+    }
+    arena_free(&fence->arena);
+    if (usable)
+        pass_fence(reader, group);
+    else if (rows)
+        wait_again(reader, group);
+    else
+        fail_group(reader, group, error);
+}
+
+static void send_fence(struct reader *reader, struct fence *fence)
+{
+    struct error error;
+    fence->reader = reader;
+    cache_lease_ask(reader->node->lease, &fence->arena, &fence->question);
+    fence->query = (struct pipeline_query){.statement = &changes_statement,
+                                           .parameters = {fence->question.snapshot},
+                                           .parameter_count = 1,
+                                           .deadline_ms = monotonic_deadline_ms(),
+                                           .done = fence_done};
+    struct request *group = steal(&reader->arrived);
+    if (pipeline_submit(reader->pipeline, &fence->query, &error)) {
+        fence->group = group;
+        return;
+    }
+    arena_free(&fence->arena);
+    fail_group(reader, group, &error);
+}
+
+static struct fence *free_fence(struct reader *reader)
+{
+    for (size_t i = 0; i < FENCES_AT_ONCE; i++)
+        if (!reader->fences[i].group)
+            return &reader->fences[i];
+    return NULL;
+}
+
+/* --- the loop's turns --- */
+
+void reader_receive(struct reader *reader)
+{
+    pipeline_receive(reader->pipeline);
+}
+
+void reader_flush(struct reader *reader)
+{
+    struct fence *fence = reader->arrived ? free_fence(reader) : NULL;
+    if (fence)
+        send_fence(reader, fence);
+    pipeline_flush(reader->pipeline);
+}
+
+int reader_expire(struct reader *reader)
+{
+    return pipeline_expire(reader->pipeline);
+}
+
+void reader_free(struct reader *reader)
+{
+    if (!reader)
+        return;
+    struct error ending;
+    error_set(&ending, ERROR_CATALOGUE_UNAVAILABLE, "This node ends; ask another one");
+    ending.retry_after_seconds = 1;
+    pipeline_free(reader->pipeline);
+    fail_group(reader, steal(&reader->arrived), &ending);
+    free(reader);
+}

@@ -1,0 +1,422 @@
+"""Reads of images from memory: what is answered from where, and never wrong for long.
+
+Changes are made in the catalogue behind the nodes' backs, as other nodes make them."""
+
+import re
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+import rawhttp
+from cataloguerows import Psql, Stopped, add_image, backends, digest_of, metric, prepare, use
+from daemons import wait_until
+from larder import Larder
+from postgres import Postgres, sql
+from problems import expect_problem
+
+REFERENCE = "docker.io/library/busybox:1.36"
+BOUND_SECONDS = 1.0  # the default of --max-staleness
+FRESH = {"Cache-Control": "no-cache"}
+
+
+@pytest.fixture(scope="module")
+def node(new_directory, database):
+    with Larder(new_directory("larder"), database=database) as started:
+        prepare(database)
+        yield started
+
+
+@pytest.fixture
+def image(database, request):
+    """A reference of the test's own, in the catalogue."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    reference = f"docker.io/test/{name}:1"
+    add_image(database, reference, name)
+    return reference
+
+
+def cache_status(answer):
+    return answer.headers["Cache-Status"]
+
+
+def warm(node, path):
+    """Reads until it comes from memory: a change that was just made may evict once more."""
+
+    def is_hit():
+        return "hit" in cache_status(node.get(path))
+
+    wait_until(is_hit, f"{path} is in memory")
+
+
+@pytest.mark.parametrize("view", ["", "/inspect"])
+def test_a_second_read_is_the_same_from_memory(node, image, view):
+    path = f"/images/{image}{view}"
+    first = node.get(path)
+    # Not stored, when what was just added was being read from the log at that time.
+    assert first.status_code == 200 and cache_status(first).startswith("larder; fwd=miss")
+    warm(node, path)
+    second = node.get(path)
+    assert cache_status(second) == "larder; hit"
+    assert (second.content, second.headers["ETag"]) == (first.content, first.headers["ETag"])
+
+
+def test_every_spelling_of_a_reference_is_one_answer_in_memory(node, database):
+    add_image(database, "docker.io/library/spelt:latest", "spelt")
+    warm(node, "/images/spelt")
+    for spelling in ("docker.io%2Flibrary%2Fspelt%3Alatest", "library/spelt:latest"):
+        assert cache_status(node.get(f"/images/{spelling}")) == "larder; hit"
+
+
+@pytest.mark.parametrize("path", ["/images/{}", "/images/{}/inspect", "/images?reference={}"])
+def test_a_client_that_knows_the_answer_gets_304(node, image, path):
+    path = path.format(image)
+    etag = node.get(path).headers["ETag"]
+    assert etag.startswith('"') and len(etag) > 20
+    for known in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        answer = node.get(path, headers={"If-None-Match": known})
+        assert answer.status_code == 304 and not answer.content, known
+        assert answer.headers["ETag"] == etag
+    assert node.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_two_nodes_give_the_same_answer_the_same_tag(node, make_larder, database, image):
+    other = make_larder(database=database)
+    paths = (f"/images/{image}", f"/images/{image}/inspect")
+    for path in paths:
+        assert node.get(path).headers["ETag"] == other.get(path).headers["ETag"]
+
+
+def test_head_is_answered_from_memory_too(node, image):
+    path = f"/images/{image}"
+    warm(node, path)
+    answer = node.head(path)
+    assert cache_status(answer) == "larder; hit" and not answer.content
+    assert int(answer.headers["Content-Length"]) == len(node.get(path).content)
+
+
+def test_a_platform_is_an_answer_of_its_own(node, database, image):
+    add_image(database, image, "for arm", "linux/arm64")
+    for _ in range(2):
+        assert node.get(f"/images/{image}?platform=arm64").json()["architecture"] == "arm64"
+        assert node.get(f"/images/{image}?platform=amd64").json()["architecture"] == "amd64"
+
+
+def test_an_image_that_is_missing_is_found_as_soon_as_it_comes(node, database):
+    path = "/images/docker.io/test/later:1"
+    expect_problem(node.get(path), 404, "ImageNotFound")
+    add_image(database, "docker.io/test/later:1", "later")
+    assert node.get(path).status_code == 200, "that it was missing is not remembered"
+
+
+def seen_after_change(node, path, change, field, new):
+    """Changes behind the node's back; reads until the new value is seen, and again one
+    that began after the bound."""
+    warm(node, path)
+    change()
+    changed_at = time.monotonic()
+    wait_until(lambda: node.get(path).json()[field] == new, f"{field} is {new}")
+    while time.monotonic() < changed_at + BOUND_SECONDS:
+        time.sleep(0.05)
+    assert node.get(path).json()[field] == new
+
+
+def test_a_use_by_another_node_is_seen(node, database, image):
+    path = f"/images/{image}"
+    seen_after_change(node, path, lambda: use(database, image, 1234000), "last_used_at", 1234000)
+
+
+def test_a_reference_that_moves_is_seen(node, database, image):
+    new = digest_of(database, "moved to")
+    path = f"/images/{image}"
+    seen_after_change(
+        node, path, lambda: add_image(database, image, "moved to"), "manifest_digest", new
+    )
+
+
+def test_a_removal_is_seen_by_its_reference_and_by_its_digest(node, database, image):
+    name = image.rsplit(":", 1)[0]
+    digest = node.get(f"/images/{image}").json()["manifest_digest"]
+    paths = [f"/images/{image}", f"/images/{name}@{digest}", f"/images/{image}@{digest}/inspect"]
+    for path in paths:
+        warm(node, path)
+    sql(database, f"DELETE FROM image_refs WHERE reference = '{image}'")
+    for path in paths:
+        wait_until(lambda path=path: node.get(path).status_code == 404, f"{path} is gone")
+
+
+def test_a_file_that_changed_its_size_is_seen(node, database, image):
+    path = f"/images/{image}/inspect"
+    warm(node, path)
+    sql(database, "UPDATE layers SET erofs_size_bytes = erofs_size_bytes + 4096")
+    size = int(sql(database, "SELECT erofs_size_bytes FROM layers")[0][0])
+    wait_until(
+        lambda: node.get(path).json()["layers"][0]["erofs_size_bytes"] == size, "the new size"
+    )
+
+
+def test_lists_come_from_memory_until_any_image_changes(node, database, image):
+    path = "/images?limit=3"
+    warm(node, path)
+    assert cache_status(node.get(path)) == "larder; hit"
+    newest = "docker.io/test/newest:1"
+    add_image(database, newest, "newest")
+    wait_until(lambda: node.get(path).json()["images"][0]["reference"] == newest, "the new image")
+    use(database, newest, 77000)
+    wait_until(lambda: node.get(path).json()["images"][0]["last_used_at"] == 77000, "its use")
+
+
+def test_pages_and_filters_are_told_apart_in_memory(node, database):
+    for number in range(4):
+        add_image(database, f"docker.io/test/page:{number}", f"page {number}")
+    for _ in range(2):
+        page = node.get("/images?limit=2").json()
+        after = node.get(f"/images?limit=2&page_token={page['next_page_token']}").json()
+        assert not {i["reference"] for i in page["images"]} & {
+            i["reference"] for i in after["images"]
+        }
+        exact = node.get("/images?reference=docker.io/test/page:1").json()["images"]
+        assert [i["reference"] for i in exact] == ["docker.io/test/page:1"]
+
+
+@pytest.mark.parametrize("query", ["reference=docker.io/test/*", "in_use=true", "os=linux"])
+def test_a_search_is_not_kept_in_memory(node, query):
+    for _ in range(2):
+        assert cache_status(node.get(f"/images?{query}")) == "larder; fwd=bypass"
+
+
+def test_a_wrong_page_token_harms_nobody_else(node, image):
+    def ask():
+        for _ in range(20):
+            answer = node.get("/images?page_token=WyJpbWFnZXMiLCJ4IiwiYSIsImIiLCJjIiwiZCJd")
+            expect_problem(answer, 400, "InvalidArgument")
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(100):
+        assert node.get(f"/images?limit={number + 1}").status_code == 200
+    for thread in threads:
+        thread.join()
+
+
+# --- writes through a node ---
+
+
+def test_a_write_is_visible_at_once_on_its_node(node, database, image):
+    path = f"/images/{image}"
+    body = {"host": "h", "rootfs": {"type": "oci", "reference": image}}
+    with Stopped(backends(database, "larder heartbeat")):
+        for number in range(10):
+            use(database, image, 1000)  # long ago, so that the next use is written
+            node.get(path, headers=FRESH)
+            answer = node.put(f"/sandboxes/own-{number}", json=body)
+            used = answer.json()["image"]["handle"]["last_used_at"]
+            assert used > 1000 and node.get(path).json()["last_used_at"] == used
+            node.delete(f"/sandboxes/own-{number}")
+        warm(node, path)
+        assert node.delete(path).status_code == 204
+        expect_problem(node.get(path), 404, "ImageNotFound")
+        assert image not in node.get("/images").text
+
+
+# --- races ---
+
+
+@pytest.fixture
+def slow_reads(database):
+    """PostgreSQL takes its snapshot at once, and half a second for the answer."""
+    original = sql(database, "SELECT pg_get_functiondef('epoch_ms'::regproc)")
+    sql(database, "CREATE OR REPLACE FUNCTION epoch_ms(moment timestamptz) RETURNS bigint"
+                  " LANGUAGE plpgsql STABLE STRICT AS $$ BEGIN PERFORM pg_sleep(0.25);"
+                  " RETURN floor(extract(epoch FROM moment) * 1000)::bigint; END $$")  # fmt: skip
+    yield
+    sql(database, "\n".join(row[0] for row in original))
+
+
+def test_an_answer_from_before_a_change_is_not_kept_after_it(node, database, image, slow_reads):
+    """The change comes, and is evicted, while the answer is on its way."""
+    path = f"/images/{image}"
+    answers = []
+    reader = threading.Thread(target=lambda: answers.append(node.get(path)))
+    reader.start()
+    time.sleep(0.15)
+    use(database, image, 5000)
+    reader.join()
+    if answers[0].json()["last_used_at"] != 5000:  # it was in time: that is the race
+        assert cache_status(answers[0]) == "larder; fwd=miss"
+    changed_at = time.monotonic()
+    while time.monotonic() < changed_at + BOUND_SECONDS:
+        time.sleep(0.05)
+    for _ in range(3):
+        assert node.get(path).json()["last_used_at"] == 5000
+
+
+def test_many_who_want_the_same_are_one_question(node, image, slow_reads):
+    before = metric(node, "larder_reads_total", **{"from": "collapsed"})
+    threads = [threading.Thread(target=node.get, args=(f"/images/{image}",)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert metric(node, "larder_reads_total", **{"from": "collapsed"}) - before >= 10
+
+
+def test_no_cache_is_never_stale(node, make_larder, database, image):
+    """Each commit, once acknowledged, is in every no-cache read that begins after it, on every
+    node, while others read along."""
+    path = f"/images/{image}"
+    nodes = [node, make_larder(database=database)]
+    committed = [0]
+    ended = threading.Event()
+    stale = []
+
+    def read(from_node, headers):
+        while not ended.is_set():
+            at_least = committed[0]
+            seen = from_node.get(path, headers=headers).json()["last_used_at"]
+            if headers and seen < at_least:
+                stale.append((seen, at_least))
+
+    threads = [threading.Thread(target=read, args=(n, h)) for n in nodes for h in (FRESH, FRESH, {})]
+    use(database, image, 0)
+    for thread in threads:
+        thread.start()
+    with Psql(database) as writer:
+        for number in range(1, 3001):
+            writer.run(f"UPDATE image_refs SET last_used_at = to_timestamp({number} / 1000.0)"
+                       f" WHERE reference = '{image}'")  # fmt: skip
+            committed[0] = number
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert not stale, f"{len(stale)} stale answers, the first (seen, committed): {stale[0]}"
+
+
+# --- when asking PostgreSQL fails ---
+
+
+def read_after_bound(node, database, image, value):
+    """What a read answers that begins later than the bound after a commit."""
+    use(database, image, value)
+    time.sleep(BOUND_SECONDS)
+    return node.get(f"/images/{image}").json()["last_used_at"]
+
+
+def test_a_heartbeat_that_stands_still_does_not_make_reads_stale(node, database, image):
+    warm(node, f"/images/{image}")
+    with Stopped(backends(database, "larder heartbeat")):
+        assert read_after_bound(node, database, image, 7000) == 7000
+        assert read_after_bound(node, database, image, 8000) == 8000
+
+
+def test_connections_that_are_cut_do_not_make_reads_stale(node, database, image):
+    warm(node, f"/images/{image}")
+    for number, name in enumerate(("larder heartbeat", "larder loop", "larder")):
+        for pid in backends(database, name):
+            sql(database, f"SELECT pg_terminate_backend({pid})")
+        assert read_after_bound(node, database, image, 9000 + number) == 9000 + number
+
+
+def test_a_loop_whose_backend_stands_still_gets_another(node, database, image):
+    path = f"/images/{image}"
+    warm(node, path)
+    with Stopped(backends(database, "larder loop")):
+        for number in range(4):
+            use(database, image, 6000 + number)
+            assert node.get(path, headers=FRESH).json()["last_used_at"] == 6000 + number
+
+
+@pytest.fixture
+def own_postgres(new_directory):
+    server = Postgres(new_directory("own")).start()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def test_a_restart_of_postgresql_leaves_no_stale_answer(make_larder, own_postgres):
+    database = own_postgres.create_database("larder")
+    node = make_larder(database=database)
+    prepare(database)
+    references = [f"docker.io/test/many:{number}" for number in range(50)]
+    for reference in references:
+        add_image(database, reference, reference)
+        warm(node, f"/images/{reference}")
+    for round_number in (1, 2):
+        own_postgres.kill9() if round_number == 2 else own_postgres.stop()
+        own_postgres.start()
+        sql(database, f"UPDATE image_refs SET last_used_at = to_timestamp({round_number})")
+        time.sleep(BOUND_SECONDS)
+        for reference in references:
+            seen = wait_until(lambda r=reference: last_used(node, r), "it is read again")
+            assert seen == round_number * 1000, reference
+
+
+def last_used(node, reference):
+    answer = node.get(f"/images/{reference}")
+    assert answer.status_code in (200, 503)
+    return answer.json().get("last_used_at")
+
+
+def test_a_catalogue_that_was_put_back_is_believed(make_larder, own_postgres, new_directory):
+    """A standby that lacked the last commits, or a backup: what memory knows is not so."""
+    database = own_postgres.create_database("larder")
+    node = make_larder(database=database)
+    prepare(database)
+    add_image(database, REFERENCE, "old")
+    old = digest_of(database, "old")
+    own_postgres.stop()
+    backup = new_directory("backup")
+    subprocess.run(["cp", "-a", own_postgres.data, backup], check=True)
+    own_postgres.start()
+    add_image(database, REFERENCE, "new")
+    path = f"/images/{REFERENCE}"
+    wait_until(lambda: node.get(path).json().get("manifest_digest") not in (None, old), "it is new")
+    warm(node, path)
+    own_postgres.kill9()
+    shutil.rmtree(own_postgres.data)
+    subprocess.run(["cp", "-a", backup, own_postgres.data], check=True)
+    own_postgres.start()
+    time.sleep(BOUND_SECONDS)
+    assert wait_until(lambda: node.get(path).json().get("manifest_digest"), "it is read") == old
+
+
+def test_while_the_catalogue_is_away_memory_answers_and_says_so(make_larder, own_postgres):
+    database = own_postgres.create_database("larder")
+    node = make_larder(database=database, flags=["--max-stale-if-error", "6s"])
+    prepare(database)
+    add_image(database, REFERENCE, "one")
+    path = f"/images/{REFERENCE}"
+    kept = node.get(path)
+    warm(node, path)
+    own_postgres.stop()
+    stale = wait_until(lambda: is_stale(node.get(path)), "it is marked stale")
+    assert stale.content == kept.content and stale.headers["ETag"] == kept.headers["ETag"]
+    assert int(stale.headers["Age"]) >= 1 and "stale" in stale.headers["Warning"].lower()
+    for what, headers in ((path + "/inspect", {}), ("/images", {}), (path, FRESH)):
+        answer = node.get(what, headers=headers)
+        problem = expect_problem(answer, 503, "CatalogueUnavailable")
+        assert int(answer.headers["Retry-After"]) == problem["retry_after"] > 0
+    wait_until(lambda: node.get(path).status_code == 503, "it is too old")
+    own_postgres.start()
+    wait_until(lambda: node.get(path).status_code == 200, "it is read again")
+    assert "stale" not in cache_status(node.get(path))
+
+
+def is_stale(answer):
+    return answer if "stale" in cache_status(answer) else None
+
+
+def test_a_node_that_ends_answers_who_waits_for_the_catalogue(make_larder, own_postgres):
+    database = own_postgres.create_database("larder")
+    node = make_larder(database=database)
+    with Stopped(backends(database, "larder loop")):
+        with rawhttp.connect(node.url) as connection:
+            connection.sendall(b"GET /images/a HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(0.2)
+            node.stop()
+            # A 404 when the loop was connected anew in the meantime.
+            assert rawhttp.read_all(connection).startswith((b"HTTP/1.1 503 ", b"HTTP/1.1 404 "))
