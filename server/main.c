@@ -36,6 +36,8 @@ int main(int argc, char **argv)
         return command_interface(argc - 2, argv + 2); /* nor is this: commands.h */
     if (strcmp(name, "unpack") == 0)
         return unpack_main(argc, argv); /* nor is this: store/load/archive.h */
+    if (strcmp(name, "crash-points") == 0)
+        return command_crash_points(argc - 2, argv + 2); /* nor this: store/crash_point.h */
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);
         return 0;

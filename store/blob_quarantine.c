@@ -69,7 +69,9 @@ bool blob_quarantine(struct blobdir *blobdir, enum blob_kind kind, const char *n
     }
     *path = arena_printf(arena, "quarantine/%s/%s", stamp, name);
     /* Where it is now first: a crash between the two leaves both names, never none. */
-    return blobdir_sync_fd(place, *path, error) &&
-           blobdir_sync_fd(quarantine, "quarantine", error) &&
-           blobdir_sync_fd(blobdir->kind_fds[kind], directory, error);
+    if (!blobdir_sync_fd(place, *path, error) ||
+        !blobdir_sync_fd(quarantine, "quarantine", error) ||
+        !blobdir_sync_fd(blobdir->kind_fds[kind], directory, error))
+        return false;
+    return true;
 }

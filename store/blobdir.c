@@ -1,5 +1,6 @@
 #include "store/blobdir_internal.h"
 
+#include "store/crash_point.h"
 #include "store/metrics.h"
 
 #include <errno.h>
@@ -228,16 +229,22 @@ bool blob_draft_publish(struct blob_draft *draft, struct error *error)
     char name[BLOB_PATH_SIZE];
     blob_name(draft->kind, &draft->key, name);
 
+    CRASH_POINT(PUBLISH_BEGUN);
     /* Whatever the umask was: hosts read these files as other users. */
     if (fchmod(draft->fd, 0644) < 0 || fsync(draft->fd) < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot fsync \"%s\"", name);
+    CRASH_POINT(PUBLISH_SYNCED);
     int directory = blobdir->kind_fds[draft->kind];
     if (renameat(blobdir->tmp_fd, draft->name, directory, name) < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot rename a draft to \"%s\"",
                                name);
     draft->published = true;
+    CRASH_POINT(PUBLISH_RENAMED);
     count_published(draft);
-    return blobdir_sync_fd(directory, blob_kinds[draft->kind].directory, error);
+    if (!blobdir_sync_fd(directory, blob_kinds[draft->kind].directory, error))
+        return false;
+    CRASH_POINT(PUBLISH_DONE);
+    return true;
 }
 
 void blob_draft_free(struct blob_draft *draft)

@@ -1,5 +1,6 @@
 #include "store/reaper.h"
 
+#include "store/crash_point.h"
 #include "store/file_lock.h"
 #include "store/metrics.h"
 
@@ -51,9 +52,13 @@ static bool reap_locked(struct catalogue_session *session, struct blobdir *blobd
         return false;
     if (!condemned)
         return true;
-    if (!blob_unlink(blobdir, file->kind, &file->key, &reap->freed_bytes, error) ||
-        !blob_sync(blobdir, file->kind, error) || !forget(session, file, digest, &arena, error))
+    CRASH_POINT(REAP_LOCKED);
+    if (!blob_unlink(blobdir, file->kind, &file->key, &reap->freed_bytes, error))
         return false;
+    CRASH_POINT(REAP_UNLINKED);
+    if (!blob_sync(blobdir, file->kind, error) || !forget(session, file, digest, &arena, error))
+        return false;
+    CRASH_POINT(REAP_FORGOTTEN);
     reap->done = true;
     return true;
 }
@@ -67,7 +72,10 @@ static bool reap_one(struct catalogue_session *session, struct blobdir *blobdir,
         session_rollback(session);
         return false;
     }
-    return session_commit(session, error);
+    if (!session_commit(session, error))
+        return false;
+    CRASH_POINT(REAP_DONE);
+    return true;
 }
 
 static void count_reaped(const struct blob_id *file, const struct reap *reap, struct reaped *reaped)
@@ -97,6 +105,8 @@ bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const str
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     if (!session)
         return false;
+    if (file_count > 0)
+        CRASH_POINT(REAP_BEGUN);
     bool done = true;
     for (size_t i = 0; i < file_count; i++) {
         struct reap reap = {0};

@@ -2,6 +2,7 @@
 
 #include "store/blob_list.h"
 #include "store/catalogue/chore.h"
+#include "store/crash_point.h"
 #include "store/file_lock.h"
 
 #include <stdlib.h>
@@ -98,9 +99,11 @@ static bool condemn_locked(struct catalogue_session *session, enum blob_kind kin
     digest_format(key, text);
     cleanup_arena struct arena arena = {0};
     struct rows rows;
+    CRASH_POINT(SWEEP_LOCKED);
     if (!QUERY(session, &condemn, &arena, &rows, error, blob_kind_name(kind), text))
         return false;
     *condemned = rows.affected > 0;
+    CRASH_POINT(SWEEP_CONDEMNED);
     return true;
 }
 
@@ -117,6 +120,7 @@ static bool condemn_orphan(struct sweep *sweep, enum blob_kind kind, const struc
         (locked && !condemn_locked(session, kind, key, &condemned, error)) ||
         !session_commit(session, error))
         return false;
+    CRASH_POINT(SWEEP_DONE);
     sweep->swept->busy += !locked;
     sweep->swept->condemned += condemned;
     return true;
@@ -217,6 +221,7 @@ bool sweep_if_due(const struct sweep_config *config, struct swept *swept, struct
     if (!chore)
         return true;
     swept->ran = true;
+    CRASH_POINT(SWEEP_BEGUN);
     struct sweep sweep = {.config = config, .swept = swept};
     if (!blobdir_now_ms(config->blobdir, &sweep.before_ms, error))
         return false;

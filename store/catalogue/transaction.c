@@ -1,5 +1,7 @@
 #include "store/catalogue/transaction.h"
 
+#include "store/crash_point.h"
+
 #include <string.h>
 
 enum { MAX_TRIES = 5 };
@@ -13,8 +15,13 @@ static bool try_once(struct catalogue_session *session, transaction_body *body, 
         session_rollback(session);
         return false;
     }
-    if (keep)
-        return session_commit(session, error);
+    if (keep) {
+        CRASH_POINT(TRANSACTION_WRITTEN);
+        if (!session_commit(session, error))
+            return false;
+        CRASH_POINT(TRANSACTION_DONE);
+        return true;
+    }
     session_rollback(session);
     return true;
 }

@@ -1,4 +1,5 @@
 #include "store/compose.h"
+#include "store/crash_point.h"
 #include "store/file_lock.h"
 #include "store/pull/pull_task.h"
 #include "store/vmdk.h"
@@ -224,13 +225,16 @@ static bool publish_and_commit(struct pull_task *task, const struct layer_files 
         file_lock_acquire(task->config->catalogue, locked, 2, &task->stop, error);
     struct published fsmeta;
     struct published vmdk;
-    return lock &&
-           catalogue_condemn_unborn(file_lock_session(lock), task->pull.manifest_digest,
-                                    &task->reference, error) &&
-           publish_fsmeta(task, lock, files, &fsmeta, error) &&
-           publish_vmdk(task, lock, &fsmeta, &vmdk, error) &&
-           publish_description(task, lock, &locked[1].key, error) &&
-           commit(task, lock, &fsmeta, &vmdk, error);
+    if (!lock || !catalogue_condemn_unborn(file_lock_session(lock), task->pull.manifest_digest,
+                                           &task->reference, error))
+        return false;
+    CRASH_POINT(COMPOSE_CONDEMNED);
+    if (!publish_fsmeta(task, lock, files, &fsmeta, error) ||
+        !publish_vmdk(task, lock, &fsmeta, &vmdk, error) ||
+        !publish_description(task, lock, &locked[1].key, error))
+        return false;
+    CRASH_POINT(COMPOSE_PUBLISHED);
+    return commit(task, lock, &fsmeta, &vmdk, error);
 }
 
 bool pull_compose(struct pull_task *task, struct error *error)

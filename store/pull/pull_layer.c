@@ -1,3 +1,4 @@
+#include "store/crash_point.h"
 #include "store/file_lock.h"
 #include "store/metrics.h"
 #include "store/pull/pull_task.h"
@@ -101,8 +102,23 @@ static bool build_layer(struct pull_task *task, struct task_layer *layer, struct
         .erofs_digest = report.erofs_digest,
         .tar_size_bytes = (int64_t)report.tar_size_bytes,
     };
-    return catalogue_add_layer(file_lock_session(lock), task->pull.id, &layer->record, false,
-                               error);
+    CRASH_POINT(LAYER_PUBLISHED);
+    if (!catalogue_add_layer(file_lock_session(lock), task->pull.id, &layer->record, false, error))
+        return false;
+    CRASH_POINT(LAYER_CATALOGUED);
+    return true;
+}
+
+static bool take_reused(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
+                        enum layer_hold hold, struct error *error)
+{
+    if (hold == LAYER_CONDEMNED)
+        CRASH_POINT(RESCUE_FOUND);
+    if (!catalogue_add_layer(file_lock_session(lock), task->pull.id, &layer->record, true, error))
+        return false;
+    if (hold == LAYER_CONDEMNED)
+        CRASH_POINT(RESCUE_DONE);
+    return true;
 }
 
 /* Is the layer's file there, and good enough? Then it is held for the pull. */
@@ -114,14 +130,14 @@ static bool reuse(struct pull_task *task, struct task_layer *layer, struct file_
     if (!catalogue_hold_layer(session, task->pull.id, &layer->diff_id, &hold, &layer->record,
                               error))
         return false;
+    CRASH_POINT(LAYER_HELD);
     bool may_reuse = hold == LAYER_BUILT || (hold != LAYER_MISSING && !task->pull.force);
     *reused = may_reuse && blob_is_whole(task->config->blobdir, BLOB_LAYER, &layer->diff_id,
                                          layer->record.erofs_size_bytes);
     if (!*reused)
         return true;
     atomic_store(&layer->tar_bytes, (uint64_t)layer->record.tar_size_bytes);
-    return check_image_size(task, error) &&
-           catalogue_add_layer(session, task->pull.id, &layer->record, true, error);
+    return check_image_size(task, error) && take_reused(task, layer, lock, hold, error);
 }
 
 static struct file_lock *lock_layer(struct pull_task *task, const struct task_layer *layer,

@@ -44,10 +44,10 @@ UNREACHED = """
 
 
 def published(blob_dir):
-    """Names of all files outside tmp/, relative."""
+    """Names of all files outside tmp/ and quarantine/, relative."""
     root = Path(blob_dir)
     names = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    return {str(name) for name in names if name.parts[0] != "tmp"}
+    return {str(name) for name in names if name.parts[0] not in ("tmp", "quarantine")}
 
 
 def digest_of(path):
@@ -65,7 +65,8 @@ def unreached_layers(database):
     return [row[0] for row in sql(database, UNREACHED)]
 
 
-def check(database, blob_dir):
+def check(database, blob_dir, lost_layers=False):
+    """`lost_layers`: a node died, and may have left layer files without a row to the sweep."""
     root = Path(blob_dir)
     found = published(root)
     files = catalogued(database)
@@ -80,6 +81,8 @@ def check(database, blob_dir):
         assert description["manifest_digest"] in digests.split(), f"{name} describes another image"
     condemned = {row[0] for row in sql(database, CONDEMNED)}
     orphans = found - files.keys() - described.keys() - condemned
+    if lost_layers:
+        orphans = {name for name in orphans if not name.startswith("layers/")}
     assert not orphans, f"there, but neither catalogued nor condemned: {orphans}"
     assert not sql(database, DOCUMENTS), "a document is not what its digest says"
     assert not sql(database, HELD_BY_ENDED), "a pull that ended holds a layer"

@@ -2,18 +2,16 @@
 
 import hashlib
 import json
-import subprocess
 import time
-from contextlib import contextmanager
 
 import pytest
 
+import filelock
 import pulling
 from daemons import wait_until
 from postgres import sql
 
 EVERY_SECOND = ["--sweep-seconds", "1", "--grace-seconds", "1"]
-LAYER_LOCK_CLASS = 0x1A7DE700  # store/file_lock.c
 
 
 @pytest.fixture
@@ -30,20 +28,6 @@ def orphan(node, content=b"nobody's"):
     path = node.blob_dir / "layers" / f"sha256_{digest}.erofs"
     path.write_bytes(content)
     return path
-
-
-@contextmanager
-def locked(database, path):
-    """Holds the lock of that layer file as a pull does that publishes it."""
-    key = int.from_bytes(bytes.fromhex(path.stem.split("_")[1])[:4], "big", signed=True)
-    command = ["psql", "-X", "-q", "-A", "-t", "-d", database]
-    holder = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-    holder.stdin.write(f"SELECT 'locked' || pg_advisory_lock({LAYER_LOCK_CLASS}, {key});\n")
-    assert holder.stdout.readline().strip() == "locked"
-    yield
-    holder.communicate("\\q\n")
 
 
 def condemned(shared):
@@ -84,7 +68,7 @@ def test_a_young_orphan_stays(make_larder, shared):
 def test_a_file_that_a_pull_has_published_and_not_yet_catalogued_stays(make_larder, shared):
     node = make_larder(**shared, flags=EVERY_SECOND)
     path = orphan(node)
-    with locked(shared["database"], path):
+    with filelock.held(shared["database"], path):
         time.sleep(1.1)
         wait_for_sweeps(node, 2)
         assert path.exists() and not condemned(shared), "its lock is taken"

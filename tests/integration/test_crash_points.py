@@ -1,0 +1,199 @@
+"""A node that dies at each named step of bringing and removing files (store/crash_point.h)."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+import filelock
+import images
+import invariants
+import pulling
+from daemons import wait_until
+from larder import program
+from postgres import sql
+
+PULLED = [
+    "publish.begun", "publish.synced", "publish.done",
+    *(f"publish.renamed:{n}" for n in range(1, 6)),  # two layers, fsmeta, vmdk, description
+    "layer.held", "layer.held:2", "layer.published", "layer.catalogued", "layer.catalogued:2",
+    "compose.condemned", "compose.published",
+    *(f"transaction.{when}:{n}" for when in ("written", "done") for n in range(1, 4)),
+]  # fmt: skip
+REMOVED = [
+    "transaction.written", "transaction.done",
+    "reap.begun", "reap.locked", "reap.unlinked", "reap.unlinked:3", "reap.forgotten", "reap.done",
+]  # fmt: skip
+RESCUED = ["rescue.found", "rescue.done"]
+SWEPT = ["sweep.begun", "sweep.locked", "sweep.condemned", "sweep.done"]
+
+
+def crash_points():
+    said = subprocess.run([program(), "crash-points"], capture_output=True, text=True)
+    if said.returncode:
+        pytest.skip("this build has no crash points (LARDER_CRASH_POINTS)", allow_module_level=True)
+    return [line.split("\t")[0] for line in said.stdout.splitlines()]
+
+
+TABLE = crash_points()
+
+
+@pytest.fixture(scope="module")
+def reference(registry, new_directory):
+    builder = images.Builder(new_directory("crash-layout"))
+    layers = [[images.file(b"base", b"base" * 9000)], [images.file(b"own", b"own" * 100)]]
+    images.push_to(registry, builder_image(builder, layers), "crash/two:1")
+    return f"{registry}/crash/two:1"
+
+
+def builder_image(builder, layers):
+    builder.add("two", layers)
+    return builder.images["two"]
+
+
+@pytest.fixture
+def cache(postgres, new_directory, make_larder, request):
+    name = f"crash_{hashlib.sha256(request.node.name.encode()).hexdigest()[:8]}"
+    yield Cache(postgres.create_database(name), new_directory("crash-blobs"), make_larder)
+    postgres.drop_database(name)
+
+
+class Cache:
+    """One catalogue and directory, and the nodes that come and go over them."""
+
+    def __init__(self, database, blob_dir, make_larder):
+        self.database = database
+        self.blob_dir = blob_dir
+        self.make_larder = make_larder
+
+    def node(self, crash_at=None, flags=()):
+        environment = {"LARDER_CRASH_AT": crash_at} if crash_at else {}
+        return self.make_larder(
+            database=self.database, blob_dir=self.blob_dir, flags=flags, environment=environment
+        )
+
+    @contextmanager
+    def stopped_node(self):
+        """A node that ends before what comes next."""
+        node = self.node()
+        yield node
+        node.close()
+
+    def check(self, **options):
+        invariants.check(self.database, self.blob_dir, **options)
+
+    def bury(self):
+        """As if the time had passed after which a silent node is taken for dead."""
+        sql(self.database, "UPDATE nodes SET heartbeat_at = now() - interval '1 minute'")
+
+    def files(self):
+        return invariants.published(self.blob_dir)
+
+
+def die(node, ask=None):
+    """Asks the node for what it dies of."""
+    if ask:
+        with pytest.raises(requests.ConnectionError):
+            answer = ask(node)
+            pytest.fail(f"the node should have died: {answer.status_code} {answer.text}")
+    process = node.daemon.process
+    assert process.wait(60) == -signal.SIGKILL
+    node.daemon.process = None
+    node.assert_sane()
+
+
+def pull(reference):
+    body = {"reference": reference}
+    return lambda node: node.post("/images:pull", json=body, headers=pulling.WAIT)
+
+
+def remove(reference):
+    return lambda node: node.delete(f"/images/{reference}")
+
+
+def end_well(cache, node, reference):
+    """The same pull succeeds, and nothing is left of it once it is removed."""
+    pulling.pull(node, reference)
+    cache.check(lost_layers=True)
+    assert remove(reference)(node).status_code == 204
+    wait_until(lambda: not cache.files(), "all files of the image are gone")
+    cache.check()
+    left = [path for path in (cache.blob_dir / "tmp").rglob("*") if path.is_file()]
+    assert not left, "the cleaning at the node's start took the drafts of the dead one"
+
+
+def test_every_step_of_the_table_is_walked():
+    walked = {name.split(":")[0] for name in PULLED + REMOVED + RESCUED + SWEPT}
+    assert walked == set(TABLE)
+
+
+@pytest.mark.parametrize("step", PULLED)
+def test_a_crash_in_a_pull_leaves_nothing_that_the_next_one_minds(cache, reference, step):
+    die(cache.node(crash_at=step), pull(reference))
+    cache.check(lost_layers=True)
+    cache.bury()
+    end_well(cache, cache.node(), reference)
+
+
+@pytest.mark.parametrize("step", REMOVED)
+def test_a_crash_in_a_removal_leaves_the_image_whole_or_gone(cache, reference, step):
+    with cache.stopped_node() as node:
+        pulling.pull(node, reference)
+    die(cache.node(crash_at=step), remove(reference))
+    cache.check()
+    cache.bury()
+    node = cache.node()
+    status = 200 if step == "transaction.written" else 404
+    assert node.get(f"/images/{reference}").status_code == status
+    if status == 404:
+        wait_until(lambda: not cache.files(), "the reaper finishes what was begun")
+    end_well(cache, node, reference)
+
+
+@pytest.mark.parametrize("step", RESCUED)
+def test_a_crash_in_a_rescue_leaves_the_layer_condemned_or_catalogued(cache, reference, step):
+    with cache.stopped_node() as node:
+        pulling.pull(node, reference)
+        layers = [cache.blob_dir / name for name in cache.files() if name.startswith("layers/")]
+        with filelock.held(cache.database, *layers):
+            assert remove(reference)(node).status_code == 204
+            node.close()
+    assert all(layer.exists() for layer in layers), "the reaper found their locks taken"
+    with filelock.held(cache.database, *layers):
+        node = cache.node(crash_at=step)  # whose reaper looks at its start, in vain
+        wait_until(lambda: len(cache.files()) == 2, "the other files are gone")
+        started = node.post("/images:pull", json={"reference": reference})
+        assert started.status_code == 202
+        state = f"/pulls/{started.json()['id']}"
+        wait_until(lambda: node.get(state).json()["state"] == "fetching", "it waits for the locks")
+    die(node)
+    cache.check()
+    cache.bury()
+    end_well(cache, cache.node(), reference)
+
+
+@pytest.mark.parametrize("step", SWEPT)
+def test_a_crash_in_a_sweep_leaves_the_orphan_to_the_next(cache, reference, step):
+    with cache.stopped_node() as node:
+        pulling.pull(node, reference)
+    kept = cache.files()
+    orphan = cache.blob_dir / "layers" / f"sha256_{'5' * 64}.erofs"
+    orphan.write_bytes(b"nobody's")
+    time.sleep(1.1)  # the grace period
+    die(cache.node(crash_at=step, flags=["--sweep-seconds", "4", "--grace-seconds", "1"]))
+    cache.check(lost_layers=True)
+    node = cache.node(flags=["--sweep-seconds", "1", "--grace-seconds", "1"])
+    wait_until(lambda: cache.files() == kept, "the orphan goes")
+    end_well(cache, node, reference)
+
+
+def test_a_step_that_does_not_exist_is_told(tmp_path):
+    environment = os.environ | {"LARDER_CRASH_AT": "no.such.step"}
+    words = [program(), "serve", "--data-dir", tmp_path, "--listen", "127.0.0.1:0"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and "no.such.step" in done.stderr
