@@ -8,6 +8,7 @@
 [[nodiscard]] int command_serve(int argc, char *const *argv);
 [[nodiscard]] int command_migrate(int argc, char *const *argv);
 [[nodiscard]] int command_crash_points(int argc, char *const *argv);
+[[nodiscard]] int command_token(int argc, char *const *argv);
 [[nodiscard]] int command_version(int argc, char *const *argv);
 
 /* Prints the routes, their query parameters and the problem codes as JSON, for the tests

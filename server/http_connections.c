@@ -130,6 +130,13 @@ static void format_remote(struct MHD_Connection *connection, char text[REMOTE_SI
         snprintf(text, REMOTE_SIZE, "%s:%s", host, port);
 }
 
+static void find_peer(struct MHD_Connection *connection, int fd, struct peer *peer)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    peer_find(fd, info ? info->client_addr : NULL, peer);
+}
+
 void http_connection_notify(void *set, struct MHD_Connection *connection, void **socket_context,
                             enum MHD_ConnectionNotificationCode code)
 {
@@ -148,6 +155,7 @@ void http_connection_notify(void *set, struct MHD_Connection *connection, void *
         abort();
     one->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     format_remote(connection, one->remote);
+    find_peer(connection, one->fd, &one->peer);
     atomic_store(&one->waiting_since, clock_now_us());
     link_connection(connections, one);
     metric_add(METRIC_HTTP_CONNECTIONS, 1);

@@ -10,6 +10,7 @@ struct framing {
     unsigned hosts;
     unsigned content_lengths;
     unsigned transfer_encodings;
+    unsigned authorizations;
     const char *transfer_encoding;
     const char *content_length;
     const char *bad_name; /* a header's name with a space in it */
@@ -63,6 +64,8 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
         headers->wants_fresh |= asks_for_fresh(text);
     else if (is(name, "If-None-Match"))
         headers->if_none_match = text;
+    else if (is(name, "Authorization"))
+        headers->authorization = (framing->authorizations++, text);
     else if (is(name, "Accept"))
         headers->accept = text;
     return MHD_YES;
@@ -78,6 +81,8 @@ static const char *ambiguity_of(const struct framing *framing)
         return "The header Content-Length is given twice";
     if (framing->transfer_encodings > 1)
         return "The header Transfer-Encoding is given twice";
+    if (framing->authorizations > 1)
+        return "The header Authorization is given twice";
     if (framing->content_length && framing->transfer_encoding)
         return "Content-Length and Transfer-Encoding exclude each other";
     if (framing->transfer_encoding && !is(framing->transfer_encoding, "chunked"))

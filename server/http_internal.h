@@ -7,6 +7,7 @@
 #include "server/connector.h"
 #include "server/http_loop.h"
 #include "server/http_server.h"
+#include "server/peer.h"
 #include "server/pull_watch.h"
 #include "server/request.h"
 #include "server/worker_pool.h"
@@ -24,6 +25,7 @@ struct http_connection {
     _Atomic int64_t waiting_since; /* monotonic microseconds; 0 while a request is handled */
     struct request *request;       /* that was begun and is not over; its loop's alone */
     char remote[REMOTE_SIZE];      /* for the log: "127.0.0.1:4711", "unix" */
+    struct peer peer;
 };
 
 /* All open connections, and the thread that ends those which take too long to send

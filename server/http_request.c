@@ -1,5 +1,7 @@
 #include "server/http_internal.h"
 
+#include "server/audit.h"
+#include "server/auth.h"
 #include "server/cache_lease.h"
 #include "server/log.h"
 #include "server/node.h"
@@ -33,6 +35,7 @@ void *http_request_new(void *loop, const char *target, struct MHD_Connection *co
     request->started_us = clock_now_us();
     request->target = arena_strdup(&request->arena, target);
     struct http_connection *record = http_connection_of(connection);
+    request->peer = &record->peer;
     http_request_free(record->request);
     record->request = request;
     metric_add(METRIC_HTTP_IN_FLIGHT, 1);
@@ -88,7 +91,8 @@ static bool examine(struct request *request, struct error *error)
     choose_id(request);
     return framed && path_split(&request->arena, request->target, &request->path, error) &&
            query_split(&request->arena, request->target, &request->query, error) &&
-           route_find(request, &request->allow, error) && check_body(request, error);
+           route_find(request, &request->allow, error) && auth_check(request, error) &&
+           check_body(request, error);
 }
 
 /* Queues the answer. The request is over when MHD says that it is completed. */
@@ -285,7 +289,9 @@ static void log_request(const struct request *request, bool whole)
         FIELD_TEXT("path", path), FIELD_INT("status", (int64_t)request->status),
         FIELD_INT("bytes", request->response_size_bytes),
         FIELD_INT("duration_us", clock_now_us() - request->started_us),
+        FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
         FIELD_TEXT("remote", record ? record->remote : NULL));
+    audit_request(request, record ? record->remote : NULL);
 }
 
 static void count_request(const struct request *request)

@@ -11,6 +11,7 @@ static void write_route(struct json_writer *out, const struct route *route)
     json_begin_object(out, NULL);
     json_write_text(out, "method", route->method);
     json_write_text(out, "pattern", route->pattern);
+    json_write_text(out, "role", role_name(route->role));
     json_write_text(out, "body", bodies[route->body]);
     json_begin_array(out, "query");
     for (const char *const *name = route->query; name && *name; name++)

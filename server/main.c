@@ -15,6 +15,7 @@ struct command {
 static const struct command commands[] = {
     {"serve", command_serve, "run a node"},
     {"migrate", command_migrate, "bring the catalogue up to date"},
+    {"token", command_token, "make a bearer token"},
     {"version", command_version, "print the version"},
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

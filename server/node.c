@@ -1,5 +1,6 @@
 #include "server/node.h"
 
+#include "server/auth.h"
 #include "server/cache_lease.h"
 #include "server/cache_poller.h"
 #include "server/inventory_thread.h"
@@ -203,9 +204,12 @@ static bool choose_platform(const struct options *options, struct platform *plat
 bool node_start(struct node *node, const struct options *options, struct error *error)
 {
     struct platform platform;
-    if (!choose_platform(options, &platform, error))
+    struct auth *auth = NULL;
+    if (!choose_platform(options, &platform, error) || !(auth = auth_new(options, error)))
         return false;
-    if (node_open_catalogue(node, options, error)) {
+    bool is_open = node_open_catalogue(node, options, error);
+    node->auth = auth;
+    if (is_open) {
         node->platform = platform;
         if (start_parts(node, error))
             return true;
@@ -227,5 +231,6 @@ void node_stop(struct node *node)
     read_cache_free(node->cache);
     catalogue_close(node->catalogue);
     private_postgres_stop(node->postgres);
+    auth_free(node->auth);
     *node = (struct node){0};
 }

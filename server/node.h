@@ -8,6 +8,7 @@
 #include "server/options.h"
 #include "store/platform.h"
 
+struct auth;
 struct blobdir;
 struct cache_lease;
 struct cache_poller;
@@ -25,8 +26,9 @@ enum { NODE_ID_SIZE = 36 + 1 };
 struct node {
     const struct options *options;
     struct log log;
-    char id[NODE_ID_SIZE];             /* a UUID, new at each start */
-    struct platform platform;          /* what is meant when nobody says */
+    char id[NODE_ID_SIZE];    /* a UUID, new at each start */
+    struct platform platform; /* what is meant when nobody says */
+    struct auth *auth;
     struct private_postgres *postgres; /* NULL with --database */
     const char *conninfo;              /* of the catalogue */
     struct catalogue *catalogue;

@@ -43,10 +43,16 @@ struct options {
     uint64_t max_stale_if_error_ms;
     const char *log_format; /* NULL: text on a terminal, else json */
     bool no_auth;
+    const char *tokens;            /* NULL: none */
+    bool no_tls;                   /* something in front encrypts */
+    bool open_metrics;             /* /metrics needs no role */
+    struct option_list unix_users; /* `vmm=host:h7` */
+    const char *token_role;        /* of `token new` */
+    const char *token_name;
 };
 
 /* Which command's flags count. */
-enum option_command { OPTIONS_SERVE = 1, OPTIONS_MIGRATE = 2 };
+enum option_command { OPTIONS_SERVE = 1, OPTIONS_MIGRATE = 2, OPTIONS_TOKEN = 32 };
 
 /* Reads the arguments behind the command's name. Fails with ERROR_INVALID_ARGUMENT
  * and a sentence that names the flag and what is allowed. */

@@ -48,6 +48,9 @@ static bool read_pull(struct request *request, struct reference *reference,
     if (!read_body(request->json, &body, error) ||
         !reference_parse(body.reference, reference, error))
         return false;
+    char *canonical = arena_alloc(&request->arena, REFERENCE_TEXT_SIZE);
+    reference_format(reference, canonical);
+    request->about_reference = canonical;
     if (body.platform && !platform_parse(body.platform, platform, error))
         return error_context(error, "The field \"platform\"");
     *wanted =

@@ -120,6 +120,8 @@ void request_answer_problem(struct request *request, const struct error *error)
                         &out);
     if (request->allow)
         request_add_header(request, MHD_HTTP_HEADER_ALLOW, request->allow);
+    if (error->code == ERROR_UNAUTHORIZED && request->challenge)
+        request_add_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE, request->challenge);
     if (error->code == ERROR_UNSUPPORTED_MEDIA_TYPE)
         request_add_header(request, MHD_HTTP_HEADER_ACCEPT, json_media_type);
     if (error->retry_after_seconds > 0) {

@@ -7,8 +7,10 @@
 #ifndef LARDER_SERVER_REQUEST_H
 #define LARDER_SERVER_REQUEST_H
 
+#include "server/identity.h"
 #include "server/json_writer.h"
 #include "server/path.h"
+#include "server/peer.h"
 #include "server/problem.h"
 #include "store/digest.h"
 
@@ -49,7 +51,8 @@ struct request_headers {
     const char *if_range;
     const char *if_none_match;
     const char *accept;
-    bool wants_fresh; /* Cache-Control: no-cache, or max-age=0 */
+    bool wants_fresh;          /* Cache-Control: no-cache, or max-age=0 */
+    const char *authorization; /* a secret */
     uint64_t content_length;
     bool has_body;
 };
@@ -93,6 +96,9 @@ struct request {
     int64_t queued_us; /* when it was handed to the workers */
     char id[REQUEST_ID_SIZE];
 
+    const struct peer *peer; /* its connection's */
+    struct identity who;     /* by auth.h; of an open route: nobody */
+
     const char *method;
     const char *target; /* raw */
     struct path path;
@@ -107,8 +113,9 @@ struct request {
     size_t body_seen_bytes; /* also what was thrown away */
     json_t *json;           /* owned; the body when the route takes one; NULL: none came */
 
-    struct error early; /* code set: what was wrong before a handler saw it */
-    const char *allow;  /* of a 405 */
+    struct error early;    /* code set: what was wrong before a handler saw it */
+    const char *allow;     /* of a 405 */
+    const char *challenge; /* of a 401 */
     struct request_wait wait;
     struct request_read read;
     struct request_stream stream;

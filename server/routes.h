@@ -10,7 +10,8 @@ struct route {
     const char *method; /* GET answers HEAD too */
     const char *pattern;
     route_handler *handler;
-    bool on_loop; /* never blocks: runs on the event loop's thread */
+    enum role role; /* what it takes at least; each row says it */
+    bool on_loop;   /* never blocks: runs on the event loop's thread */
     /* Answers what images there are from now on: memory is brought up to that first. */
     bool changes_images;
     enum route_body body;

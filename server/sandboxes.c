@@ -1,4 +1,5 @@
 /* /sandboxes: who runs on what. */
+#include "server/auth.h"
 #include "server/json_fields.h"
 #include "server/node.h"
 #include "server/resources.h"
@@ -44,8 +45,10 @@ static bool read_registration(struct request *request, struct rootfs *rootfs,
     registration->id = request->variable;
     if (!holders_check_id(request->variable, error) ||
         !json_fields_read(request->json, "", fields, COUNT(fields), error) ||
+        !auth_check_host(request, registration->host, error) ||
         !rootfs_read(source, &request->arena, rootfs, error))
         return false;
+    registration->only_host = auth_only_host(request);
     registration->rootfs_json = rootfs->json;
     registration->reference = rootfs->is_oci ? &rootfs->reference : NULL;
     return true;
@@ -138,7 +141,8 @@ bool sandboxes_list(struct request *request, struct error *error)
 
 bool sandboxes_remove(struct request *request, struct error *error)
 {
-    if (!catalogue_remove_sandbox(request->node->catalogue, request->variable, error))
+    if (!catalogue_remove_sandbox(request->node->catalogue, request->variable,
+                                  auth_only_host(request), error))
         return false;
     request_answer_empty(request, 204);
     return true;
@@ -150,6 +154,8 @@ bool sandboxes_remove_host(struct request *request, struct error *error)
     if (!host || !*host)
         return error_set(error, ERROR_INVALID_ARGUMENT,
                          "The query parameter \"host\" is missing: whose sandboxes are released?");
+    if (!auth_check_host(request, host, error))
+        return false;
     if (!catalogue_remove_host(request->node->catalogue, host, error))
         return false;
     request_answer_empty(request, 204);

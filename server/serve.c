@@ -1,4 +1,5 @@
 /* larder serve: one node, from its options to its last connection. */
+#include "server/auth.h"
 #include "server/commands.h"
 #include "server/http_server.h"
 #include "server/node.h"
@@ -8,25 +9,37 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-/* Posted by SIGTERM and SIGINT; sem_post may be called from a signal handler. */
-static sem_t stop_requested;
+/* Posted for each of our signals; sem_post may be called from a signal handler. */
+static sem_t signalled;
+static volatile sig_atomic_t stop_is_requested;
 
-static void request_stop(int signal_number)
+static void take_signal(int signal_number)
 {
-    (void)signal_number;
     int saved = errno;
-    sem_post(&stop_requested);
+    if (signal_number != SIGHUP)
+        stop_is_requested = 1;
+    sem_post(&signalled);
     errno = saved;
 }
 
+/* SIGTERM and SIGINT stop, SIGHUP reads files again. */
 static void catch_signals(void)
 {
-    sem_init(&stop_requested, 0, 0);
-    struct sigaction stop = {.sa_handler = request_stop, .sa_flags = SA_RESTART};
+    sem_init(&signalled, 0, 0);
+    struct sigaction ours = {.sa_handler = take_signal, .sa_flags = SA_RESTART};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    sigaction(SIGTERM, &stop, NULL);
-    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &ours, NULL);
+    sigaction(SIGINT, &ours, NULL);
+    sigaction(SIGHUP, &ours, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
+}
+
+static void reload(struct node *node)
+{
+    struct error error = {0};
+    bool good = auth_reload(node->auth, &error);
+    LOG(&node->log, good ? LOG_INFO : LOG_ERROR, good ? "reloaded" : "not reloaded",
+        FIELD_TEXT("error", good ? NULL : error.message));
 }
 
 struct listeners {
@@ -41,6 +54,23 @@ static void close_listeners(struct listeners *listeners)
     free(listeners->each);
 }
 
+/* May others than this machine's users reach the address? */
+static bool check_exposure(const struct options *options, const char *address, struct error *error)
+{
+    if (options->no_auth)
+        return true;
+    if (!options->tokens)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "--listen \"%s\" is open to others: --tokens says who may come in, "
+                         "--no-auth lets everybody in",
+                         address);
+    return options->no_tls ||
+           error_set(error, ERROR_INVALID_ARGUMENT,
+                     "--listen \"%s\" would take tokens in the clear: --tls-cert and --tls-key "
+                     "encrypt, --no-tls says that something in front of it does",
+                     address);
+}
+
 static bool open_listeners(const struct options *options, struct listeners *listeners,
                            struct error *error)
 {
@@ -52,12 +82,9 @@ static bool open_listeners(const struct options *options, struct listeners *list
         const char *address = options->listen.values[listeners->count];
         if (!listener_open(address, listener, error))
             return false;
-        if (!listener->is_private && !options->no_auth) {
+        if (!listener->is_private && !check_exposure(options, address, error)) {
             listener_close(listener);
-            return error_set(error, ERROR_INVALID_ARGUMENT,
-                             "--listen \"%s\" is open to others; without --no-auth only loopback "
-                             "addresses and unix sockets are allowed",
-                             address);
+            return false;
         }
     }
     return true;
@@ -79,8 +106,10 @@ static bool serve_until_stopped(struct node *node, struct listeners *listeners, 
     if (!server)
         return false;
     announce(listeners);
-    while (sem_wait(&stop_requested) != 0)
-        continue; /* interrupted by another signal */
+    while (!stop_is_requested) {
+        if (sem_wait(&signalled) == 0 && !stop_is_requested)
+            reload(node);
+    }
     sd_notify(0, "STOPPING=1");
     http_server_stop(server);
     return true;

@@ -31,6 +31,7 @@ enum {
     SIZE_ROUTE = METRIC_ROUTES_MAX,
     SIZE_STATUS = STATUS_COUNT + 1, /* the last one: any other */
     SIZE_PROBLEM = ERROR_CODE_COUNT,
+    SIZE_AUTH = AUTH_COUNT,
     SIZE_FILE_KIND = BLOB_MANIFEST + 1,
     SIZE_SIZED_KIND = BLOB_VMDK + 1,
     SIZE_PULL_STATE = PULL_COMPOSING + 1,
@@ -98,6 +99,7 @@ size_t metric_label_size(enum metric_label label)
         [LABEL_ROUTE] = SIZE_ROUTE,
         [LABEL_STATUS] = SIZE_STATUS,
         [LABEL_PROBLEM] = SIZE_PROBLEM,
+        [LABEL_AUTH] = SIZE_AUTH,
         [LABEL_FILE_KIND] = SIZE_FILE_KIND,
         [LABEL_SIZED_KIND] = SIZE_SIZED_KIND,
         [LABEL_PULL_STATE] = SIZE_PULL_STATE,
@@ -229,6 +231,7 @@ static void format_status(unsigned index, char *text, size_t size)
 
 void metric_label_text(enum metric_label label, unsigned value, char *text, size_t size)
 {
+    static const char *const refusals[AUTH_COUNT] = {"missing", "wrong", "slowed", "forbidden"};
     static const char *const stages[STAGE_COUNT] = {"resolve", "fetch", "compose", "all"};
     static const char *const ends[ENDED_COUNT] = {"done", "failed", "cancelled", "given_back"};
     static const char *const results[LAYER_RESULT_COUNT] = {"built", "reused"};
@@ -242,6 +245,9 @@ void metric_label_text(enum metric_label label, unsigned value, char *text, size
         return;
     case LABEL_PROBLEM:
         snprintf(text, size, "problem=\"%s\"", error_code_name((enum error_code)value));
+        return;
+    case LABEL_AUTH:
+        snprintf(text, size, "why=\"%s\"", refusals[value]);
         return;
     case LABEL_FILE_KIND:
     case LABEL_SIZED_KIND:

@@ -29,6 +29,7 @@ enum metric_label {
     LABEL_ROUTE,            /* a number of server/routes.h: its method and template */
     LABEL_STATUS,           /* metric_status() of an HTTP status */
     LABEL_PROBLEM,          /* enum error_code */
+    LABEL_AUTH,             /* enum metric_auth */
     LABEL_FILE_KIND,        /* enum blob_kind */
     LABEL_SIZED_KIND,       /* those of enum blob_kind whose sizes the catalogue knows */
     LABEL_PULL_STATE,       /* those of enum pull_state before the end */
@@ -43,6 +44,13 @@ enum metric_label {
     LABEL_COUNT
 };
 
+enum metric_auth {
+    AUTH_MISSING,   /* nothing said who it was */
+    AUTH_WRONG,     /* a token that is none */
+    AUTH_SLOWED,    /* the same, after many of them */
+    AUTH_FORBIDDEN, /* the role does not suffice, or it is not theirs */
+    AUTH_COUNT
+};
 enum metric_stage { STAGE_RESOLVE, STAGE_FETCH, STAGE_COMPOSE, STAGE_ALL, STAGE_COUNT };
 enum metric_pull_end { ENDED_DONE, ENDED_FAILED, ENDED_CANCELLED, ENDED_GIVEN_BACK, ENDED_COUNT };
 enum metric_layer_result { LAYER_RESULT_BUILT, LAYER_RESULT_REUSED, LAYER_RESULT_COUNT };

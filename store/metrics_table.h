@@ -28,6 +28,8 @@ METRIC(HTTP_CONNECTIONS, GAUGE, "larder_http_connections", NONE, NONE, NONE, NON
        "Open connections of clients")
 METRIC(HTTP_OVERLOADED, COUNTER, "larder_http_overloaded_total", NONE, NONE, NONE, NONE,
        "Requests told to come again because no worker was free")
+METRIC(AUTH_REFUSED, COUNTER, "larder_auth_refused_total", NONE, AUTH, NONE, NONE,
+       "Requests refused because of who they were from, by why")
 METRIC(PROBLEMS, COUNTER, "larder_http_problems_total", NONE, PROBLEM, NONE, NONE,
        "Problems answered, by their code")
 

@@ -25,12 +25,15 @@ struct sandbox_registration {
     const struct platform_choice *choice; /* for oci */
     bool expires;
     int64_t ttl_seconds; /* when `expires`: from now */
+    /* NULL, or the only host whose sandboxes the caller may touch: a live one of that id
+     * that is another host's stays as it is. */
+    const char *only_host;
 };
 
 /* Registers or renews; *created says which. An oci source holds its image from
  * here on and moves its last_used_at. A live sandbox that renews the same reference
  * keeps the image that it runs on, also when the reference has moved to another.
- * Fails as catalogue_inspect_image does. */
+ * Fails as catalogue_inspect_image does, and with ERROR_FORBIDDEN for `only_host`. */
 [[nodiscard]] bool catalogue_put_sandbox(struct catalogue *catalogue,
                                          const struct sandbox_registration *registration,
                                          struct arena *arena, struct sandbox *sandbox,
@@ -56,9 +59,10 @@ struct sandbox_page {
                                             const char *page_token, struct arena *arena,
                                             struct sandbox_page *page, struct error *error);
 
-/* ERROR_SANDBOX_NOT_FOUND when there is none. */
+/* ERROR_SANDBOX_NOT_FOUND when there is none; ERROR_FORBIDDEN when it is not that of
+ * `only_host`, unless that is NULL. */
 [[nodiscard]] bool catalogue_remove_sandbox(struct catalogue *catalogue, const char *id,
-                                            struct error *error);
+                                            const char *only_host, struct error *error);
 /* All of a host; none is fine. */
 [[nodiscard]] bool catalogue_remove_host(struct catalogue *catalogue, const char *host,
                                          struct error *error);

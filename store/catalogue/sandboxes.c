@@ -181,9 +181,10 @@ static bool resolve_image(struct catalogue_session *session,
 }
 
 /* $1 id, $2 host, $3 rootfs, $4 reference, $5 manifest or NULL, $6 ttl or NULL, $7 to $10
- * the image's row. References are locked before manifests, and those before holders,
- * as removals do. No row comes back when the manifest went meanwhile. A use is written
- * once a second at most, for starts come in bursts. */
+ * the image's row, $11 the only host whose sandbox may be changed, or NULL. References are
+ * locked before manifests, and those before holders, as removals do. No row comes back when
+ * the manifest went meanwhile, or when a live sandbox of that id is another host's. A use
+ * is written once a second at most, for starts come in bursts. */
 static const struct statement put = {
     "sandbox_put",
     "WITH touched AS ("
@@ -205,9 +206,23 @@ static const struct statement put = {
     "       manifest_digest = excluded.manifest_digest, held_digest = excluded.held_digest,"
     "       expires_at = excluded.expires_at,"
     "       created_at = CASE WHEN " IS_LIVE " THEN s.created_at ELSE now() END"
+    " WHERE $11::text IS NULL OR s.host = $11 OR NOT " IS_LIVE
     /* Only a new one is as old as the transaction. */
     " RETURNING epoch_ms(s.created_at), epoch_ms(s.expires_at), s.created_at = now(),"
     "    (SELECT epoch_ms(last_used_at) FROM touched)"};
+
+/* Is there a live sandbox of that id of another host than the only one allowed? */
+static bool check_owner(struct catalogue_session *session, const char *id, const char *only_host,
+                        struct arena *arena, struct error *error)
+{
+    static const struct statement find = {
+        "sandbox_owner", "SELECT s.host FROM sandboxes s WHERE s.id = $1 AND " IS_LIVE};
+    struct rows rows;
+    if (!QUERY(session, &find, arena, &rows, error, id))
+        return false;
+    return rows.count == 0 || strcmp(rows_text(&rows, 0, 0), only_host) == 0 ||
+           error_set(error, ERROR_FORBIDDEN, "the sandbox \"%s\" is not one of %s", id, only_host);
+}
 
 static bool write_sandbox(struct catalogue_session *session,
                           const struct sandbox_registration *registration, const char *reference,
@@ -219,15 +234,21 @@ static bool write_sandbox(struct catalogue_session *session,
     if (!QUERY(session, &put, arena, rows, error, registration->id, registration->host,
                registration->rootfs_json, reference, image ? image->manifest_digest : NULL, ttl,
                image ? image->reference : NULL, image ? image->os : NULL,
-               image ? image->architecture : NULL, image ? image->variant : NULL)) {
+               image ? image->architecture : NULL, image ? image->variant : NULL,
+               registration->only_host)) {
         if (strcmp(error->sqlstate, "23514") == 0) /* check_violation */
             error_set(error, ERROR_INVALID_ARGUMENT,
                       "a sandbox has an id and a host of 1 to 255 characters and a rootfs of type "
                       "oci, bind or disk");
         return false;
     }
-    return rows->count > 0 || error_set(error, ERROR_IMAGE_NOT_FOUND,
-                                        "the image \"%s\" is not in the cache any more", reference);
+    if (rows->count > 0)
+        return true;
+    if (registration->only_host &&
+        !check_owner(session, registration->id, registration->only_host, arena, error))
+        return false;
+    return error_set(error, ERROR_IMAGE_NOT_FOUND, "the image \"%s\" is not in the cache any more",
+                     reference);
 }
 
 bool catalogue_put_sandbox(struct catalogue *catalogue,
@@ -265,14 +286,19 @@ bool catalogue_put_sandbox(struct catalogue *catalogue,
 
 /* --- releasing --- */
 
-bool catalogue_remove_sandbox(struct catalogue *catalogue, const char *id, struct error *error)
+bool catalogue_remove_sandbox(struct catalogue *catalogue, const char *id, const char *only_host,
+                              struct error *error)
 {
-    static const struct statement take = {
-        "sandbox_remove", "DELETE FROM sandboxes s WHERE s.id = $1 RETURNING " IS_LIVE};
+    static const struct statement take = {"sandbox_remove",
+                                          "DELETE FROM sandboxes s"
+                                          " WHERE s.id = $1 AND ($2::text IS NULL OR s.host = $2)"
+                                          " RETURNING " IS_LIVE};
     cleanup_arena struct arena arena = {0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    if (!session || !QUERY(session, &take, &arena, &rows, error, id))
+    if (!session || !QUERY(session, &take, &arena, &rows, error, id, only_host))
+        return false;
+    if (rows.count == 0 && only_host && !check_owner(session, id, only_host, &arena, error))
         return false;
     return (rows.count > 0 && rows_bool(&rows, 0, 0)) ||
            error_set(error, ERROR_SANDBOX_NOT_FOUND, "there is no sandbox \"%s\"", id);

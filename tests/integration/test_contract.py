@@ -87,6 +87,16 @@ def test_the_file_knows_each_query_parameter_and_body_of_a_route(route):
     assert required[operation.bodies.get("required")] == route["body"]
 
 
+@pytest.mark.parametrize("operation", OPERATIONS, ids=name_of)
+def test_the_file_says_who_may_use_each_route(operation):
+    method = "GET" if operation.method in BUILT_IN_METHODS else operation.method.upper()
+    routes = {(r["method"], r["pattern"]): r["role"] for r in interface()["routes"]}
+    role = routes[(method, operation.path)]
+    is_open = operation.spec.get("security", DOCUMENT["security"]) == []
+    assert is_open == (role == "anybody")
+    assert operation.spec.get("x-larder-role", "anybody") == role
+
+
 def test_every_problem_code_is_in_the_file_with_its_title_and_status():
     codes = DOCUMENT["components"]["schemas"]["ProblemCode"]["enum"]
     assert set(codes) == {problem["code"] for problem in interface()["problems"]}

@@ -6,10 +6,13 @@ such line's command, contains the text.
 """
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import images
+from daemons import free_port
+from larder import program
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 MARK = "@@@ block "
@@ -55,6 +58,26 @@ def run_walk_through(url, blob_dir, image, directory):
     for number, (block, output) in enumerate(zip(blocks, printed, strict=True)):
         for text in expectations(block):
             assert text in output, f"block {number} prints {text!r}; it printed:\n{output}"
+
+
+def test_who_may_come_in_is_as_it_says(tmp_path, new_directory):
+    data_dir = new_directory("readme")
+    port = free_port()
+    environment = {
+        "PATH": f"{Path(program()).parent}:/usr/local/bin:/usr/bin:/bin",
+        "LARDER": f"http://127.0.0.1:{port}",
+        "LARDER_LISTEN": f"127.0.0.1:{port}",
+        "LARDER_DATA_DIR": str(data_dir),
+    }
+    section = README.read_text().split("## Who may come in", 1)[1].split("\n## ", 1)[0]
+    (block,) = re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)
+    script = f"set -euo pipefail\ntrap 'kill %1; wait' EXIT\n{block}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, timeout=120
+    )
+    printed = done.stdout.decode()
+    assert expectations(block) and all(text in printed for text in expectations(block)), done
+    shutil.rmtree(data_dir)
 
 
 def test_the_walk_through_does_what_it_says(larder, registry, built_images, tmp_path):

@@ -16,6 +16,7 @@ from daemons import free_port, processes_below, wait_until
 from larder import Larder, program
 from postgres import Postgres
 from problems import expect_problem
+from tokens import Tokens
 
 
 def run(*words, **environment):
@@ -38,7 +39,7 @@ def test_help_lists_every_flag_with_its_twin():
                  "allow-registry", "registry-auth", "pull-jobs", "layer-jobs", "max-layer-bytes",
                  "max-image-layers", "sweep-seconds", "grace-seconds", "log-format",
                  "cache-bytes", "max-staleness", "max-stale-if-error",
-                 "no-auth"):  # fmt: skip
+                 "no-auth", "tokens", "unix-user", "open-metrics", "no-tls"):  # fmt: skip
         assert f"--{flag}" in said
         assert "LARDER_" + flag.upper().replace("-", "_") in said
 
@@ -67,10 +68,31 @@ def test_an_address_that_cannot_be_meant_is_refused(postgres, database, tmp_path
     assert done.returncode == 2 and address in done.stderr, done
 
 
-def test_an_address_that_others_can_reach_needs_a_word(database, tmp_path):
-    words = ["serve", "--data-dir", tmp_path, "--database", database, "--listen", "0.0.0.0:0"]
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
+@pytest.mark.parametrize(
+    "flags, named",
+    [([], ["--tokens", "--no-auth"]), (["--tokens"], ["--tls-cert", "--tls-key", "--no-tls"])],
+    ids=["nobody-asks", "in-the-clear"],
+)
+def test_an_address_that_others_can_reach_needs_a_word(database, tmp_path, address, flags, named):
+    words = ["serve", "--data-dir", tmp_path, "--database", database, "--listen", address]
+    if flags:
+        words += Tokens(tmp_path, root="admin").flags
     done = run(*words)
-    assert done.returncode == 2 and "--no-auth" in done.stderr, done
+    assert done.returncode == 2, done
+    assert all(flag in done.stderr for flag in named), done.stderr
+
+
+def test_the_words_that_open_such_an_address_are_taken(make_larder, database, tmp_path):
+    tokens = Tokens(tmp_path, root="admin")
+    flags = ["--listen", "0.0.0.0:0"]
+    make_larder(database=database, flags=[*flags, "--no-auth"])
+    make_larder(database=database, flags=[*flags, *tokens.flags, "--no-tls"])
+
+
+def test_tokens_for_everybody_are_a_contradiction(tmp_path):
+    done = run("serve", "--data-dir", tmp_path, "--no-auth", *Tokens(tmp_path, root="admin").flags)
+    assert done.returncode == 2 and "exclude each other" in done.stderr, done
 
 
 def test_migrate_may_be_run_again(postgres):

@@ -133,7 +133,7 @@ Test(holders, a_lease_that_ran_out_holds_nothing_and_its_id_begins_anew)
     cr_expect(created, "the same id is a new sandbox");
     cr_expect_geq(sandbox.created_at_ms, created_at_ms, "as old as this registration");
     database_sql("UPDATE sandboxes SET expires_at = now() - interval '1 ms'");
-    cr_expect_not(catalogue_remove_sandbox(database_catalogue, "s1", &error));
+    cr_expect_not(catalogue_remove_sandbox(database_catalogue, "s1", NULL, &error));
     cr_expect_eq(error.code, ERROR_SANDBOX_NOT_FOUND, "it cannot be released either");
 }
 
@@ -282,8 +282,9 @@ Test(holders, a_host_that_died_lets_go_of_all_it_had)
     cr_expect_str_eq(database_sql("SELECT string_agg(id, ' ' ORDER BY id) FROM sandboxes"),
                      "s2 s4 s6 s8", "the other host keeps its own");
     cr_expect(catalogue_remove_host(database_catalogue, "h1", &error), "none is fine");
-    cr_expect(catalogue_remove_sandbox(database_catalogue, "s2", &error), "%s", error.message);
-    cr_expect_not(catalogue_remove_sandbox(database_catalogue, "s2", &error));
+    cr_expect(catalogue_remove_sandbox(database_catalogue, "s2", NULL, &error), "%s",
+              error.message);
+    cr_expect_not(catalogue_remove_sandbox(database_catalogue, "s2", NULL, &error));
     cr_expect_eq(error.code, ERROR_SANDBOX_NOT_FOUND, "a released sandbox is gone");
 }
 

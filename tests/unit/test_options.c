@@ -118,7 +118,7 @@ Test(options, a_refusal_names_the_flag_and_what_is_allowed, .init = clear_enviro
         {{"--platform"}, "--platform", "OS/ARCH[/VARIANT]"},
         {{"--database="}, "--database", "URI"},
         {{"--database=a", "--database=b"}, "--database", "twice"},
-        {{"--tokens", "x"}, "--tokens", "--help"},
+        {{"--frobs", "x"}, "--frobs", "--help"},
         {{"--no-auth=maybe"}, "--no-auth \"maybe\"", "true, false"},
         {{"serve"}, "serve", "--help"},
         {{"-v"}, "-v", "--help"},

@@ -1,0 +1,47 @@
+#include "server/peer.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+static void keep_place(struct peer *peer, const void *bytes, size_t size)
+{
+    memcpy(peer->place, bytes, size);
+    peer->place_size = size;
+}
+
+static void take_ipv6(struct peer *peer, const struct sockaddr *address)
+{
+    struct sockaddr_in6 in6;
+    memcpy(&in6, address, sizeof(in6));
+    if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr))
+        keep_place(peer, in6.sin6_addr.s6_addr + 12, 4);
+    else
+        keep_place(peer, in6.sin6_addr.s6_addr, 8);
+}
+
+static void take_ipv4(struct peer *peer, const struct sockaddr *address)
+{
+    struct sockaddr_in in;
+    memcpy(&in, address, sizeof(in));
+    keep_place(peer, &in.sin_addr, 4);
+}
+
+void peer_find(int fd, const struct sockaddr *address, struct peer *peer)
+{
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    *peer = (struct peer){0};
+    if (address && address->sa_family == AF_INET) {
+        take_ipv4(peer, address);
+        return;
+    }
+    if (address && address->sa_family == AF_INET6) {
+        take_ipv6(peer, address);
+        return;
+    }
+    peer->is_unix = true;
+    peer->uid_is_known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 &&
+                         size == sizeof(credentials);
+    if (peer->uid_is_known)
+        peer->uid = credentials.uid;
+}

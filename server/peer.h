@@ -1,0 +1,24 @@
+/* The other end of a connection, as far as the kernel tells. Found once, when it opens. */
+#ifndef LARDER_SERVER_PEER_H
+#define LARDER_SERVER_PEER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+struct peer {
+    bool is_unix;
+    bool uid_is_known; /* of a unix socket's peer */
+    uid_t uid;
+    /* What counts as one place: an IPv4 address, or an IPv6 network of 64 bits, which is
+     * what one machine may have to itself. */
+    uint8_t place[8];
+    size_t place_size;
+};
+
+/* `address` may be NULL: then it is a unix socket. */
+void peer_find(int fd, const struct sockaddr *address, struct peer *peer);
+
+#endif

@@ -1,0 +1,368 @@
+"""Who may do what: tokens, roles, unix sockets, and what is said and logged about it."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+from daemons import wait_until
+from larder import Larder, program
+from rawhttp import ask
+from tokens import Tokens, secret
+
+ROLES = {"reader": "reader", "h7": "host", "h8": "host", "root": "admin"}
+DIGEST = "sha256:" + "0" * 64
+RANK = {None: 0, "reader": 1, "host": 2, "admin": 3}
+
+# Every route, and the least role that may use it.
+ROUTES = [
+    ("GET", "/healthz", None),
+    ("GET", "/readyz", None),
+    ("GET", "/version", "reader"),
+    ("GET", "/ui/", None),
+    ("GET", "/ui/larder.js", None),
+    ("GET", "/metrics", "reader"),
+    ("GET", "/openapi.yaml", "reader"),
+    ("GET", "/openapi.json", "reader"),
+    ("GET", "/images", "reader"),
+    ("HEAD", "/images", "reader"),
+    ("GET", "/images/a/b", "reader"),
+    ("GET", "/images/a/b/inspect", "reader"),
+    ("DELETE", "/images/a/b", "admin"),
+    ("POST", "/images:prune", "admin"),
+    ("POST", "/images:pull", "host"),
+    ("GET", "/pulls", "reader"),
+    ("GET", "/pulls/x", "reader"),
+    ("GET", "/pulls/x/events", "reader"),
+    ("DELETE", "/pulls/x", "admin"),
+    ("GET", "/sandboxes", "reader"),
+    ("GET", "/sandboxes/x", "reader"),
+    ("PUT", "/sandboxes/x", "host"),
+    ("DELETE", "/sandboxes/x", "host"),
+    ("DELETE", "/sandboxes?host=h7", "host"),
+    ("GET", "/snapshots", "reader"),
+    ("GET", "/snapshots/x", "reader"),
+    ("PUT", "/snapshots/x", "admin"),
+    ("DELETE", "/snapshots/x", "admin"),
+    ("GET", "/pins", "reader"),
+    ("PUT", "/pins/a/b", "admin"),
+    ("DELETE", "/pins/a/b", "admin"),
+    ("GET", f"/layers/{DIGEST}", "reader"),
+    ("HEAD", f"/layers/{DIGEST}", "reader"),
+    ("GET", f"/manifests/{DIGEST}/fsmeta", "reader"),
+    ("GET", f"/manifests/{DIGEST}/vmdk", "reader"),
+]
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    return Tokens(tmp_path_factory.mktemp("tokens"), **ROLES)
+
+
+@pytest.fixture(scope="module")
+def node(new_directory, tokens):
+    with Larder(new_directory("larder"), flags=tokens.flags) as running:
+        yield running
+
+
+@pytest.mark.parametrize("method, path, least", ROUTES)
+def test_a_route_takes_its_role_and_no_less(node, tokens, method, path, least):
+    for name in (None, "reader", "h7", "root"):
+        headers = tokens.of(name) if name else {}
+        status = node.request(method, path, headers=headers).status_code
+        if RANK[ROLES.get(name)] >= RANK[least]:
+            assert status not in (401, 403), f"{name} may {method} {path}: {status}"
+        else:
+            assert status == (403 if name else 401), f"{name} may not {method} {path}: {status}"
+
+
+def test_who_shows_nothing_is_told_what_to_show(node):
+    answer = node.get("/images")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="larder"'
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] == "Unauthorized" and "Bearer" in answer.json()["detail"]
+
+
+def test_who_may_not_is_told_what_was_missing(node, tokens):
+    problem = node.delete("/images/a/b", headers=tokens.of("h7")).json()
+    assert (problem["status"], problem["code"]) == (403, "Forbidden")
+    for word in ("DELETE /images/{reference}", "role admin", "h7", "role host"):
+        assert word in problem["detail"], problem
+
+
+@pytest.mark.parametrize(
+    "value, status",
+    [
+        (f"bearer {secret('root')}", 200),
+        (f"BEARER   {secret('root')}", 200),
+        (f"Basic {secret('root')}", 401),
+        (secret("root"), 401),
+        (f"Bearer{secret('root')}", 401),
+        (f"Bearer {secret('root')}x", 401),
+        (f"Bearer {secret('root')[:-1]}", 401),
+        ("Bearer", 401),
+        ("Bearer ", 401),
+        ("", 401),
+    ],
+)
+def test_only_a_whole_bearer_token_counts(node, value, status):
+    answer = call(node, "GET", "/images", {"Authorization": value}, source="127.0.0.3")
+    assert answer.status == status, answer.body
+    if status == 401:
+        assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+
+
+def test_two_tokens_are_ambiguous(node):
+    line = f"Authorization: Bearer {secret('root')}\r\n".encode()
+    answer = ask(node.url, b"GET /images HTTP/1.1\r\nHost: x\r\n" + line + line + b"\r\n")
+    assert answer.status == 400 and b"Authorization is given twice" in answer.body
+
+
+def test_wrong_tokens_are_slowed_and_good_ones_of_the_same_address_are_not(node, tokens):
+    wrong = {"Authorization": "Bearer wrong"}
+    answers = [call(node, "GET", "/images", wrong, source="127.0.0.4") for _ in range(60)]
+    slowed = [answer for answer in answers if answer.status == 429]
+    assert {answer.status for answer in answers[:5]} == {401}
+    assert len(slowed) > 10 and {answer.status for answer in answers} == {401, 429}
+    assert slowed[0].headers["Retry-After"] == "1" and slowed[0].headers["Connection"] == "close"
+    assert json.loads(slowed[0].body)["code"] == "TooManyRequests"
+    good = call(node, "GET", "/images", tokens.of("reader"), source="127.0.0.4")
+    assert good.status == 200, "nobody else is held up"
+    other = call(node, "GET", "/images", wrong, source="127.0.0.5")
+    assert other.status == 401, "another address has its own count"
+    metrics = node.get("/metrics", headers=tokens.of("reader")).text
+    assert re.search(r'larder_auth_refused_total{why="slowed"} [1-9]', metrics)
+    assert re.search(r'larder_auth_refused_total{why="wrong"} [1-9]', metrics)
+
+
+def disk(host):
+    return {"host": host, "rootfs": {"type": "disk", "path": "/x.raw"}}
+
+
+@pytest.fixture
+def sandbox_of_h8(node, tokens):
+    assert node.put("/sandboxes/s8", json=disk("h8"), headers=tokens.of("h8")).ok
+    yield "/sandboxes/s8"
+    node.delete("/sandboxes/s8", headers=tokens.of("root"))
+
+
+def test_a_host_has_its_own_sandboxes(node, tokens):
+    h7 = tokens.of("h7")
+    assert node.put("/sandboxes/s7", json=disk("h7"), headers=h7).status_code == 201
+    assert node.put("/sandboxes/s7", json=disk("h7"), headers=h7).status_code == 200
+    assert node.delete("/sandboxes/s7", headers=h7).status_code == 204
+    assert node.put("/sandboxes/s7", json=disk("h7"), headers=h7).status_code == 201
+    assert node.delete("/sandboxes?host=h7", headers=h7).status_code == 204
+
+
+def test_a_host_registers_none_for_another(node, tokens):
+    answer = node.put("/sandboxes/s7", json=disk("h8"), headers=tokens.of("h7"))
+    assert answer.status_code == 403 and "not its own" in answer.json()["detail"]
+    assert node.get("/sandboxes/s7", headers=tokens.of("h7")).status_code == 404
+
+
+def test_a_host_takes_no_sandbox_over(node, tokens, sandbox_of_h8):
+    answer = node.put(sandbox_of_h8, json=disk("h7"), headers=tokens.of("h7"))
+    assert (answer.status_code, answer.json()["code"]) == (403, "Forbidden")
+    found = node.get(sandbox_of_h8, headers=tokens.of("h7")).json()
+    assert found["host"] == "h8", "and it stays as it was"
+
+
+def test_a_host_releases_no_sandbox_of_another(node, tokens, sandbox_of_h8):
+    assert node.delete(sandbox_of_h8, headers=tokens.of("h7")).status_code == 403
+    assert node.delete("/sandboxes?host=h8", headers=tokens.of("h7")).status_code == 403
+    assert node.get(sandbox_of_h8, headers=tokens.of("h7")).status_code == 200
+    assert node.delete("/sandboxes/none", headers=tokens.of("h7")).status_code == 404
+
+
+def test_an_id_whose_lease_ran_out_is_free_for_another_host(node, tokens):
+    body = disk("h8") | {"ttl_seconds": 1}
+    assert node.put("/sandboxes/s9", json=body, headers=tokens.of("h8")).status_code == 201
+    wait_until(
+        lambda: node.put("/sandboxes/s9", json=disk("h7"), headers=tokens.of("h7")).ok,
+        "the lease runs out",
+    )
+    assert node.delete("/sandboxes/s9", headers=tokens.of("h7")).status_code == 204
+
+
+def test_an_admin_may_touch_the_sandboxes_of_all(node, tokens, sandbox_of_h8):
+    root = tokens.of("root")
+    assert node.put(sandbox_of_h8, json=disk("h7"), headers=root).status_code == 200
+    assert node.put("/sandboxes/s7", json=disk("h7"), headers=root).status_code == 201
+    assert node.delete("/sandboxes?host=h7", headers=root).status_code == 204
+
+
+def test_each_change_leaves_a_line_that_says_who_did_what(node, tokens):
+    node.delete("/images/a/audited?force=true", headers=tokens.of("root"))
+    node.delete("/images/a/audited", headers=tokens.of("h7"))
+    node.delete("/images/a/audited")
+    node.put("/sandboxes/audited", json=disk("h7"), headers=tokens.of("h7"))
+    node.delete("/sandboxes?host=h7", headers=tokens.of("h7"))
+    node.get("/images/a/audited", headers=tokens.of("h7"))
+    lines = [line for line in log_lines(node) if line["event"] == "audit"]
+    found = [
+        (line["who"], line["method"], line["object"], line["query"], line["result"], line["status"])
+        for line in lines
+    ]
+    image = "/images/a/audited"
+    for line in [
+        ("root", "DELETE", image, "force=true", "failed", 404),
+        ("h7", "DELETE", image, None, "refused", 403),
+        (None, "DELETE", image, None, "refused", 401),
+        ("h7", "PUT", "/sandboxes/audited", None, "done", 201),
+        ("h7", "DELETE", "/sandboxes", "host=h7", "done", 204),
+    ]:
+        assert line in found, found
+    assert not [line for line in lines if line["method"] == "GET"]
+    assert {line["by"] for line in lines} >= {"token", "nobody"}
+
+
+def test_a_pull_is_told_with_its_reference(node, tokens):
+    body = {"reference": "127.0.0.1:1/a/b:audited"}
+    node.post("/images:pull", json=body, headers=tokens.of("h7"))
+    lines = [line for line in log_lines(node) if line["event"] == "audit"]
+    assert ("h7", "127.0.0.1:1/a/b:audited") in [(l["who"], l["reference"]) for l in lines]
+
+
+def test_no_secret_is_ever_logged_or_counted(node, tokens):
+    call(node, "GET", "/images", {"Authorization": "Bearer wr0ng-secret"}, source="127.0.0.6")
+    node.get(f"/images?token={secret('root')}")
+    metrics = node.get("/metrics", headers=tokens.of("reader")).text
+    for text in (node.log(), metrics):
+        assert "secret-of-" not in text and "wr0ng-secret" not in text
+
+
+def test_a_reload_changes_who_may_come_in(make_larder, tmp_path):
+    tokens = Tokens(tmp_path, old="reader", kept="reader")
+    node = make_larder(flags=tokens.flags)
+    assert node.get("/images", headers=tokens.of("old")).status_code == 200
+    tokens.write(new="reader", kept="admin")
+    os.kill(node.pid, signal.SIGHUP)
+    wait_until(lambda: node.get("/images", headers=tokens.of("new")).ok, "the new token counts")
+    assert node.get("/images", headers=tokens.of("old")).status_code == 401
+    assert node.delete("/pins/a/b", headers=tokens.of("kept")).status_code == 204
+    tokens.path.write_text("new reader secret-in-the-wrong-place\n")
+    os.kill(node.pid, signal.SIGHUP)
+    wait_until(lambda: "not reloaded" in node.log(), "the broken file is told of")
+    assert node.get("/images", headers=tokens.of("new")).status_code == 200, "and changes nothing"
+    assert "third word" in node.log() and "secret-in-the-wrong-place" not in node.log()
+
+
+def test_metrics_may_be_open(make_larder, tokens):
+    node = make_larder(flags=[*tokens.flags, "--open-metrics"])
+    assert node.get("/metrics").status_code == 200
+    assert node.get("/images").status_code == 401
+
+
+def test_a_node_without_tokens_is_open_on_loopback(larder):
+    assert larder.get("/images").status_code == 200
+    assert larder.delete("/pins/a/b").status_code == 204
+    lines = [line for line in log_lines(larder) if line["event"] == "audit"]
+    assert lines[-1]["by"] == "open" and lines[-1]["who"] is None
+
+
+def test_a_new_token_is_one_that_the_node_takes(make_larder, tmp_path):
+    command = [program(), "token", "new", "--role", "host", "--name", "h7"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    fresh = done.stderr.strip()
+    assert done.stdout.startswith("h7 host ") and fresh not in done.stdout
+    (tmp_path / "tokens").write_text(done.stdout)
+    node = make_larder(flags=["--tokens", str(tmp_path / "tokens")])
+    headers = {"Authorization": f"Bearer {fresh}"}
+    assert node.put("/sandboxes/s7", json=disk("h7"), headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ([], "token new"),
+        (["old"], "token new"),
+        (["new"], "--role and --name"),
+        (["new", "--role", "root", "--name", "x"], "reader, host and admin"),
+        (["new", "--role", "host", "--name", "a b"], "--name"),
+    ],
+)
+def test_a_token_that_cannot_be_made_is_refused(words, said):
+    done = subprocess.run([program(), "token", *words], capture_output=True, text=True)
+    assert done.returncode == 2 and said in done.stderr and not done.stdout, done
+
+
+class Answer:
+    def __init__(self, answer):
+        self.status, self.headers, self.body = answer.status, answer.headers, answer.read()
+
+
+def call(node, method, path, headers, source):
+    """From another address of loopback, which has its own count of wrong tokens."""
+    address = node.url.removeprefix("http://")
+    connection = http.client.HTTPConnection(address, source_address=(source, 0), timeout=20)
+    try:
+        connection.request(method, path, headers=headers)
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def log_lines(node):
+    return [json.loads(line) for line in node.log().splitlines() if line.startswith("{")]
+
+
+# --- unix sockets ---
+
+NOBODY = 65534
+
+
+def ask_unix(path, method, target, uid=None, headers=()):
+    """The status, asked as that user."""
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket", str(path)]
+    command += ["-X", method, f"http://larder{target}"]
+    for name, value in dict(headers).items():
+        command += ["-H", f"{name}: {value}"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, user=uid, group=uid, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.fixture
+def socket_path(new_directory):
+    directory = new_directory("socket")
+    directory.mkdir(mode=0o711)
+    yield directory / "larder.sock"
+    shutil.rmtree(directory)
+
+
+def start_on(make_larder, path, *flags):
+    node = make_larder(flags=["--listen", f"unix:{path}", *flags])
+    path.chmod(0o777)  # so that the kernel lets everybody connect
+    return node
+
+
+def test_root_and_the_nodes_own_user_are_admins_on_a_unix_socket(make_larder, socket_path, tokens):
+    start_on(make_larder, socket_path, *tokens.flags)
+    assert ask_unix(socket_path, "DELETE", "/pins/a/b") == 204
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: asks as other users")
+def test_other_users_on_a_unix_socket_need_a_flag_or_a_token(make_larder, socket_path, tokens):
+    node = start_on(make_larder, socket_path)
+    assert ask_unix(socket_path, "GET", "/healthz", NOBODY) == 200
+    assert ask_unix(socket_path, "GET", "/images", NOBODY) == 401
+    node.close()
+    start_on(make_larder, socket_path, *tokens.flags, "--unix-user", "nobody=reader")
+    assert ask_unix(socket_path, "GET", "/images", NOBODY) == 200
+    assert ask_unix(socket_path, "DELETE", "/pins/a/b", NOBODY) == 403
+    assert ask_unix(socket_path, "DELETE", "/pins/a/b", NOBODY, tokens.of("root")) == 204
+    assert ask_unix(socket_path, "GET", "/images", NOBODY, {"Authorization": "Bearer x"}) == 401
+    assert ask_unix(socket_path, "GET", "/images", 12345) == 401
+
+
+@pytest.mark.parametrize("value", ["nobody", "nobody=root", "no-such-user=host", "nobody=host:a b"])
+def test_a_unix_user_that_cannot_be_meant_is_refused(tmp_path, value):
+    command = [program(), "serve", "--data-dir", str(tmp_path), "--unix-user", value]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "--unix-user" in done.stderr, done
