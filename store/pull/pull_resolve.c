@@ -142,7 +142,7 @@ static bool check_sizes(const struct pull_task *task, struct error *error)
                      (unsigned long long)task->config->max_image_bytes);
 }
 
-bool pull_resolve(struct pull_task *task, struct error *error)
+static bool ask_registry(struct pull_task *task, struct error *error)
 {
     const struct index_entry *entry = NULL;
     if (!fetch_manifest(task, &entry, error))
@@ -152,10 +152,18 @@ bool pull_resolve(struct pull_task *task, struct error *error)
                          "%s has %zu layers; this node takes at most %u (--max-image-layers)",
                          task->pull.reference, task->manifest.layer_count,
                          task->config->max_image_layers);
-    if (!check_sizes(task, error) || !fetch_config(task, error) ||
-        !check_platform(task, entry, error))
-        return false;
+    return check_sizes(task, error) && fetch_config(task, error) &&
+           check_platform(task, entry, error);
+}
 
+bool pull_resolve(struct pull_task *task, struct error *error)
+{
+    bool recalled = false;
+    bool may_recall = task->pull.policy == PULL_IF_MISSING && !task->pull.force;
+    if (may_recall && !pull_recall(task, &recalled, error))
+        return false;
+    if (!recalled && !ask_registry(task, error))
+        return false;
     task->manifest_digest = task->manifest_bytes.digest;
     task->pull.manifest_digest = digest_text(task, &task->manifest_digest);
     list_layers(task);

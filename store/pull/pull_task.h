@@ -63,7 +63,11 @@ struct pull_task {
 void pull_step_done(const struct pull_task *task, const char *event, int64_t begun_ms,
                     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Asks the registry: manifest, config, and which layers. */
+/* Takes manifest and config as the catalogue has them for this reference and platform, if it
+ * has them: for an image that is here and lost files. */
+[[nodiscard]] bool pull_recall(struct pull_task *task, bool *recalled, struct error *error);
+
+/* Manifest, config, and which layers: recalled, or else asked of the registry. */
 [[nodiscard]] bool pull_resolve(struct pull_task *task, struct error *error);
 
 /* Makes every layer file be there, `layer_jobs` at a time, and held for the pull. */
