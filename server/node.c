@@ -155,6 +155,7 @@ static bool start_puller(struct node *node, struct error *error)
         .layer_jobs = (unsigned)options->layer_jobs,
         .max_layer_bytes = options->max_layer_bytes,
         .max_image_bytes = options->max_image_bytes,
+        .max_inflate_ratio = options->max_inflate_ratio,
         .max_image_layers = (unsigned)options->max_image_layers,
         .log = log_pull,
         .log_context = node,

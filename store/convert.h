@@ -26,8 +26,11 @@ enum layer_compression {
     LAYER_ZSTD, /* of one or several frames (RFC 8878) */
 };
 
+enum { CONVERT_RATIO_DEFAULT = 200 };
+
 struct convert_limits {
     uint64_t max_tar_bytes;    /* --max-layer-bytes */
+    uint64_t max_ratio;        /* --max-inflate-ratio: of tar to blob; 0: any */
     uint64_t max_output_bytes; /* of the layer file: each of its files begins a block */
     uint64_t max_entries;
     uint64_t max_memory_bytes; /* address space of the process */

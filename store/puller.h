@@ -23,7 +23,8 @@ struct puller_config {
     unsigned pull_jobs;
     unsigned layer_jobs; /* over all pulls: pull/layer_budget.h */
     uint64_t max_layer_bytes;
-    uint64_t max_image_bytes; /* of all layers' tars together */
+    uint64_t max_image_bytes;   /* of all layers' tars together */
+    uint64_t max_inflate_ratio; /* of tar to blob; 0: any */
     unsigned max_image_layers;
     /* Called from the puller's threads: one line of what happened ("pull done"), as
      * a JSON object of fields. Never NULL. */

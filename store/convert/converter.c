@@ -32,6 +32,7 @@ struct convert_limits convert_limits_default(uint64_t max_layer_bytes)
     const uint64_t seconds = 300 + max_layer_bytes / bytes_per_second;
     return (struct convert_limits){
         .max_tar_bytes = max_layer_bytes,
+        .max_ratio = CONVERT_RATIO_DEFAULT,
         /* The last block of each file or directory; a tar's headers pay for the rest. */
         .max_output_bytes = max_layer_bytes + max_entries * EROFS_BLOCK_SIZE,
         .max_entries = max_entries,

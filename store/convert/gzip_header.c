@@ -1,7 +1,7 @@
 #include "store/convert/gzip_header.h"
 
-#include <isa-l/crc.h>
 #include <stdbool.h>
+#include <zlib.h>
 
 enum {
     FLAG_CRC = 0x02,
@@ -52,7 +52,7 @@ static void take_byte(struct gzip_header *header, uint8_t byte)
     bool valid = true;
     bool last = false;
     uint32_t crc_before = header->crc;
-    header->crc = crc32_gzip_refl(header->crc, &byte, 1);
+    header->crc = (uint32_t)crc32(header->crc, &byte, 1);
     switch (header->part) {
     case GZIP_FIXED:
         valid = take_fixed(header, byte);

@@ -1,9 +1,9 @@
 #include "store/convert/inflate.h"
 
+#include "store/convert/deflate.h"
 #include "store/convert/gzip_header.h"
 
 #include <assert.h>
-#include <isa-l/igzip_lib.h>
 #include <string.h>
 #include <zstd.h>
 
@@ -20,10 +20,14 @@ struct inflate {
     enum layer_compression compression;
     enum position position;
     uint64_t max_tar_bytes;
-    uint64_t tar_bytes; /* given out so far */
+    uint64_t max_ratio;  /* 0: any */
+    uint64_t blob_bytes; /* taken in so far */
+    uint64_t tar_bytes;  /* given out so far */
+    uint64_t zero_bytes; /* of those, once it looked like a bomb */
     struct gzip_header gzip_header;
-    struct inflate_state *gzip; /* owned; NULL unless LAYER_GZIP */
-    ZSTD_DStream *zstd;         /* owned; NULL unless LAYER_ZSTD */
+    const struct deflate_engine *engine;
+    void *gzip;         /* the engine's state, owned; NULL unless LAYER_GZIP */
+    ZSTD_DStream *zstd; /* owned; NULL unless LAYER_ZSTD */
 };
 
 static const char *compression_name(enum layer_compression compression)
@@ -39,14 +43,6 @@ static const char *compression_name(enum layer_compression compression)
     return "unknown";
 }
 
-static void open_gzip(struct inflate *inflate)
-{
-    inflate->gzip = calloc(1, sizeof(*inflate->gzip));
-    if (!inflate->gzip)
-        abort();
-    isal_inflate_init(inflate->gzip);
-}
-
 static void open_zstd(struct inflate *inflate)
 {
     inflate->zstd = ZSTD_createDStream();
@@ -58,25 +54,38 @@ static void open_zstd(struct inflate *inflate)
     (void)result;
 }
 
-struct inflate *inflate_new(enum layer_compression compression, uint64_t max_tar_bytes)
+struct inflate *inflate_new_with(enum layer_compression compression, uint64_t max_tar_bytes,
+                                 const struct deflate_engine *engine)
 {
     struct inflate *inflate = calloc(1, sizeof(*inflate));
     if (!inflate)
         abort();
     inflate->compression = compression;
     inflate->max_tar_bytes = max_tar_bytes;
+    inflate->engine = engine;
     if (compression == LAYER_GZIP)
-        open_gzip(inflate);
+        inflate->gzip = engine->open();
     else if (compression == LAYER_ZSTD)
         open_zstd(inflate);
     return inflate;
+}
+
+struct inflate *inflate_new(enum layer_compression compression, uint64_t max_tar_bytes)
+{
+    return inflate_new_with(compression, max_tar_bytes, deflate_engines[0]);
+}
+
+void inflate_limit_ratio(struct inflate *inflate, uint64_t max_ratio)
+{
+    inflate->max_ratio = max_ratio;
 }
 
 void inflate_free(struct inflate *inflate)
 {
     if (!inflate)
         return;
-    free(inflate->gzip);
+    if (inflate->gzip)
+        inflate->engine->close(inflate->gzip);
     ZSTD_freeDStream(inflate->zstd);
     free(inflate);
 }
@@ -115,19 +124,11 @@ static size_t smaller(size_t one, size_t other)
     return one < other ? one : other;
 }
 
-static void consume(struct inflate_buffers *buffers, size_t in_bytes, size_t out_bytes)
-{
-    buffers->in += in_bytes;
-    buffers->in_bytes -= in_bytes;
-    buffers->out += out_bytes;
-    buffers->out_bytes -= out_bytes;
-}
-
 static void step_plain(struct inflate *inflate, struct inflate_buffers *buffers)
 {
     size_t size = smaller(buffers->in_bytes, buffers->out_bytes);
     memcpy(buffers->out, buffers->in, size);
-    consume(buffers, size, size);
+    deflate_consume(buffers, size, size);
     inflate->position = AT_END;
 }
 
@@ -146,50 +147,24 @@ static bool step_gzip_header(struct inflate *inflate, struct inflate_buffers *bu
                              struct error *error)
 {
     struct gzip_header *header = &inflate->gzip_header;
-    consume(buffers, gzip_header_take(header, buffers->in, buffers->in_bytes), 0);
+    deflate_consume(buffers, gzip_header_take(header, buffers->in, buffers->in_bytes), 0);
     if (header->part == GZIP_INVALID)
         return gzip_damaged("a member's header is invalid", error);
     if (header->part == GZIP_DEFLATE) {
-        isal_inflate_reset(inflate->gzip);
-        inflate->gzip->crc_flag = ISAL_GZIP_NO_HDR_VER; /* the trailer is checked */
+        inflate->engine->reset(inflate->gzip);
         inflate->position = INSIDE;
     }
     return true;
 }
 
-static const char *deflate_fault(int result)
-{
-    switch (result) {
-    case ISAL_INVALID_BLOCK:
-        return "a deflate block is invalid";
-    case ISAL_INVALID_SYMBOL:
-        return "a deflate symbol is invalid";
-    case ISAL_INVALID_LOOKBACK:
-        return "a deflate distance points before the data";
-    case ISAL_INCORRECT_CHECKSUM:
-        return "a member's CRC-32 or length is wrong";
-    default:
-        return "its deflate data is invalid";
-    }
-}
-
-/* One call of igzip; it stops at the end of a member. */
 static bool step_gzip_member(struct inflate *inflate, struct inflate_buffers *buffers,
                              struct error *error)
 {
-    struct inflate_state *gzip = inflate->gzip;
-    uint32_t in_bytes = (uint32_t)smaller(buffers->in_bytes, UINT32_MAX);
-    uint32_t out_bytes = (uint32_t)smaller(buffers->out_bytes, UINT32_MAX);
-    gzip->next_in = (uint8_t *)(uintptr_t)buffers->in; /* igzip only reads it */
-    gzip->avail_in = in_bytes;
-    gzip->next_out = buffers->out;
-    gzip->avail_out = out_bytes;
-
-    int result = isal_inflate(gzip);
-    if (result != ISAL_DECOMP_OK)
-        return gzip_damaged(deflate_fault(result), error);
-    consume(buffers, in_bytes - gzip->avail_in, out_bytes - gzip->avail_out);
-    if (gzip->block_state == ISAL_BLOCK_FINISH)
+    bool ended = false;
+    const char *fault = inflate->engine->step(inflate->gzip, buffers, &ended);
+    if (fault)
+        return gzip_damaged(fault, error);
+    if (ended)
         inflate->position = AT_END;
     return true;
 }
@@ -215,7 +190,7 @@ static bool step_gzip_end(struct inflate *inflate, struct inflate_buffers *buffe
     if (!is_zero(buffers->in, buffers->in_bytes))
         return error_set(error, ERROR_UNSUPPORTED_LAYER,
                          "the gzip blob is followed by bytes that are not gzip");
-    consume(buffers, buffers->in_bytes, 0);
+    deflate_consume(buffers, buffers->in_bytes, 0);
     inflate->position = IN_PADDING;
     return true;
 }
@@ -248,7 +223,7 @@ static bool step_zstd(struct inflate *inflate, struct inflate_buffers *buffers, 
     /* A call that did nothing would answer for a next frame that need not come. */
     if (in.pos > 0 || out.pos > 0)
         inflate->position = result == 0 ? AT_END : INSIDE;
-    consume(buffers, in.pos, out.pos);
+    deflate_consume(buffers, in.pos, out.pos);
     return true;
 }
 
@@ -266,14 +241,55 @@ static bool step_once(struct inflate *inflate, struct inflate_buffers *buffers, 
     return error_set(error, ERROR_INTERNAL, "unknown compression");
 }
 
-static bool count_output(struct inflate *inflate, size_t out_bytes, struct error *error)
+/* Bytes in pieces of zeros: what a hole, an empty database or a disk image is made of. */
+static uint64_t count_zeros(const uint8_t *bytes, size_t size_bytes)
 {
-    inflate->tar_bytes += out_bytes;
-    if (inflate->tar_bytes <= inflate->max_tar_bytes)
+    enum { PIECE_BYTES = 64 };
+    static const uint8_t zeros[PIECE_BYTES];
+    uint64_t count = 0;
+    for (size_t at = 0; at + PIECE_BYTES <= size_bytes; at += PIECE_BYTES)
+        if (memcmp(bytes + at, zeros, PIECE_BYTES) == 0)
+            count += PIECE_BYTES;
+    return count;
+}
+
+static bool is_within_ratio(const struct inflate *inflate)
+{
+    uint64_t allowed = 0;
+    if (__builtin_mul_overflow(inflate->blob_bytes, inflate->max_ratio, &allowed) ||
+        __builtin_add_overflow(allowed, INFLATE_RATIO_FREE_BYTES, &allowed))
         return true;
-    return error_set(error, ERROR_LAYER_TOO_LARGE,
-                     "the layer's tar is larger than the limit of %llu bytes",
-                     (unsigned long long)inflate->max_tar_bytes);
+    return inflate->tar_bytes - inflate->zero_bytes <= allowed;
+}
+
+/* `out` is where the step's output begins. Zeros are looked for only where it matters. */
+static bool check_ratio(struct inflate *inflate, const uint8_t *out, size_t out_bytes,
+                        struct error *error)
+{
+    if (inflate->max_ratio == 0 || inflate->compression == LAYER_PLAIN || is_within_ratio(inflate))
+        return true;
+    inflate->zero_bytes += count_zeros(out, out_bytes);
+    return is_within_ratio(inflate) ||
+           error_set(error, ERROR_LAYER_TOO_LARGE,
+                     "%llu bytes of %s hold more than %llu times as many, zeros not counted: the "
+                     "layer is taken for a bomb (--max-inflate-ratio)",
+                     (unsigned long long)inflate->blob_bytes,
+                     compression_name(inflate->compression),
+                     (unsigned long long)inflate->max_ratio);
+}
+
+/* What a step took from `before` and gave. */
+static bool count_step(struct inflate *inflate, const struct inflate_buffers *before,
+                       const struct inflate_buffers *after, struct error *error)
+{
+    size_t out_bytes = before->out_bytes - after->out_bytes;
+    inflate->blob_bytes += before->in_bytes - after->in_bytes;
+    inflate->tar_bytes += out_bytes;
+    if (inflate->tar_bytes > inflate->max_tar_bytes)
+        return error_set(error, ERROR_LAYER_TOO_LARGE,
+                         "the layer's tar is larger than the limit of %llu bytes",
+                         (unsigned long long)inflate->max_tar_bytes);
+    return check_ratio(inflate, before->out, out_bytes, error);
 }
 
 bool inflate_step(struct inflate *inflate, struct inflate_buffers *buffers, struct error *error)
@@ -285,7 +301,7 @@ bool inflate_step(struct inflate *inflate, struct inflate_buffers *buffers, stru
         enum position position = inflate->position;
         if (!step_once(inflate, buffers, error))
             return false;
-        if (!count_output(inflate, before.out_bytes - buffers->out_bytes, error))
+        if (!count_step(inflate, &before, buffers, error))
             return false;
         bool stuck = before.in_bytes == buffers->in_bytes &&
                      before.out_bytes == buffers->out_bytes && position == inflate->position;

@@ -33,7 +33,12 @@ struct inflate_buffers {
     size_t out_bytes;
 };
 
+/* What a layer may hold beyond its ratio: no real one of this size is worth refusing, and a
+ * bomb of this size is worth nothing. */
+static const uint64_t INFLATE_RATIO_FREE_BYTES = UINT64_C(256) << 20;
+
 struct inflate;
+struct deflate_engine;
 
 /* What bytes that begin like this are compressed with; at least INFLATE_MAGIC_BYTES of
  * them, unless there are no more. */
@@ -42,6 +47,17 @@ struct inflate;
 /* Aborts when out of memory. Free with inflate_free(). */
 [[nodiscard]] struct inflate *inflate_new(enum layer_compression compression,
                                           uint64_t max_tar_bytes) __attribute__((returns_nonnull));
+/* The same, with an engine for gzip (deflate.h) that is not the best one. */
+[[nodiscard]] struct inflate *inflate_new_with(enum layer_compression compression,
+                                               uint64_t max_tar_bytes,
+                                               const struct deflate_engine *engine)
+    __attribute__((returns_nonnull));
+
+/* Refuses, with ERROR_LAYER_TOO_LARGE, what holds more than max_ratio times the bytes that it
+ * was inflated from, and 256 MiB more. Zeros are not counted: honest layers have gigabytes of
+ * them, in files with holes and empty disk images. Deflate makes up to 1032 of a byte, and zstd
+ * any number, but no real content comes near 200. 0: any ratio. */
+void inflate_limit_ratio(struct inflate *inflate, uint64_t max_ratio);
 
 /* Goes on until the output is full or the input is used up and nothing more comes
  * out of it. Fails with ERROR_UNSUPPORTED_LAYER (damaged, or not what the media

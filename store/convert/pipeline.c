@@ -235,11 +235,11 @@ static bool finish_output(int fd, uint64_t size_bytes, struct digest *digest, st
     return true;
 }
 
-/* A damaged blob gives these, once inflated; a full disk it cannot explain. */
+/* A damaged blob gives these, once inflated; a full disk it cannot explain. Nor is what is too
+ * large worth reading to its end. */
 static bool blob_may_explain(enum error_code code)
 {
-    return code == ERROR_UNSUPPORTED_LAYER || code == ERROR_LAYER_TOO_LARGE ||
-           code == ERROR_DIGEST_MISMATCH;
+    return code == ERROR_UNSUPPORTED_LAYER || code == ERROR_DIGEST_MISMATCH;
 }
 
 /* With the threads joined: the first of what is wrong. */
@@ -308,6 +308,7 @@ struct pipeline *pipeline_start(const struct convert_request *request, int input
         .inflate = inflate_new(request->compression, request->limits.max_tar_bytes),
         .tar_state = digest_state_new(),
     };
+    inflate_limit_ratio(pipeline->inflate, request->limits.max_ratio);
     pthread_barrier_init(&pipeline->arrived, NULL, 3);
     pthread_barrier_init(&pipeline->go, NULL, 3);
     return start_threads(pipeline, error) ? pipeline : NULL;

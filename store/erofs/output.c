@@ -61,7 +61,7 @@ static bool flush(struct erofs_output *output, struct error *error)
     return true;
 }
 
-static bool within_limit(const struct erofs_output *output, uint64_t size, struct error *error)
+bool erofs_output_has_room(const struct erofs_output *output, uint64_t size, struct error *error)
 {
     uint64_t offset = erofs_output_offset(output);
     if (offset <= output->limit_bytes && size <= output->limit_bytes - offset)
@@ -79,7 +79,7 @@ static size_t room(const struct erofs_output *output)
 bool erofs_output_write(struct erofs_output *output, const void *bytes, size_t size_bytes,
                         struct error *error)
 {
-    if (!within_limit(output, size_bytes, error))
+    if (!erofs_output_has_room(output, size_bytes, error))
         return false;
     const unsigned char *next = bytes;
     while (size_bytes > 0) {
@@ -97,7 +97,7 @@ bool erofs_output_write(struct erofs_output *output, const void *bytes, size_t s
 
 bool erofs_output_skip(struct erofs_output *output, uint64_t size_bytes, struct error *error)
 {
-    if (!within_limit(output, size_bytes, error))
+    if (!erofs_output_has_room(output, size_bytes, error))
         return false;
     if (size_bytes > sizeof(zeros)) {
         if (!flush(output, error))

@@ -30,6 +30,10 @@ static inline uint64_t erofs_output_offset(const struct erofs_output *output)
     return output->flushed + output->used;
 }
 
+/* Would so many bytes more go beyond the limit? Then fails with ERROR_LAYER_TOO_LARGE. */
+[[nodiscard]] bool erofs_output_has_room(const struct erofs_output *output, uint64_t size,
+                                         struct error *error);
+
 [[nodiscard]] bool erofs_output_write(struct erofs_output *output, const void *bytes,
                                       size_t size_bytes, struct error *error);
 

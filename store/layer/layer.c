@@ -99,6 +99,9 @@ static bool take_xattrs(struct builder *builder, const struct tar_member *member
 static bool take_data(struct builder *builder, const struct tar_member *member,
                       struct erofs_inode *file, struct error *error)
 {
+    /* What cannot fit need not be read: a header is all that it takes to say 8 EiB. */
+    if (!erofs_output_has_room(&builder->output, member->stored_bytes, error))
+        return false;
     cleanup(erofs_data_close) struct erofs_data data;
     erofs_data_open(&data, &builder->output, member->size_bytes);
     for (;;) {

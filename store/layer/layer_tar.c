@@ -306,6 +306,7 @@ static bool fill_member(struct tar_reader *reader, struct tar_member *member, st
     reader->member_size = member->size_bytes;
     reader->data_end = 0;
     reader->data_left = stored_size(entry, facts.is_sparse);
+    member->stored_bytes = reader->data_left;
     bool has_data = member->type == TAR_FILE || facts.type == 'D';
     reader->stored_end = start + facts.header_bytes + (has_data ? facts.data_bytes : 0);
     reader->is_sparse = facts.is_sparse;

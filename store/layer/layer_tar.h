@@ -32,7 +32,8 @@ struct tar_member {
     uint32_t mtime_nsec;
     uint64_t major;
     uint64_t minor;
-    uint64_t size_bytes; /* of a file */
+    uint64_t size_bytes;   /* of a file */
+    uint64_t stored_bytes; /* of those, what is in the tar: holes are not */
 };
 
 struct tar_reader;

@@ -59,7 +59,7 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, 
                               struct convert_report *report, struct error *error)
 {
     const struct manifest_layer *source = layer->source;
-    const struct convert_request request = {
+    struct convert_request request = {
         .blob_digest = source->blob.digest,
         .blob_size_bytes = source->blob.size_bytes,
         .diff_id = layer->diff_id,
@@ -67,6 +67,7 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, 
         .limits = convert_limits_default(
             smaller(task->config->max_layer_bytes, task->config->max_image_bytes)),
     };
+    request.limits.max_ratio = task->config->max_inflate_ratio;
     cleanup(cleanup_converter_slot) struct converter *converter =
         converter_start(&request, output_fd, error);
     if (!converter)

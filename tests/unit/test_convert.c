@@ -236,6 +236,25 @@ Test(convert, a_bomb_is_too_large_and_the_limit_is_named)
     expect_failure(&outcome, ERROR_LAYER_TOO_LARGE, "10485760");
 }
 
+Test(convert, what_is_too_large_is_refused_before_the_blob_has_ended)
+{
+    struct bytes tar = tar_of("file", 30 << 20);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    request.limits.max_tar_bytes = 10 << 20;
+    cleanup_fd int output = output_file();
+    struct error error = {0};
+    struct converter *converter = converter_start(&request, output, &error);
+    cr_assert_not_null(converter, "%s", error.message);
+    size_t written = 0;
+    while (written < tar.size && converter_write(converter, tar.data + written, 1024, &error))
+        written += 1024;
+    cr_expect_lt(written, 20 << 20, "the rest need not be sent");
+    struct convert_report report;
+    cr_expect_not(converter_finish(converter, &report, &error));
+    cr_expect_eq(error.code, ERROR_LAYER_TOO_LARGE, "%s", error.message);
+    converter_free(converter);
+}
+
 /* Each takes 1 KiB of the tar and a block of the layer file. */
 Test(convert, a_tar_of_tiny_files_within_the_limit_may_make_a_larger_layer_file)
 {

@@ -1,4 +1,4 @@
-#include "store/convert/inflate.h"
+#include "store/convert/deflate.h"
 
 #include "blobs.h"
 
@@ -20,13 +20,27 @@ enum { NO_LIMIT = INT32_MAX, ROOM_BYTES = 10 << 20 };
 /* What came out of the last blob. */
 static uint8_t room[ROOM_BYTES];
 
+/* What gzip is inflated with in this round of a test. */
+static const struct deflate_engine *const *engine = deflate_engines;
+
+/* A test that has a round with each engine that is built in. */
+#define EngineTest(name)                                                                           \
+    static void name(void);                                                                        \
+    Test(inflate, name)                                                                            \
+    {                                                                                              \
+        for (engine = deflate_engines; *engine; engine++)                                          \
+            name();                                                                                \
+        engine = deflate_engines;                                                                  \
+    }                                                                                              \
+    static void name(void)
+
 /* Feeds pieces of `in_piece` bytes and takes pieces of `out_piece`. */
 static struct outcome inflate_in_pieces(enum layer_compression compression,
                                         const struct bytes *blob, size_t in_piece, size_t out_piece,
                                         uint64_t max_tar_bytes)
 {
     struct outcome outcome = {.tar = {room, 0}};
-    cleanup_inflate struct inflate *inflate = inflate_new(compression, max_tar_bytes);
+    cleanup_inflate struct inflate *inflate = inflate_new_with(compression, max_tar_bytes, *engine);
     for (size_t offset = 0; offset < blob->size;) {
         size_t piece = blob->size - offset < in_piece ? blob->size - offset : in_piece;
         struct inflate_buffers buffers = {blob->data + offset, piece, NULL, 0};
@@ -70,7 +84,7 @@ static void expect_refusal(const struct outcome *outcome, enum error_code code,
               outcome->error.message, fragment);
 }
 
-Test(inflate, every_compression_gives_the_tar_back_however_it_is_cut)
+EngineTest(every_compression_gives_the_tar_back_however_it_is_cut)
 {
     struct bytes tar = blobs_sample(200000);
     struct bytes gzip = {0};
@@ -106,7 +120,7 @@ Test(inflate, every_compression_gives_the_tar_back_however_it_is_cut)
         }
 }
 
-Test(inflate, a_blob_that_is_not_what_its_media_type_says_is_refused_naming_both)
+EngineTest(a_blob_that_is_not_what_its_media_type_says_is_refused_naming_both)
 {
     struct bytes tar = blobs_sample(1000);
     struct bytes gzip = {0};
@@ -131,7 +145,7 @@ Test(inflate, a_blob_that_is_not_what_its_media_type_says_is_refused_naming_both
     }
 }
 
-Test(inflate, a_blob_cut_off_anywhere_is_refused)
+EngineTest(a_blob_cut_off_anywhere_is_refused)
 {
     struct bytes tar = blobs_sample(3000);
     struct bytes gzip = {0};
@@ -152,7 +166,7 @@ Test(inflate, a_blob_cut_off_anywhere_is_refused)
     expect_refusal(&empty, ERROR_UNSUPPORTED_LAYER, "cut off", "an empty zstd blob");
 }
 
-Test(inflate, zeros_may_follow_gzip_but_nothing_else)
+EngineTest(zeros_may_follow_gzip_but_nothing_else)
 {
     struct bytes tar = blobs_sample(3000);
     static const uint8_t zeros[1000];
@@ -190,7 +204,7 @@ Test(inflate, zeros_may_follow_gzip_but_nothing_else)
 
 /* The header's mtime, flags and system are under no checksum of gzip's own; what
  * they cover is the blob's digest's business. */
-Test(inflate, a_flipped_bit_never_gives_other_bytes)
+EngineTest(a_flipped_bit_never_gives_other_bytes)
 {
     struct bytes tar = blobs_sample(3000);
     struct bytes blobs[2] = {{0}, {0}};
@@ -211,7 +225,7 @@ Test(inflate, a_flipped_bit_never_gives_other_bytes)
     }
 }
 
-Test(inflate, a_bomb_stops_at_the_limit_and_names_it)
+EngineTest(a_bomb_stops_at_the_limit_and_names_it)
 {
     struct bytes tar = blobs_zeros(10000000);
     struct bytes gzip = {0};
@@ -248,7 +262,7 @@ Test(inflate, a_zstd_window_over_the_bound_is_refused)
 }
 
 /* Every field of RFC 1952's header, its own CRC included. */
-Test(inflate, a_gzip_header_with_every_field_is_read_however_it_is_cut)
+EngineTest(a_gzip_header_with_every_field_is_read_however_it_is_cut)
 {
     struct bytes tar = blobs_sample(500);
     struct bytes plain = {0};
@@ -267,4 +281,64 @@ Test(inflate, a_gzip_header_with_every_field_is_read_however_it_is_cut)
     full.data[15] ^= 1;
     struct outcome outcome = inflate_blob(LAYER_GZIP, &full);
     expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "header is invalid", "a changed name");
+}
+
+/* Inflates the piece again and again, as members or frames behind each other, until it is
+ * refused or so much has come out. Returns how much. */
+static uint64_t inflate_repeatedly(enum layer_compression compression, const struct bytes *piece,
+                                   uint64_t enough_bytes, struct error *error)
+{
+    cleanup_inflate struct inflate *inflate = inflate_new_with(compression, UINT64_MAX, *engine);
+    inflate_limit_ratio(inflate, 200);
+    uint64_t out_bytes = 0;
+    while (out_bytes < enough_bytes) {
+        struct inflate_buffers buffers = {piece->data, piece->size, NULL, 0};
+        do {
+            buffers.out = room;
+            buffers.out_bytes = sizeof(room);
+            if (!inflate_step(inflate, &buffers, error))
+                return out_bytes;
+            out_bytes += sizeof(room) - buffers.out_bytes;
+        } while (buffers.out_bytes == 0);
+    }
+    return out_bytes;
+}
+
+static struct bytes compressed(enum layer_compression compression, const struct bytes *tar)
+{
+    struct bytes blob = {0};
+    if (compression == LAYER_GZIP)
+        blobs_append_gzip_member(&blob, tar->data, tar->size);
+    else
+        blobs_append_zstd_frame(&blob, tar->data, tar->size);
+    return blob;
+}
+
+/* Of 4 MiB: nothing but one letter is the bomb; zeros are what honest layers are full of; a
+ * line of a log over and over, with a number in it, is as dense as real content gets. */
+EngineTest(a_bomb_is_refused_early_and_honest_layers_are_not)
+{
+    enum { PIECE_BYTES = 4 << 20 };
+    const uint64_t free_bytes = INFLATE_RATIO_FREE_BYTES;
+    struct bytes letters = blobs_zeros(PIECE_BYTES);
+    struct bytes zeros = blobs_zeros(PIECE_BYTES);
+    struct bytes log = blobs_zeros(PIECE_BYTES);
+    memset(letters.data, 'A', letters.size);
+    for (size_t at = 0; at + 64 <= log.size; at += 64)
+        snprintf((char *)log.data + at, 64, "2024-01-02T03:04:05Z GET /healthz 200 %09zu", at * 7);
+    for (enum layer_compression compression = LAYER_GZIP; compression <= LAYER_ZSTD;
+         compression++) {
+        struct error error = {0};
+        struct bytes bomb = compressed(compression, &letters);
+        uint64_t out_bytes = inflate_repeatedly(compression, &bomb, 8 * free_bytes, &error);
+        cr_expect_eq(error.code, ERROR_LAYER_TOO_LARGE, "%s", error.message);
+        cr_expect(strstr(error.message, "--max-inflate-ratio"), "%s", error.message);
+        cr_expect_leq(out_bytes, free_bytes + free_bytes / 4, "it is refused early");
+        cr_expect_geq(out_bytes, free_bytes - PIECE_BYTES, "but no small layer is");
+
+        struct bytes honest[] = {compressed(compression, &zeros), compressed(compression, &log)};
+        for (size_t i = 0; i < 2; i++)
+            cr_expect_geq(inflate_repeatedly(compression, &honest[i], 2 * free_bytes, &error),
+                          2 * free_bytes, "honest layer %zu: %s", i, error.message);
+    }
 }

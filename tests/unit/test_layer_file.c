@@ -78,21 +78,19 @@ Test(layer_file, limits_refuse_what_exceeds_them)
 
 enum { SKIPPED_PIECES = 192, PIECE_SIZE = 1 << 20 };
 
-/* struct tar_source's next(): one header, and the data that it says, in pieces. */
-static bool next_of_whiteout_with_data(void *context, const void **bytes, size_t *size_bytes,
-                                       struct error *error)
+/* One member, and the data that its header says, in pieces. */
+static bool next_of_member(const char *name, unsigned *given, const void **bytes,
+                           size_t *size_bytes)
 {
-    (void)error;
     static const unsigned char zeros[PIECE_SIZE];
     static unsigned char header[512];
-    unsigned *given = context;
     *bytes = *given == 0 ? header : zeros;
     *size_bytes = *given == 0 ? sizeof(header) : sizeof(zeros);
     if (*given > SKIPPED_PIECES + 1)
         *size_bytes = 0;
     if ((*given)++ > 0)
         return true;
-    snprintf((char *)header, 100, ".wh.x");
+    snprintf((char *)header, 100, "%s", name);
     snprintf((char *)header + 124, 12, "%011o", SKIPPED_PIECES * PIECE_SIZE);
     memcpy(header + 257, "ustar\00000", 8);
     memset(header + 148, ' ', 8);
@@ -102,6 +100,35 @@ static bool next_of_whiteout_with_data(void *context, const void **bytes, size_t
         sum += header[i];
     snprintf((char *)header + 148, 8, "%06o", sum);
     return true;
+}
+
+/* struct tar_source's next(). */
+static bool next_of_whiteout_with_data(void *context, const void **bytes, size_t *size_bytes,
+                                       struct error *error)
+{
+    (void)error;
+    return next_of_member(".wh.x", context, bytes, size_bytes);
+}
+
+static bool next_of_large_file(void *context, const void **bytes, size_t *size_bytes,
+                               struct error *error)
+{
+    (void)error;
+    return next_of_member("x", context, bytes, size_bytes);
+}
+
+Test(layer_file, a_file_that_cannot_fit_is_refused_at_its_header)
+{
+    cleanup_fd int fd = memfd_create("layer", MFD_CLOEXEC);
+    unsigned given = 0;
+    const struct tar_source source = {next_of_large_file, &given};
+    struct layer_limits limits = wide_limits;
+    limits.max_output_bytes = (SKIPPED_PIECES - 1) * PIECE_SIZE;
+    struct layer_result result;
+    struct error error = {0};
+    cr_expect_not(layer_build(&source, &(struct digest){{0}}, &limits, fd, &result, &error));
+    cr_expect_eq(error.code, ERROR_LAYER_TOO_LARGE, "%s", error.message);
+    cr_expect_lt(given, 8, "%u MiB of its %d were read", given, SKIPPED_PIECES);
 }
 
 Test(layer_file, data_that_is_skipped_takes_no_memory)
