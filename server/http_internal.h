@@ -61,6 +61,7 @@ void http_connection_wait(struct http_server *server, struct http_connection *co
 struct http_server {
     struct node *node;
     struct worker_pool *workers;
+    struct worker_pool *long_workers; /* for what would keep the others from short work */
     struct pull_watch *pull_watch;
     struct connector *connector;
     struct http_connections connections;

@@ -169,6 +169,11 @@ static void run_handler(struct request *request, route_handler *handler)
         request_answer_problem(request, &error);
 }
 
+bool request_should_hurry(const struct request *request)
+{
+    return atomic_load(&request->server->draining);
+}
+
 void http_request_resume(struct request *request)
 {
     http_loop_resume(request->loop, request);
@@ -220,7 +225,9 @@ static enum MHD_Result run_on_worker(struct request *request)
 {
     request->phase = REQUEST_RUNNING;
     request->queued_us = clock_now_us();
-    if (!worker_pool_submit(request->server->workers, run_suspended, request)) {
+    struct worker_pool *workers =
+        request->route->is_long ? request->server->long_workers : request->server->workers;
+    if (!worker_pool_submit(workers, run_suspended, request)) {
         answer_busy(request);
         return send_answer(request);
     }

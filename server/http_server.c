@@ -17,6 +17,8 @@ enum {
     DRAIN_TIMEOUT_MS = 10 * 1000,
     WORKER_COUNT = 8,
     WORKER_QUEUE_LIMIT = 256, /* at 5 ms a job, the last one waits 160 ms */
+    LONG_WORKER_COUNT = 2,    /* one prunes, one waits for its files to go */
+    LONG_WORKER_QUEUE_LIMIT = 16,
 };
 
 /* As many as there are descriptors for: the soft limit, often 1024, is raised. */
@@ -63,9 +65,10 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     server->listener_count = listener_count;
     http_connections_start(&server->connections);
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
+    server->long_workers = worker_pool_start(LONG_WORKER_COUNT, LONG_WORKER_QUEUE_LIMIT, error);
     server->pull_watch = pull_watch_start(node, http_request_resume, error);
     server->connector = connector_start(node, error);
-    if (!server->workers || !server->pull_watch || !server->connector ||
+    if (!server->workers || !server->long_workers || !server->pull_watch || !server->connector ||
         !start_loops(server, error)) {
         http_server_stop(server);
         return NULL;
@@ -112,6 +115,7 @@ void http_server_stop(struct http_server *server)
     drain(server);
     /* A worker that is done has resumed its connection; MHD aborts on suspended ones. */
     worker_pool_stop(server->workers);
+    worker_pool_stop(server->long_workers);
     puller_on_end(server->node->puller, NULL, NULL);
     pull_watch_stop(server->pull_watch);
     connector_stop(server->connector);

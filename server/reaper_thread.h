@@ -1,13 +1,12 @@
-/* The thread that reaps what removals left: files whose lock was busy, or whose
- * node died before it unlinked them (store/reaper.h). */
+/* The thread that reaps: what removals condemned on this node, what other nodes left, files
+ * whose lock was busy, and leases that ran out (store/reaper.h). It is the one that unlinks
+ * in bulk, so that a node's requests never do so side by side. */
 #ifndef LARDER_SERVER_REAPER_THREAD_H
 #define LARDER_SERVER_REAPER_THREAD_H
 
 #include "server/log.h"
-#include "store/error.h"
+#include "store/catalogue/removal.h"
 
-struct blobdir;
-struct catalogue;
 struct reaper_thread;
 
 /* What it is given must outlive it. */
@@ -15,10 +14,17 @@ struct reaper_thread;
                                                         struct blobdir *blobdir,
                                                         const struct log *log, struct error *error);
 
-/* Something was left over: look soon rather than at the next round. Any thread. */
+/* Something was left over: look in a second rather than at the next round. Any thread. */
 void reaper_thread_wake(struct reaper_thread *reaper);
 
-/* Ends the round that runs, joins, frees. NULL is fine. */
+/* Reaps at once, and waits until no file of that prune is left, on whichever node they are
+ * unlinked; or until nothing moves any more because what is left has busy locks; or until
+ * `hurry` says so. *reaped is what went, all nodes together. Any thread that may wait. */
+[[nodiscard]] bool reaper_thread_finish(struct reaper_thread *reaper, int64_t removal_id,
+                                        bool (*hurry)(void *context), void *context,
+                                        struct reaped *reaped, struct error *error);
+
+/* Ends after the batch that it is at, joins, frees. NULL is fine. */
 void reaper_thread_stop(struct reaper_thread *reaper);
 
 #endif

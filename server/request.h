@@ -127,6 +127,9 @@ struct request {
     int64_t response_size_bytes;
 };
 
+/* The node is shutting down: who waits for something answers with what there is. */
+[[nodiscard]] bool request_should_hurry(const struct request *request);
+
 /* --- answering; exactly once for each request --- */
 
 /* Takes the writer's buffer as an application/json body. */

@@ -44,6 +44,7 @@ static const struct route routes[] = {
      .pattern = "/images:prune",
      .role = ROLE_ADMIN,
      .handler = images_prune,
+     .is_long = true,
      .changes_images = true,
      .body = BODY_OPTIONAL},
     {.method = "POST",

@@ -12,6 +12,7 @@ struct route {
     route_handler *handler;
     enum role role; /* what it takes at least; each row says it */
     bool on_loop;   /* never blocks: runs on the event loop's thread */
+    bool is_long;   /* takes seconds: has workers of its own */
     /* Answers what images there are from now on: memory is brought up to that first. */
     bool changes_images;
     enum route_body body;

@@ -174,26 +174,36 @@ void shape_pull(struct json_writer *out, const char *key, const struct pull *pul
     json_end_object(out);
 }
 
-static int64_t count_condemned(const struct removal *removal, enum blob_kind kind)
+/* What goes out of the catalogue is the same for a prune and its rehearsal. */
+static void write_removal(struct json_writer *out, const struct removal *removal)
 {
-    int64_t count = 0;
-    for (size_t i = 0; i < removal->condemned_count; i++)
-        count += removal->condemned[i].kind == kind;
-    return count;
+    json_write_int(out, "image_refs_removed", removal->references);
+    json_write_int(out, "manifests_removed", removal->manifests);
+    json_write_int(out, "layers_removed", removal->layers);
+}
+
+void shape_prune_estimate(struct json_writer *out, const struct removal *removal)
+{
+    json_begin_object(out, NULL);
+    write_removal(out, removal);
+    json_write_int(out, "fsmeta_removed", removal->manifests); /* one of each a manifest */
+    json_write_int(out, "vmdk_removed", removal->manifests);
+    json_write_int(out, "bytes_reclaimed", removal->allocated_bytes);
+    json_write_bool(out, "dry_run", true);
+    json_end_object(out);
 }
 
 void shape_prune_report(struct json_writer *out, const struct removal *removal,
                         const struct reaped *reaped)
 {
     json_begin_object(out, NULL);
-    json_write_int(out, "image_refs_removed", removal->references);
-    json_write_int(out, "manifests_removed", removal->manifests);
-    json_write_int(out, "layers_removed", removal->layers);
-    json_write_int(out, "fsmeta_removed",
-                   reaped ? reaped->fsmeta_files : count_condemned(removal, BLOB_FSMETA));
-    json_write_int(out, "vmdk_removed",
-                   reaped ? reaped->vmdk_files : count_condemned(removal, BLOB_VMDK));
-    json_write_int(out, "bytes_reclaimed", reaped ? reaped->bytes : removal->size_bytes);
-    json_write_bool(out, "dry_run", !reaped);
+    write_removal(out, removal);
+    json_write_int(out, "fsmeta_removed", reaped ? reaped->fsmeta_files : 0);
+    json_write_int(out, "vmdk_removed", reaped ? reaped->vmdk_files : 0);
+    if (reaped)
+        json_write_int(out, "bytes_reclaimed", reaped->bytes);
+    else
+        json_write_null(out, "bytes_reclaimed");
+    json_write_bool(out, "dry_run", false);
     json_end_object(out);
 }

@@ -8,7 +8,6 @@
 #include "store/catalogue/images.h"
 #include "store/catalogue/pulls.h"
 #include "store/catalogue/removal.h"
-#include "store/reaper.h"
 
 void shape_image_handle(struct json_writer *out, const char *key,
                         const struct image_handle *handle);
@@ -20,8 +19,8 @@ void shape_pin(struct json_writer *out, const char *key, const struct pin *pin);
 /* `image` is NULL unless the pull is done. */
 void shape_pull(struct json_writer *out, const char *key, const struct pull *pull,
                 const struct image_handle *image);
-/* ImagePruneReport. `reaped` is NULL for a dry run: then the counts and bytes are
- * what the removal would take. */
+/* ImagePruneReport: of a dry run, and of a prune, `reaped` being NULL when it is unknown. */
+void shape_prune_estimate(struct json_writer *out, const struct removal *removal);
 void shape_prune_report(struct json_writer *out, const struct removal *removal,
                         const struct reaped *reaped);
 

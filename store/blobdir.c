@@ -22,6 +22,7 @@ struct blob_draft {
     struct digest key;
     int fd;
     bool published;
+    int64_t allocated_bytes;   /* once it is published */
     char name[BLOB_PATH_SIZE]; /* within tmp/: <node>/<kind>-<number> */
 };
 
@@ -216,11 +217,19 @@ bool blobdir_now_ms(struct blobdir *blobdir, int64_t *now_ms, struct error *erro
     return known;
 }
 
-static void count_published(const struct blob_draft *draft)
+/* st_blocks counts 512 bytes each, whatever the file system's blocks are: stat(3type). */
+static int64_t allocated_bytes(const struct stat *status)
+{
+    return (int64_t)status->st_blocks * 512;
+}
+
+static void measure_published(struct blob_draft *draft)
 {
     struct stat status;
-    if (fstat(draft->fd, &status) == 0)
-        metric_add(METRIC_PUBLISHED_BYTES, status.st_size, draft->kind);
+    if (fstat(draft->fd, &status) != 0)
+        return;
+    draft->allocated_bytes = allocated_bytes(&status);
+    metric_add(METRIC_PUBLISHED_BYTES, status.st_size, draft->kind);
 }
 
 bool blob_draft_publish(struct blob_draft *draft, struct error *error)
@@ -240,11 +249,16 @@ bool blob_draft_publish(struct blob_draft *draft, struct error *error)
                                name);
     draft->published = true;
     CRASH_POINT(PUBLISH_RENAMED);
-    count_published(draft);
+    measure_published(draft);
     if (!blobdir_sync_fd(directory, blob_kinds[draft->kind].directory, error))
         return false;
     CRASH_POINT(PUBLISH_DONE);
     return true;
+}
+
+int64_t blob_draft_allocated_bytes(const struct blob_draft *draft)
+{
+    return draft->allocated_bytes;
 }
 
 void blob_draft_free(struct blob_draft *draft)
@@ -290,6 +304,7 @@ bool blobdir_look_at(int directory, const char *name, struct blob_state *state, 
         .exists = true,
         .is_file = S_ISREG(stat.st_mode),
         .size_bytes = stat.st_size,
+        .allocated_bytes = allocated_bytes(&stat),
         /* rename(2) moves the change time alone, where it moves any. */
         .changed_at_ms = later_ms(&stat.st_mtim, &stat.st_ctim),
     };
@@ -325,7 +340,7 @@ bool blob_unlink(struct blobdir *blobdir, enum blob_kind kind, const struct dige
         return errno == ENOENT ||
                error_set_errno(error, ERROR_INTERNAL, errno, "cannot remove \"%s/%s\"",
                                blob_kinds[kind].directory, name);
-    *freed_bytes = (int64_t)stat.st_blocks * 512; /* stat(2): in units of 512 bytes */
+    *freed_bytes = allocated_bytes(&stat);
     return true;
 }
 

@@ -71,6 +71,8 @@ struct blob_draft;
 [[nodiscard]] int blob_draft_fd(const struct blob_draft *draft);
 /* fsync, rename to its name (over an older one), fsync of its directory. */
 [[nodiscard]] bool blob_draft_publish(struct blob_draft *draft, struct error *error);
+/* Once it is published: what the file takes on the disk. */
+[[nodiscard]] int64_t blob_draft_allocated_bytes(const struct blob_draft *draft);
 /* Frees; unlinks the file unless it was published. NULL is fine. */
 void blob_draft_free(struct blob_draft *draft);
 
@@ -85,7 +87,8 @@ struct blob_state {
     bool exists;
     bool is_file; /* and no directory, link or device */
     int64_t size_bytes;
-    int64_t changed_at_ms; /* when it was last written, renamed or given its owner */
+    int64_t allocated_bytes; /* what it takes on the disk */
+    int64_t changed_at_ms;   /* when it was last written, renamed or given its owner */
 };
 [[nodiscard]] bool blob_look(struct blobdir *blobdir, enum blob_kind kind, const char *name,
                              struct blob_state *state, struct error *error);

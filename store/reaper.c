@@ -1,150 +1,281 @@
 #include "store/reaper.h"
 
 #include "store/crash_point.h"
-#include "store/file_lock.h"
 #include "store/metrics.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-/* The file's fate, decided under its lock. */
-struct reap {
-    bool done; /* unlinked by us */
-    int64_t freed_bytes;
+enum {
+    /* At 100 us a file, 25 ms. Each file has an advisory lock, of which PostgreSQL has room
+     * for 64 a connection that it allows, 6400 by default. */
+    FILES_A_BATCH = 256,
+    /* PostgreSQL gives the locks to others once it takes our connection for dead, which it
+     * does not do so soon after it heard from us. */
+    UNLINK_FOR_US = 5 * 1000 * 1000,
 };
 
-static bool is_condemned(struct catalogue_session *session, const struct blob_id *file,
-                         const char *digest, struct arena *arena, bool *condemned,
-                         struct error *error)
+/* Condemned files whose rows, and whose locks where they were free, are ours until the
+ * transaction ends. */
+struct batch {
+    struct arena *arena;
+    struct catalogue_session *session;
+    struct blobdir *blobdir;
+    int64_t locked_us; /* before the locks were taken */
+    struct rows rows;  /* kind, digest, locked */
+    /* what was done */
+    const char **kinds;
+    const char **digests;
+    const char **bytes; /* what each freed */
+    size_t done;
+    bool is_touched[BLOB_KIND_COUNT]; /* directories */
+    struct reaped reaped;
+    bool failed;
+    struct error error; /* the first file that could not be unlinked */
+};
+
+/* A file whose lock is busy keeps its row locked until the batch ends, which a rescue of it
+ * waits for. */
+#define TRY_LOCKS                                                                                  \
+    " SELECT kind, digest,"                                                                        \
+    "        pg_try_advisory_xact_lock(file_lock_class(kind), file_lock_key(digest)) FROM next"
+
+static bool lock_after(struct batch *batch, const char *kind, const char *digest,
+                       struct error *error)
 {
-    static const struct statement find = {
-        "condemned_find", "SELECT FROM condemned_files WHERE kind = $1 AND digest = $2 FOR UPDATE"};
-    struct rows rows;
-    if (!QUERY(session, &find, arena, &rows, error, blob_kind_name(file->kind), digest))
-        return false;
-    *condemned = rows.count > 0;
-    return true;
+    static const struct statement lock = {"condemned_lock_after",
+                                          "WITH next AS MATERIALIZED ("
+                                          "    SELECT kind, digest FROM condemned_files"
+                                          "     WHERE (kind, digest) > ($1, $2)"
+                                          "     ORDER BY kind, digest LIMIT $3::bigint"
+                                          "       FOR UPDATE SKIP LOCKED)" TRY_LOCKS};
+    return QUERY(batch->session, &lock, batch->arena, &batch->rows, error, kind, digest,
+                 parameter_int(batch->arena, FILES_A_BATCH));
 }
 
-static bool forget(struct catalogue_session *session, const struct blob_id *file,
-                   const char *digest, struct arena *arena, struct error *error)
+static bool lock_given(struct batch *batch, const struct blob_id *files, size_t count,
+                       struct error *error)
 {
-    static const struct statement remove = {
-        "condemned_forget", "DELETE FROM condemned_files WHERE kind = $1 AND digest = $2"};
-    struct rows rows;
-    return QUERY(session, &remove, arena, &rows, error, blob_kind_name(file->kind), digest);
-}
-
-/* Within a transaction: lock, look again, unlink, forget. The row is the licence: a
- * pull that rescued the file deleted it under the same lock. */
-static bool reap_locked(struct catalogue_session *session, struct blobdir *blobdir,
-                        const struct blob_id *file, struct reap *reap, struct error *error)
-{
-    cleanup_arena struct arena arena = {0};
-    char digest[DIGEST_TEXT_SIZE];
-    digest_format(&file->key, digest);
-    bool locked = false;
-    bool condemned = false;
-    if (!file_lock_try_in_transaction(session, file, &locked, error))
-        return false;
-    if (!locked)
-        return true;
-    if (!is_condemned(session, file, digest, &arena, &condemned, error))
-        return false;
-    if (!condemned)
-        return true;
-    CRASH_POINT(REAP_LOCKED);
-    if (!blob_unlink(blobdir, file->kind, &file->key, &reap->freed_bytes, error))
-        return false;
-    CRASH_POINT(REAP_UNLINKED);
-    if (!blob_sync(blobdir, file->kind, error) || !forget(session, file, digest, &arena, error))
-        return false;
-    CRASH_POINT(REAP_FORGOTTEN);
-    reap->done = true;
-    return true;
-}
-
-static bool reap_one(struct catalogue_session *session, struct blobdir *blobdir,
-                     const struct blob_id *file, struct reap *reap, struct error *error)
-{
-    if (!session_begin(session, error))
-        return false;
-    if (!reap_locked(session, blobdir, file, reap, error)) {
-        session_rollback(session);
-        return false;
+    static const struct statement lock = {
+        "condemned_lock_given", "WITH next AS MATERIALIZED ("
+                                "    SELECT c.kind, c.digest FROM condemned_files c"
+                                "      JOIN unnest($1::text[], $2::text[]) AS v (kind, digest)"
+                                "        ON c.kind = v.kind AND c.digest = v.digest"
+                                "       FOR UPDATE OF c SKIP LOCKED)" TRY_LOCKS};
+    struct arena *arena = batch->arena;
+    const char **kinds = arena_alloc_array(arena, count, sizeof(*kinds));
+    const char **digests = arena_alloc_array(arena, count, sizeof(*digests));
+    for (size_t i = 0; i < count; i++) {
+        char *text = arena_alloc(arena, DIGEST_TEXT_SIZE);
+        digest_format(&files[i].key, text);
+        kinds[i] = blob_kind_name(files[i].kind);
+        digests[i] = text;
     }
-    if (!session_commit(session, error))
-        return false;
-    CRASH_POINT(REAP_DONE);
-    return true;
+    return QUERY(batch->session, &lock, arena, &batch->rows, error,
+                 parameter_text_array(arena, kinds, count),
+                 parameter_text_array(arena, digests, count));
 }
 
-static void count_reaped(const struct blob_id *file, const struct reap *reap, struct reaped *reaped)
+static struct blob_id file_of_row(const struct rows *rows, size_t row)
 {
-    metric_add(METRIC_REAPED_FILES, reap->done, file->kind);
-    metric_add(METRIC_REAPED_BYTES, reap->freed_bytes);
-    reaped->bytes += reap->freed_bytes;
-    switch (file->kind) {
+    struct blob_id file;
+    if (!blob_kind_parse(rows_text(rows, row, 0), &file.kind) ||
+        !digest_parse(rows_text(rows, row, 1), &file.key))
+        abort(); /* the table's checks admit nothing else */
+    return file;
+}
+
+static void count_reaped(enum blob_kind kind, int64_t freed_bytes, struct reaped *reaped)
+{
+    metric_add(METRIC_REAPED_FILES, 1, kind);
+    metric_add(METRIC_REAPED_BYTES, freed_bytes);
+    reaped->bytes += freed_bytes;
+    switch (kind) {
     case BLOB_LAYER:
-        reaped->layer_files += reap->done;
+        reaped->layer_files++;
         break;
     case BLOB_FSMETA:
-        reaped->fsmeta_files += reap->done;
+        reaped->fsmeta_files++;
         break;
     case BLOB_VMDK:
-        reaped->vmdk_files += reap->done;
+        reaped->vmdk_files++;
         break;
     case BLOB_MANIFEST:
+        reaped->description_files++;
         break;
     }
+}
+
+static void add_reaped(struct reaped *sum, const struct reaped *more)
+{
+    sum->layer_files += more->layer_files;
+    sum->fsmeta_files += more->fsmeta_files;
+    sum->vmdk_files += more->vmdk_files;
+    sum->description_files += more->description_files;
+    sum->bytes += more->bytes;
+}
+
+/* Whether the locks are ours still, as far as this machine can know. */
+static bool may_unlink(struct batch *batch)
+{
+    return session_is_open(batch->session) && metric_now_us() - batch->locked_us < UNLINK_FOR_US;
+}
+
+static void unlink_row(struct batch *batch, size_t row)
+{
+    struct blob_id file = file_of_row(&batch->rows, row);
+    struct error error;
+    int64_t freed_bytes = 0;
+    if (!blob_unlink(batch->blobdir, file.kind, &file.key, &freed_bytes, &error)) {
+        if (!batch->failed)
+            batch->error = error;
+        batch->failed = true;
+        return;
+    }
+    batch->kinds[batch->done] = rows_text(&batch->rows, row, 0);
+    batch->digests[batch->done] = rows_text(&batch->rows, row, 1);
+    batch->bytes[batch->done] = parameter_int(batch->arena, freed_bytes);
+    batch->done++;
+    batch->is_touched[file.kind] = true;
+    count_reaped(file.kind, freed_bytes, &batch->reaped);
+    CRASH_POINT(REAP_UNLINKED);
+}
+
+static bool sync_directories(struct batch *batch, struct error *error)
+{
+    for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
+        if (batch->is_touched[kind] && !blob_sync(batch->blobdir, (enum blob_kind)kind, error))
+            return false;
+    return true;
+}
+
+static bool unlink_locked(struct batch *batch, struct error *error)
+{
+    size_t count = batch->rows.count;
+    batch->kinds = arena_alloc_array(batch->arena, count, sizeof(*batch->kinds));
+    batch->digests = arena_alloc_array(batch->arena, count, sizeof(*batch->digests));
+    batch->bytes = arena_alloc_array(batch->arena, count, sizeof(*batch->bytes));
+    if (count > 0)
+        CRASH_POINT(REAP_LOCKED);
+    for (size_t row = 0; row < count && may_unlink(batch); row++)
+        if (rows_bool(&batch->rows, row, 2))
+            unlink_row(batch, row);
+    return sync_directories(batch, error);
+}
+
+/* Deletes the rows, and adds to the figures of the prunes that condemned them. The files
+ * are gone for good: should PostgreSQL forget this commit, the rows are found again
+ * without them. So nobody waits for its disk. */
+static bool forget(struct batch *batch, struct error *error)
+{
+    static const struct statement relax = {"reaper_relax",
+                                           "SELECT set_config('synchronous_commit', 'off', true)"};
+    static const struct statement remove = {
+        "condemned_forget",
+        "WITH gone AS ("
+        "    DELETE FROM condemned_files c"
+        "     USING unnest($1::text[], $2::text[], $3::text[]) AS d (kind, digest, bytes)"
+        "     WHERE c.kind = d.kind AND c.digest = d.digest"
+        "    RETURNING c.removal_id, c.kind, d.bytes::bigint AS bytes)"
+        " INSERT INTO reaped_files (removal_id, layers, fsmeta, vmdk, descriptions, bytes)"
+        " SELECT removal_id, count(*) FILTER (WHERE kind = 'layer'),"
+        "        count(*) FILTER (WHERE kind = 'fsmeta'), count(*) FILTER (WHERE kind = 'vmdk'),"
+        "        count(*) FILTER (WHERE kind = 'manifest'), sum(bytes)"
+        "   FROM gone WHERE removal_id IS NOT NULL GROUP BY removal_id"};
+    struct arena *arena = batch->arena;
+    struct rows rows;
+    return session_query(batch->session, &relax, NULL, 0, arena, &rows, error) &&
+           QUERY(batch->session, &remove, arena, &rows, error,
+                 parameter_text_array(arena, batch->kinds, batch->done),
+                 parameter_text_array(arena, batch->digests, batch->done),
+                 parameter_text_array(arena, batch->bytes, batch->done));
+}
+
+/* What is to be locked: the given files, or those behind a key. */
+struct choice {
+    const struct blob_id *files;
+    size_t file_count;
+    const char *after_kind;
+    const char *after_digest;
+};
+
+static bool run_batch(struct batch *batch, const struct choice *choice, struct error *error)
+{
+    batch->locked_us = metric_now_us();
+    if (!session_begin(batch->session, error) ||
+        !(choice->files ? lock_given(batch, choice->files, choice->file_count, error)
+                        : lock_after(batch, choice->after_kind, choice->after_digest, error)) ||
+        !unlink_locked(batch, error) || (batch->done > 0 && !forget(batch, error)))
+        return false;
+    if (batch->done > 0)
+        CRASH_POINT(REAP_FORGOTTEN);
+    if (!session_commit(batch->session, error))
+        return false;
+    if (batch->done > 0)
+        CRASH_POINT(REAP_DONE);
+    return true;
+}
+
+static bool reap_batch(struct catalogue *catalogue, struct batch *batch,
+                       const struct choice *choice, struct error *error)
+{
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    batch->session = session;
+    return session && run_batch(batch, choice, error);
+}
+
+/* Adds what the batch did. The first file that could not be unlinked is what is told. */
+static void add_batch(const struct batch *batch, struct reaped *reaped, bool *failed,
+                      struct error *error)
+{
+    add_reaped(reaped, &batch->reaped);
+    if (batch->failed && !*failed)
+        *error = batch->error;
+    *failed = *failed || batch->failed;
 }
 
 bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const struct blob_id *files,
                  size_t file_count, struct reaped *reaped, struct error *error)
 {
     *reaped = (struct reaped){0};
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    if (!session)
-        return false;
-    if (file_count > 0)
+    bool failed = false;
+    for (size_t i = 0; i < file_count; i += FILES_A_BATCH) {
+        cleanup_arena struct arena arena = {0};
+        struct batch batch = {.arena = &arena, .blobdir = blobdir};
+        size_t left = file_count - i;
+        const struct choice choice = {
+            .files = &files[i],
+            .file_count = left < FILES_A_BATCH ? left : FILES_A_BATCH,
+        };
         CRASH_POINT(REAP_BEGUN);
-    bool done = true;
-    for (size_t i = 0; i < file_count; i++) {
-        struct reap reap = {0};
-        struct error why;
-        if (reap_one(session, blobdir, &files[i], &reap, &why)) {
-            count_reaped(&files[i], &reap, reaped);
-            continue;
-        }
-        done = false;
-        *error = why;
-        if (why.code == ERROR_CATALOGUE_UNAVAILABLE)
-            break;
+        if (!reap_batch(catalogue, &batch, &choice, error))
+            return false;
+        add_batch(&batch, reaped, &failed, error);
     }
-    return done;
+    return !failed;
 }
 
-static bool list_condemned(struct catalogue *catalogue, size_t limit, struct arena *arena,
-                           struct rows *rows, struct error *error)
+bool reaper_run_pass(const struct reaper_pass *pass, struct reaped *reaped, struct error *error)
 {
-    static const struct statement list = {
-        "condemned_list",
-        "SELECT kind, digest FROM condemned_files ORDER BY condemned_at LIMIT $1::bigint"};
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    return session &&
-           QUERY(session, &list, arena, rows, error, parameter_int(arena, (int64_t)limit));
-}
-
-bool reaper_round(struct catalogue *catalogue, struct blobdir *blobdir, size_t limit,
-                  struct reaped *reaped, struct error *error)
-{
-    cleanup_arena struct arena arena = {0};
-    struct rows rows;
-    if (!list_condemned(catalogue, limit, &arena, &rows, error))
-        return false;
-    struct blob_id *files = arena_alloc_array(&arena, rows.count, sizeof(*files));
-    for (size_t row = 0; row < rows.count; row++)
-        if (!blob_kind_parse(rows_text(&rows, row, 0), &files[row].kind) ||
-            !digest_parse(rows_text(&rows, row, 1), &files[row].key))
-            abort(); /* the table's checks admit nothing else */
-    return reaper_reap(catalogue, blobdir, files, rows.count, reaped, error);
+    *reaped = (struct reaped){0};
+    char kind[16] = "";
+    char digest[DIGEST_TEXT_SIZE] = "";
+    bool failed = false;
+    size_t found = FILES_A_BATCH;
+    while (found == FILES_A_BATCH && !(pass->stop && atomic_load(pass->stop))) {
+        cleanup_arena struct arena arena = {0};
+        struct batch batch = {.arena = &arena, .blobdir = pass->blobdir};
+        const struct choice choice = {.after_kind = kind, .after_digest = digest};
+        if (!reap_batch(pass->catalogue, &batch, &choice, error))
+            return false;
+        add_batch(&batch, reaped, &failed, error);
+        found = batch.rows.count;
+        if (found > 0) {
+            snprintf(kind, sizeof(kind), "%s", rows_text(&batch.rows, found - 1, 0));
+            snprintf(digest, sizeof(digest), "%s", rows_text(&batch.rows, found - 1, 1));
+        }
+        if (pass->rest)
+            pass->rest(pass->context, &batch.reaped);
+    }
+    return !failed;
 }

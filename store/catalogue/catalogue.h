@@ -103,6 +103,9 @@ struct id_list {
 
 /* Transactions, READ COMMITTED. A session released within one rolls it back. */
 [[nodiscard]] bool session_begin(struct catalogue_session *session, struct error *error);
+/* Gives the statements of this transaction more time than the pool's. */
+[[nodiscard]] bool session_extend_timeout(struct catalogue_session *session, unsigned timeout_ms,
+                                          struct error *error);
 [[nodiscard]] bool session_commit(struct catalogue_session *session, struct error *error);
 void session_rollback(struct catalogue_session *session);
 

@@ -9,10 +9,6 @@
  * migrates, we wait for it as long as for our own statements. */
 enum { MIGRATION_TIMEOUT_MS = 10 * 60 * 1000 };
 
-static const struct statement lift_timeout = {
-    "migrate_lift_timeout",
-    "SELECT set_config('statement_timeout', $1, true)",
-};
 static const struct statement lock_migrations = {
     "migrate_lock",
     "SELECT pg_advisory_xact_lock(hashtextextended('larder.schema_migrations', 0))",
@@ -43,11 +39,8 @@ static bool lock_and_find(struct catalogue_session *session, struct arena *arena
                           struct error *error)
 {
     struct rows rows;
-    if (!QUERY(session, &lift_timeout, arena, &rows, error,
-               parameter_int(arena, MIGRATION_TIMEOUT_MS)))
-        return false;
-    session->statement_timeout_ms = MIGRATION_TIMEOUT_MS;
-    if (!session_query(session, &lock_migrations, NULL, 0, arena, &rows, error) ||
+    if (!session_extend_timeout(session, MIGRATION_TIMEOUT_MS, error) ||
+        !session_query(session, &lock_migrations, NULL, 0, arena, &rows, error) ||
         !session_execute(session, create_table, MIGRATION_TIMEOUT_MS, error) ||
         !session_query(session, &find_version, NULL, 0, arena, &rows, error))
         return false;
@@ -89,11 +82,9 @@ bool catalogue_migrate(struct catalogue *catalogue, struct error *error)
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     if (!session)
         return false;
-    unsigned timeout_ms = session->statement_timeout_ms;
     bool complete = false;
     bool ok = true;
     while (ok && !complete)
         ok = migrate_step(session, &complete, error);
-    session->statement_timeout_ms = timeout_ms;
     return ok;
 }

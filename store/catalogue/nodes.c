@@ -138,7 +138,8 @@ bool catalogue_trim_history(struct catalogue *catalogue, struct error *error)
         "history_trim",
         "WITH old_pulls AS ("
         "    DELETE FROM pulls"
-        "     WHERE created_at < now() - " KEPT_FOR " AND finished_at < now() - " KEPT_FOR ")"
+        "     WHERE created_at < now() - " KEPT_FOR " AND finished_at < now() - " KEPT_FOR "),"
+        " old_figures AS (DELETE FROM reaped_files WHERE reaped_at < now() - interval '1 day')"
         " DELETE FROM nodes WHERE heartbeat_at < now() - " KEPT_FOR};
     cleanup_arena struct arena arena = {0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);

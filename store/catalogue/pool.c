@@ -81,6 +81,7 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
     init_synchronisation(catalogue);
     for (unsigned i = 0; i < config->max_sessions; i++) {
         sessions[i].catalogue = catalogue;
+        sessions[i].default_timeout_ms = config->statement_timeout_ms;
         sessions[i].statement_timeout_ms = config->statement_timeout_ms;
         sessions[i].application_name = name;
         push_free(catalogue, &sessions[i]);

@@ -76,14 +76,15 @@ static bool write_manifest(struct catalogue_session *session, const struct image
         "manifest_write",
         "INSERT INTO manifests (digest, media_type, raw, config_digest, os, architecture,"
         "    variant, layer_count, size_bytes, fsmeta_size_bytes, fsmeta_digest,"
-        "    vmdk_size_bytes, vmdk_digest)"
+        "    vmdk_size_bytes, vmdk_digest, allocated_bytes)"
         " VALUES ($1, $2, $3::bytea, $4, $5, $6, $7, $8::int, $9::bigint, $10::bigint, $11,"
-        "    $12::bigint, $13)"
+        "    $12::bigint, $13, nullif($14::bigint, 0))"
         " ON CONFLICT (digest) DO UPDATE"
         "   SET fsmeta_size_bytes = excluded.fsmeta_size_bytes,"
         "       fsmeta_digest = excluded.fsmeta_digest,"
         "       vmdk_size_bytes = excluded.vmdk_size_bytes,"
-        "       vmdk_digest = excluded.vmdk_digest"};
+        "       vmdk_digest = excluded.vmdk_digest,"
+        "       allocated_bytes = excluded.allocated_bytes"};
     struct rows rows;
     return QUERY(
         session, &write, arena, &rows, error, image->manifest_digest, image->manifest_media_type,
@@ -91,7 +92,8 @@ static bool write_manifest(struct catalogue_session *session, const struct image
         image->config_digest, image->platform->os, image->platform->architecture,
         image->platform->variant, parameter_int(arena, (int64_t)image->layer_count),
         parameter_int(arena, image->size_bytes), parameter_int(arena, image->fsmeta_size_bytes),
-        image->fsmeta_digest, parameter_int(arena, image->vmdk_size_bytes), image->vmdk_digest);
+        image->fsmeta_digest, parameter_int(arena, image->vmdk_size_bytes), image->vmdk_digest,
+        parameter_int(arena, image->allocated_bytes));
 }
 
 static bool write_layers(struct catalogue_session *session, const struct commit *commit,
@@ -117,14 +119,17 @@ static bool write_reference(struct catalogue_session *session, const struct comm
     static const struct statement write = {
         "image_write",
         "INSERT INTO image_refs (reference, os, architecture, variant, name, index_digest,"
-        "    manifest_digest)"
-        " SELECT $1, os, architecture, variant, $2, $3, digest FROM manifests WHERE digest = $4"
+        "    manifest_digest, description_allocated_bytes)"
+        " SELECT $1, os, architecture, variant, $2, $3, digest, nullif($5::bigint, 0)"
+        "   FROM manifests WHERE digest = $4"
         " ON CONFLICT (reference, os, architecture, variant) DO UPDATE"
         "   SET manifest_digest = excluded.manifest_digest,"
-        "       index_digest = excluded.index_digest, last_used_at = now()"};
+        "       index_digest = excluded.index_digest, last_used_at = now(),"
+        "       description_allocated_bytes = excluded.description_allocated_bytes"};
     struct rows rows;
     return QUERY(session, &write, arena, &rows, error, commit->reference, commit->name,
-                 commit->image->index_digest, commit->image->manifest_digest);
+                 commit->image->index_digest, commit->image->manifest_digest,
+                 parameter_int(arena, commit->image->description_allocated_bytes));
 }
 
 static bool pardon_files(struct catalogue_session *session, const struct commit *commit,

@@ -207,12 +207,14 @@ bool catalogue_add_layer(struct catalogue_session *lock, const char *pull_id,
     static const struct statement add = {
         "layer_add",
         "WITH added AS ("
-        "    INSERT INTO layers (diff_id, erofs_size_bytes, erofs_digest, tar_size_bytes)"
-        "    VALUES ($2, $3::bigint, $4, $5::bigint)"
+        "    INSERT INTO layers (diff_id, erofs_size_bytes, erofs_digest, tar_size_bytes,"
+        "        allocated_bytes)"
+        "    VALUES ($2, $3::bigint, $4, $5::bigint, nullif($7::bigint, 0))"
         "    ON CONFLICT (diff_id) DO UPDATE"
         "      SET erofs_size_bytes = excluded.erofs_size_bytes,"
         "          erofs_digest = excluded.erofs_digest,"
-        "          tar_size_bytes = excluded.tar_size_bytes),"
+        "          tar_size_bytes = excluded.tar_size_bytes,"
+        "          allocated_bytes = excluded.allocated_bytes),"
         " pardoned AS ("
         "    DELETE FROM condemned_files WHERE kind = 'layer' AND digest = $2)"
         " UPDATE pull_layers"
@@ -229,5 +231,6 @@ bool catalogue_add_layer(struct catalogue_session *lock, const char *pull_id,
     struct rows rows;
     return QUERY(lock, &add, &arena, &rows, error, pull_id, diff_id,
                  parameter_int(&arena, record->erofs_size_bytes), erofs_digest,
-                 parameter_int(&arena, record->tar_size_bytes), reused ? "reused" : "done");
+                 parameter_int(&arena, record->tar_size_bytes), reused ? "reused" : "done",
+                 parameter_int(&arena, record->allocated_bytes));
 }

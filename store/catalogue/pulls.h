@@ -169,6 +169,7 @@ struct layer_record {
     int64_t erofs_size_bytes;
     struct digest erofs_digest;
     int64_t tar_size_bytes;
+    int64_t allocated_bytes; /* what the file takes on the disk; 0: not measured */
 };
 
 /* What the catalogue knows of a layer that a pull needs. */
@@ -212,6 +213,8 @@ struct image_record {
     const char *fsmeta_digest;
     int64_t vmdk_size_bytes;
     const char *vmdk_digest;
+    int64_t allocated_bytes;             /* of fsmeta and vmdk on the disk; 0: not measured */
+    int64_t description_allocated_bytes; /* likewise */
     const struct pull_layer *layers;
     size_t layer_count;
 };

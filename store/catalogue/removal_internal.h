@@ -1,41 +1,57 @@
-/* What deleting one image and pruning share: given the references that go, take out
- * all that nothing reaches any more and condemn its files. Within a transaction that
- * holds the removal lock; locks are taken in the order references, manifests, layers.
+/* What deleting one image and pruning share. Within one transaction that holds the
+ * removal lock: which references go is written into a temporary table of the session,
+ * then everything that only they reached, table by table, by joins. Locks are taken in
+ * the order references, manifests, layers, and all of these before their holders.
+ *
+ *     removal_references    that go          (filled by removal.c, removal_prune.c)
+ *     removal_manifests     that may go, locked
+ *     removal_layers        theirs, when one image is removed
  */
 #ifndef LARDER_STORE_CATALOGUE_REMOVAL_INTERNAL_H
 #define LARDER_STORE_CATALOGUE_REMOVAL_INTERNAL_H
 
 #include "store/catalogue/removal.h"
 
-/* References that go, as text[] parameters of the same length, locked. */
-struct victims {
-    size_t count;
-    const char *references;
-    const char *oses;
-    const char *architectures;
-    const char *variants;
-    const char *manifests;
-};
+/* That no live sandbox and no snapshot holds the manifest. */
+#define IS_NOT_HELD(digest)                                                                        \
+    " NOT EXISTS (SELECT FROM sandboxes s WHERE s.held_digest = " digest                           \
+    "                AND (s.expires_at IS NULL OR s.expires_at > now()))"                          \
+    " AND NOT EXISTS (SELECT FROM snapshots s WHERE s.held_digest = " digest ")"
 
-/* From rows of (reference, os, architecture, variant, manifest_digest). */
-void victims_from_rows(const struct rows *rows, struct arena *arena, struct victims *victims);
+/* That r, of image_refs, is v, of removal_references. */
+#define IS_VICTIM                                                                                  \
+    " v.reference = r.reference AND v.os = r.os AND v.architecture = r.architecture"               \
+    " AND v.variant = r.variant"
 
-/* One removal at a time: two would wait for each other's rows. */
-[[nodiscard]] bool removal_begin(struct catalogue_session *session, struct arena *arena,
-                                 struct error *error);
+/* That all references to m, of manifests, go. */
+#define LOSES_ALL_REFERENCES                                                                       \
+    " NOT EXISTS (SELECT FROM image_refs r WHERE r.manifest_digest = m.digest"                     \
+    "                AND NOT EXISTS (SELECT FROM removal_references v WHERE" IS_VICTIM "))"
 
-/* Locks the manifests of the victims, so that nobody starts to hold them. */
-[[nodiscard]] bool removal_lock_manifests(struct catalogue_session *session,
-                                          const struct victims *victims, struct arena *arena,
-                                          struct error *error);
+/* Before the transaction: makes the tables, which then are the session's. */
+[[nodiscard]] bool removal_make_tables(struct catalogue_session *session, struct error *error);
 
-/* Takes the victims out, then whatever nothing reaches, and condemns the files. */
-[[nodiscard]] bool removal_sweep(struct catalogue_session *session, const struct victims *victims,
-                                 struct arena *arena, struct removal *removal, struct error *error);
+/* First in it. One removal at a time: two would wait for each other's rows. */
+[[nodiscard]] bool removal_lock(struct catalogue_session *session, struct error *error);
 
-/* As catalogue_drop_pull_layers(); needs no removal lock. */
-[[nodiscard]] bool removal_drop_pull_layers(struct catalogue_session *session, const char *pull_id,
-                                            const char *node_id, struct arena *arena,
-                                            struct removal *removal, struct error *error);
+/* After removal_references or removal_manifests were filled: makes PostgreSQL plan for
+ * their new sizes. A plan made for one row would be quadratic for many. */
+[[nodiscard]] bool removal_count_references(struct catalogue_session *session, struct error *error);
+[[nodiscard]] bool removal_count_manifests(struct catalogue_session *session, struct error *error);
+
+/* Once the manifests are locked: sandboxes whose lease ran out let go of them. */
+[[nodiscard]] bool removal_expire_holders(struct catalogue_session *session, struct error *error);
+
+/* Takes out and condemns what nothing reaches any more, once the references are gone:
+ * of the whole catalogue, with the removal's figures; */
+[[nodiscard]] bool removal_condemn_unreached(struct catalogue_session *session,
+                                             struct removal *removal, struct error *error);
+/* or of the victims alone, listing the files. */
+[[nodiscard]] bool removal_condemn_victims(struct catalogue_session *session, struct arena *arena,
+                                           struct condemned *condemned, struct error *error);
+
+/* Runs a statement without parameters whose rows nobody needs. */
+[[nodiscard]] bool removal_run(struct catalogue_session *session, const struct statement *statement,
+                               struct error *error);
 
 #endif

@@ -98,6 +98,27 @@ bool session_begin(struct catalogue_session *session, struct error *error)
     return session_execute(session, "BEGIN", session->statement_timeout_ms, error);
 }
 
+bool session_extend_timeout(struct catalogue_session *session, unsigned timeout_ms,
+                            struct error *error)
+{
+    static const struct statement extend = {"session_extend_timeout",
+                                            "SELECT set_config('statement_timeout', $1, true)"};
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    if (!QUERY(session, &extend, &arena, &rows, error, parameter_int(&arena, timeout_ms)))
+        return false;
+    session->statement_timeout_ms = timeout_ms;
+    return true;
+}
+
+/* Ends the transaction, and with it what was set for it. */
+static bool end(struct catalogue_session *session, const char *how, struct error *error)
+{
+    bool ended = session_execute(session, how, session->statement_timeout_ms, error);
+    session->statement_timeout_ms = session->default_timeout_ms;
+    return ended;
+}
+
 bool session_commit(struct catalogue_session *session, struct error *error)
 {
     /* COMMIT of a failed transaction answers ROLLBACK, and that is no error to libpq. */
@@ -105,14 +126,16 @@ bool session_commit(struct catalogue_session *session, struct error *error)
         session_rollback(session);
         return error_set(error, ERROR_INTERNAL, "COMMIT: the transaction had failed before");
     }
-    return session_execute(session, "COMMIT", session->statement_timeout_ms, error);
+    return end(session, "COMMIT", error);
 }
 
 void session_rollback(struct catalogue_session *session)
 {
-    if (!session->connection || PQtransactionStatus(session->connection) == PQTRANS_IDLE)
+    if (!session->connection || PQtransactionStatus(session->connection) == PQTRANS_IDLE) {
+        session->statement_timeout_ms = session->default_timeout_ms;
         return;
+    }
     struct error ignored = {0};
-    if (!session_execute(session, "ROLLBACK", session->statement_timeout_ms, &ignored))
+    if (!end(session, "ROLLBACK", &ignored))
         session_disconnect(session);
 }

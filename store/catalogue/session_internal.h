@@ -11,7 +11,8 @@
 struct catalogue_session {
     struct catalogue *catalogue; /* not owned */
     struct catalogue_session *next_free;
-    unsigned statement_timeout_ms;
+    unsigned statement_timeout_ms;     /* of the transaction: the pool's, or more */
+    unsigned default_timeout_ms;       /* the pool's */
     const char *application_name;      /* the catalogue's */
     PGconn *connection;                /* owned; NULL: none, or it broke */
     const struct statement **prepared; /* owned; those the connection knows */

@@ -58,9 +58,8 @@ bool catalogue_transact(struct catalogue *catalogue, transaction_body *body, voi
     return session && run(session, body, context, true, error);
 }
 
-bool catalogue_rehearse(struct catalogue *catalogue, transaction_body *body, void *context,
-                        struct error *error)
+bool session_rehearse(struct catalogue_session *session, transaction_body *body, void *context,
+                      struct error *error)
 {
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    return session && run(session, body, context, false, error);
+    return run(session, body, context, false, error);
 }

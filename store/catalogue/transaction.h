@@ -20,7 +20,7 @@ typedef bool transaction_body(struct catalogue_session *session, void *context,
                                     void *context, struct error *error);
 
 /* The same, but rolls back in the end: for dry runs. */
-[[nodiscard]] bool catalogue_rehearse(struct catalogue *catalogue, transaction_body *body,
-                                      void *context, struct error *error);
+[[nodiscard]] bool session_rehearse(struct catalogue_session *session, transaction_body *body,
+                                    void *context, struct error *error);
 
 #endif

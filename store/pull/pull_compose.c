@@ -58,9 +58,10 @@ static bool read_digest(int fd, int64_t size_bytes, struct digest *digest, struc
     return true;
 }
 
-/* What was published: its size and digest as text. */
+/* What was published: its sizes, and its digest as text. */
 struct published {
     int64_t size_bytes;
+    int64_t allocated_bytes;
     const char *digest;
 };
 
@@ -72,8 +73,10 @@ static bool publish(struct pull_task *task, struct file_lock *lock, struct blob_
     if (!read_digest(blob_draft_fd(draft), (int64_t)size_bytes, &digest, error))
         return false;
     digest_format(&digest, text);
-    *published = (struct published){(int64_t)size_bytes, text};
-    return file_lock_check(lock, error) && blob_draft_publish(draft, error);
+    if (!file_lock_check(lock, error) || !blob_draft_publish(draft, error))
+        return false;
+    *published = (struct published){(int64_t)size_bytes, blob_draft_allocated_bytes(draft), text};
+    return true;
 }
 
 static bool publish_fsmeta(struct pull_task *task, struct file_lock *lock,
@@ -158,11 +161,9 @@ static bool is_described_by_another(const struct pull_task *task, const struct d
     return fd >= 0;
 }
 
-static bool publish_description(struct pull_task *task, struct file_lock *lock,
-                                const struct digest *key, struct error *error)
+static bool write_description(struct pull_task *task, struct file_lock *lock,
+                              const struct digest *key, struct error *error)
 {
-    if (is_described_by_another(task, key))
-        return true;
     cleanup(cleanup_draft_slot) struct blob_draft *draft =
         blob_draft_new(task->config->blobdir, BLOB_MANIFEST, key, error);
     if (!draft)
@@ -170,6 +171,14 @@ static bool publish_description(struct pull_task *task, struct file_lock *lock,
     cleanup_free char *text = pull_describe_image(task);
     return write_all(blob_draft_fd(draft), text, strlen(text), error) &&
            file_lock_check(lock, error) && blob_draft_publish(draft, error);
+}
+
+static bool publish_description(struct pull_task *task, struct file_lock *lock,
+                                const struct digest *key, struct blob_state *description,
+                                struct error *error)
+{
+    return (is_described_by_another(task, key) || write_description(task, lock, key, error)) &&
+           blob_look_up(task->config->blobdir, BLOB_MANIFEST, key, description, error);
 }
 
 static int64_t compressed_size_bytes(const struct manifest_document *manifest)
@@ -182,7 +191,8 @@ static int64_t compressed_size_bytes(const struct manifest_document *manifest)
 }
 
 static bool commit(struct pull_task *task, struct file_lock *lock, const struct published *fsmeta,
-                   const struct published *vmdk, struct error *error)
+                   const struct published *vmdk, const struct blob_state *description,
+                   struct error *error)
 {
     char config_digest[DIGEST_TEXT_SIZE];
     digest_format(&task->config_bytes.digest, config_digest);
@@ -204,6 +214,8 @@ static bool commit(struct pull_task *task, struct file_lock *lock, const struct 
         .fsmeta_digest = fsmeta->digest,
         .vmdk_size_bytes = vmdk->size_bytes,
         .vmdk_digest = vmdk->digest,
+        .allocated_bytes = fsmeta->allocated_bytes + vmdk->allocated_bytes,
+        .description_allocated_bytes = description->allocated_bytes,
         .layers = task->pull.layers,
         .layer_count = task->pull.layer_count,
     };
@@ -225,16 +237,17 @@ static bool publish_and_commit(struct pull_task *task, const struct layer_files 
         file_lock_acquire(task->config->catalogue, locked, 2, &task->stop, error);
     struct published fsmeta;
     struct published vmdk;
+    struct blob_state description;
     if (!lock || !catalogue_condemn_unborn(file_lock_session(lock), task->pull.manifest_digest,
                                            &task->reference, error))
         return false;
     CRASH_POINT(COMPOSE_CONDEMNED);
     if (!publish_fsmeta(task, lock, files, &fsmeta, error) ||
         !publish_vmdk(task, lock, &fsmeta, &vmdk, error) ||
-        !publish_description(task, lock, &locked[1].key, error))
+        !publish_description(task, lock, &locked[1].key, &description, error))
         return false;
     CRASH_POINT(COMPOSE_PUBLISHED);
-    return commit(task, lock, &fsmeta, &vmdk, error);
+    return commit(task, lock, &fsmeta, &vmdk, &description, error);
 }
 
 bool pull_compose(struct pull_task *task, struct error *error)

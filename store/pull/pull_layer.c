@@ -102,6 +102,7 @@ static bool build_layer(struct pull_task *task, struct task_layer *layer, struct
         .erofs_size_bytes = (int64_t)report.erofs_size_bytes,
         .erofs_digest = report.erofs_digest,
         .tar_size_bytes = (int64_t)report.tar_size_bytes,
+        .allocated_bytes = blob_draft_allocated_bytes(draft),
     };
     CRASH_POINT(LAYER_PUBLISHED);
     if (!catalogue_add_layer(file_lock_session(lock), task->pull.id, &layer->record, false, error))
@@ -122,19 +123,32 @@ static bool take_reused(struct pull_task *task, struct task_layer *layer, struct
     return true;
 }
 
+/* Whether the file is there with its size; then its record is complete. */
+static bool is_whole(struct pull_task *task, struct layer_record *record, bool *whole,
+                     struct error *error)
+{
+    struct blob_state state;
+    if (!blob_look_up(task->config->blobdir, BLOB_LAYER, &record->diff_id, &state, error))
+        return false;
+    *whole = state.is_file && state.size_bytes == record->erofs_size_bytes;
+    record->allocated_bytes = state.allocated_bytes;
+    return true;
+}
+
 /* Is the layer's file there, and good enough? Then it is held for the pull. */
 static bool reuse(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
                   bool *reused, struct error *error)
 {
     struct catalogue_session *session = file_lock_session(lock);
     enum layer_hold hold;
+    bool whole = false;
     if (!catalogue_hold_layer(session, task->pull.id, &layer->diff_id, &hold, &layer->record,
-                              error))
+                              error) ||
+        (hold != LAYER_MISSING && !is_whole(task, &layer->record, &whole, error)))
         return false;
     CRASH_POINT(LAYER_HELD);
     bool may_reuse = hold == LAYER_BUILT || (hold != LAYER_MISSING && !task->pull.force);
-    *reused = may_reuse && blob_is_whole(task->config->blobdir, BLOB_LAYER, &layer->diff_id,
-                                         layer->record.erofs_size_bytes);
+    *reused = may_reuse && whole;
     if (!*reused)
         return true;
     atomic_store(&layer->tar_bytes, (uint64_t)layer->record.tar_size_bytes);

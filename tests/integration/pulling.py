@@ -101,10 +101,3 @@ def published_files(larder):
 def allocated_bytes(larder):
     root = Path(larder.blob_dir)
     return sum((root / name).stat().st_blocks * 512 for name in published_files(larder))
-
-
-def catalogued_bytes(larder):
-    """The sizes that the catalogue counts: layer files, fsmeta and vmdk."""
-    root = Path(larder.blob_dir)
-    names = [name for name in published_files(larder) if not name.startswith("manifests/")]
-    return sum((root / name).stat().st_size for name in names)

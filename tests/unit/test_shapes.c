@@ -158,24 +158,24 @@ Test(shapes, a_failed_pull_carries_its_problem)
 
 Test(shapes, a_prune_reports_what_went_and_a_dry_run_what_would)
 {
-    struct blob_id files[] = {{.kind = BLOB_FSMETA}, {.kind = BLOB_VMDK}};
-    struct removal removal = {.references = 1,
-                              .manifests = 2,
-                              .layers = 3,
-                              .condemned = files,
-                              .condemned_count = 2,
-                              .size_bytes = 4};
+    struct removal removal = {.references = 1, .manifests = 2, .layers = 3, .allocated_bytes = 4};
     struct reaped reaped = {.fsmeta_files = 5, .vmdk_files = 6, .layer_files = 7, .bytes = 8};
     cleanup_json_writer struct json_writer dry = {0};
     cleanup_json_writer struct json_writer wet = {0};
-    shape_prune_report(&dry, &removal, NULL);
+    cleanup_json_writer struct json_writer unmeasured = {0};
+    shape_prune_estimate(&dry, &removal);
     expect_json(&dry, "{\"image_refs_removed\":1,\"manifests_removed\":2,\"layers_removed\":3,"
-                      "\"fsmeta_removed\":1,\"vmdk_removed\":1,\"bytes_reclaimed\":4,"
+                      "\"fsmeta_removed\":2,\"vmdk_removed\":2,\"bytes_reclaimed\":4,"
                       "\"dry_run\":true}");
     shape_prune_report(&wet, &removal, &reaped);
     expect_json(&wet, "{\"image_refs_removed\":1,\"manifests_removed\":2,\"layers_removed\":3,"
                       "\"fsmeta_removed\":5,\"vmdk_removed\":6,\"bytes_reclaimed\":8,"
                       "\"dry_run\":false}");
+    shape_prune_report(&unmeasured, &removal, NULL);
+    expect_json(&unmeasured,
+                "{\"image_refs_removed\":1,\"manifests_removed\":2,\"layers_removed\":3,"
+                "\"fsmeta_removed\":0,\"vmdk_removed\":0,\"bytes_reclaimed\":null,"
+                "\"dry_run\":false}");
 }
 
 Test(problem, the_type_is_the_code_in_kebab_case)

@@ -1,0 +1,59 @@
+/* The tables and the lock that a removal works with. */
+#include "store/catalogue/removal_internal.h"
+
+bool removal_run(struct catalogue_session *session, const struct statement *statement,
+                 struct error *error)
+{
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    return session_query(session, statement, NULL, 0, &arena, &rows, error);
+}
+
+bool removal_make_tables(struct catalogue_session *session, struct error *error)
+{
+    static const struct statement tables[] = {
+        {"removal_references_make",
+         "CREATE TEMPORARY TABLE IF NOT EXISTS removal_references ("
+         "    reference text, os text, architecture text, variant text,"
+         "    manifest_digest sha256_digest, last_used_at timestamptz, allocated_bytes bigint)"
+         " ON COMMIT DELETE ROWS"},
+        {"removal_manifests_make",
+         "CREATE TEMPORARY TABLE IF NOT EXISTS removal_manifests (digest sha256_digest)"
+         " ON COMMIT DELETE ROWS"},
+        {"removal_layers_make",
+         "CREATE TEMPORARY TABLE IF NOT EXISTS removal_layers (diff_id sha256_digest)"
+         " ON COMMIT DELETE ROWS"},
+    };
+    return removal_run(session, &tables[0], error) && removal_run(session, &tables[1], error) &&
+           removal_run(session, &tables[2], error);
+}
+
+bool removal_lock(struct catalogue_session *session, struct error *error)
+{
+    static const struct statement lock = {
+        "removal_lock", "SELECT pg_advisory_xact_lock(hashtext('larder removal'))"};
+    return removal_run(session, &lock, error);
+}
+
+bool removal_count_references(struct catalogue_session *session, struct error *error)
+{
+    static const struct statement analyze = {"removal_references_analyze",
+                                             "ANALYZE removal_references"};
+    return removal_run(session, &analyze, error);
+}
+
+bool removal_count_manifests(struct catalogue_session *session, struct error *error)
+{
+    static const struct statement analyze = {"removal_manifests_analyze",
+                                             "ANALYZE removal_manifests"};
+    return removal_run(session, &analyze, error);
+}
+
+/* One that is renewed right now waits for the manifest, and holds none of our rows. */
+bool removal_expire_holders(struct catalogue_session *session, struct error *error)
+{
+    static const struct statement expire = {
+        "removal_expire", "DELETE FROM sandboxes s USING removal_manifests v"
+                          " WHERE s.held_digest = v.digest AND s.expires_at <= now()"};
+    return removal_run(session, &expire, error);
+}
