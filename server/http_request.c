@@ -200,7 +200,7 @@ static void forget_changes(const struct request *request)
 {
     if (!request->route->changes_images)
         return;
-    if (request->status < 300)
+    if (request->status < 300 && !request->memory_is_right)
         cache_lease_catch_up(request->node->lease, request->node->catalogue);
     else if (request->status >= 500)
         cache_lease_distrust(request->node->lease);

@@ -96,7 +96,7 @@ void request_answer_stream(struct request *request, const char *content_type,
 }
 
 /* Our own faults are told to the log; the client gets what finds it there. */
-static const char *public_detail(struct request *request, const struct error *error)
+const char *request_public_detail(struct request *request, const struct error *error)
 {
     if (error->code != ERROR_INTERNAL)
         return error->message;
@@ -113,7 +113,7 @@ void request_answer_problem(struct request *request, const struct error *error)
     struct problem problem = {.error = error,
                               .reference = request->about_reference,
                               .sandboxes = request->about_sandboxes,
-                              .detail = public_detail(request, error)};
+                              .detail = request_public_detail(request, error)};
     problem_write(&out, NULL, &problem);
     json_append(&out, "\n", 1);
     request_answer_text(request, (unsigned)error_code_status(error->code), problem_media_type,

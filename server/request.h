@@ -116,6 +116,7 @@ struct request {
     struct error early;    /* code set: what was wrong before a handler saw it */
     const char *allow;     /* of a 405 */
     const char *challenge; /* of a 401 */
+    bool memory_is_right;  /* the handler itself evicted what it changed */
     struct request_wait wait;
     struct request_read read;
     struct request_stream stream;
@@ -148,6 +149,8 @@ void request_answer_file(struct request *request, unsigned status, int fd, uint6
 void request_answer_stream(struct request *request, const char *content_type,
                            MHD_ContentReaderCallback read);
 void request_answer_problem(struct request *request, const struct error *error);
+/* What the client may read of it. */
+[[nodiscard]] const char *request_public_detail(struct request *request, const struct error *error);
 
 /* Adds a header to the answer, after it was made. */
 void request_add_header(struct request *request, const char *name, const char *value);

@@ -1,92 +1,14 @@
-/* /sandboxes: who runs on what. */
+/* /sandboxes: who runs on what. (Registering: sandbox_put.c.) */
 #include "server/auth.h"
-#include "server/json_fields.h"
 #include "server/node.h"
 #include "server/resources.h"
-#include "server/rootfs.h"
 #include "server/shapes.h"
 
-#include <string.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-enum {
-    NAME_MAX_BYTES = 255,
-    MAX_TTL_SECONDS = 10 * 365 * 24 * 3600, /* ten years: longer is null, for ever */
-};
-
-bool holders_check_id(const char *id, struct error *error)
-{
-    return strlen(id) <= NAME_MAX_BYTES ||
-           error_set(error, ERROR_INVALID_ARGUMENT,
-                     "The id in the path has %zu bytes; allowed are 1 to %d", strlen(id),
-                     NAME_MAX_BYTES);
-}
-
-static bool read_registration(struct request *request, struct rootfs *rootfs,
-                              struct sandbox_registration *registration, struct error *error)
-{
-    json_t *source = NULL;
-    const struct json_field fields[] = {
-        {.name = "host",
-         .type = FIELD_TEXT,
-         .required = true,
-         .text = &registration->host,
-         .max_length = NAME_MAX_BYTES},
-        {.name = "rootfs", .type = FIELD_OBJECT, .required = true, .object = &source},
-        {.name = "ttl_seconds",
-         .type = FIELD_INT,
-         .nullable = true,
-         .integer = &registration->ttl_seconds,
-         .min = 1,
-         .max = MAX_TTL_SECONDS,
-         .given = &registration->expires},
-    };
-    registration->id = request->variable;
-    if (!holders_check_id(request->variable, error) ||
-        !json_fields_read(request->json, "", fields, COUNT(fields), error) ||
-        !auth_check_host(request, registration->host, error) ||
-        !rootfs_read(source, &request->arena, rootfs, error))
-        return false;
-    registration->only_host = auth_only_host(request);
-    registration->rootfs_json = rootfs->json;
-    registration->reference = rootfs->is_oci ? &rootfs->reference : NULL;
-    return true;
-}
-
-static void answer_sandbox(struct request *request, unsigned status, const struct sandbox *sandbox)
+static void answer_sandbox(struct request *request, const struct sandbox *sandbox)
 {
     cleanup_json_writer struct json_writer out = {0};
     shape_sandbox(&out, NULL, sandbox);
-    request_answer_json(request, status, &out);
-}
-
-bool sandboxes_put(struct request *request, struct error *error)
-{
-    struct rootfs rootfs;
-    struct platform wanted;
-    struct platform_choice choice = {.preferred = &request->node->platform};
-    struct sandbox_registration registration = {.choice = &choice};
-    struct sandbox sandbox;
-    bool created = false;
-    const char *platform = request_query(request, "platform");
-    if (!read_registration(request, &rootfs, &registration, error))
-        return false;
-    if (platform) {
-        if (!platform_parse(platform, &wanted, error))
-            return false;
-        choice.wanted = &wanted;
-    }
-    if (rootfs.is_oci) {
-        char *text = arena_alloc(&request->arena, REFERENCE_TEXT_SIZE);
-        reference_format(&rootfs.reference, text);
-        request->about_reference = text;
-    }
-    if (!catalogue_put_sandbox(request->node->catalogue, &registration, &request->arena, &sandbox,
-                               &created, error))
-        return false;
-    answer_sandbox(request, created ? 201 : 200, &sandbox);
-    return true;
+    request_answer_json(request, 200, &out);
 }
 
 bool sandboxes_show(struct request *request, struct error *error)
@@ -95,7 +17,7 @@ bool sandboxes_show(struct request *request, struct error *error)
     if (!catalogue_find_sandbox(request->node->catalogue, request->variable, &request->arena,
                                 &sandbox, error))
         return false;
-    answer_sandbox(request, 200, &sandbox);
+    answer_sandbox(request, &sandbox);
     return true;
 }
 

@@ -67,20 +67,25 @@ static void write_files(struct json_writer *out, const struct image_detail *deta
     json_end_object(out);
 }
 
-void shape_image_detail(struct json_writer *out, const char *key, const struct image_detail *detail)
+void shape_image_parts(struct json_writer *out, const struct image_detail *detail)
 {
-    json_begin_object(out, key);
-    shape_image_handle(out, "handle", &detail->handle);
     json_write_raw(out, "config", detail->config_json);
     json_begin_array(out, "layers");
     for (size_t i = 0; i < detail->layer_count; i++)
         write_layer(out, &detail->layers[i]);
     json_end_array(out);
     write_files(out, detail);
+}
+
+void shape_image_detail(struct json_writer *out, const char *key, const struct image_detail *detail)
+{
+    json_begin_object(out, key);
+    shape_image_handle(out, "handle", &detail->handle);
+    shape_image_parts(out, detail);
     json_end_object(out);
 }
 
-void shape_sandbox(struct json_writer *out, const char *key, const struct sandbox *sandbox)
+void shape_sandbox_begin(struct json_writer *out, const char *key, const struct sandbox *sandbox)
 {
     json_begin_object(out, key);
     json_write_text(out, "id", sandbox->id);
@@ -91,6 +96,11 @@ void shape_sandbox(struct json_writer *out, const char *key, const struct sandbo
         json_write_int(out, "expires_at", sandbox->expires_at_ms);
     else
         json_write_null(out, "expires_at");
+}
+
+void shape_sandbox(struct json_writer *out, const char *key, const struct sandbox *sandbox)
+{
+    shape_sandbox_begin(out, key, sandbox);
     if (sandbox->image)
         shape_image_detail(out, "image", sandbox->image);
     else

@@ -13,6 +13,10 @@ void shape_image_handle(struct json_writer *out, const char *key,
                         const struct image_handle *handle);
 void shape_image_detail(struct json_writer *out, const char *key,
                         const struct image_detail *detail);
+/* All of it but the handle, into the object that is open. */
+void shape_image_parts(struct json_writer *out, const struct image_detail *detail);
+/* All of it but the image and its end. */
+void shape_sandbox_begin(struct json_writer *out, const char *key, const struct sandbox *sandbox);
 void shape_sandbox(struct json_writer *out, const char *key, const struct sandbox *sandbox);
 void shape_snapshot(struct json_writer *out, const char *key, const struct snapshot *snapshot);
 void shape_pin(struct json_writer *out, const char *key, const struct pin *pin);

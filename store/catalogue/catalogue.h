@@ -122,7 +122,7 @@ void session_rollback(struct catalogue_session *session);
 [[nodiscard]] const char *parameter_bool(bool value);
 [[nodiscard]] const char *parameter_bytes(struct arena *arena, const void *bytes,
                                           size_t size_bytes);
-/* A text[] literal of the strings, quoted. */
+/* An array literal of the strings, quoted; NULL is SQL NULL. */
 [[nodiscard]] const char *parameter_text_array(struct arena *arena, const char *const *texts,
                                                size_t count);
 

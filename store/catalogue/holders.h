@@ -39,6 +39,27 @@ struct sandbox_registration {
                                          struct arena *arena, struct sandbox *sandbox,
                                          bool *created, struct error *error);
 
+struct registered_sandbox {
+    bool
+        is_registered; /* else nothing was done: catalogue_put_sandbox() does it, or says why not */
+    bool is_new;
+    struct sandbox sandbox;     /* without its image */
+    struct image_handle *image; /* NULL for bind and disk */
+    const char *index_digest;   /* of the image's reference; may be NULL */
+    bool was_touched;           /* the image's last_used_at moved */
+};
+
+/* Registers as many as can be in one round trip, all or, with an error, none: those that
+ * want nothing but an image for exactly this platform. Their ids differ, `only_host`
+ * does not; `choice` is not looked at. The answer is quick because it has of each image no more
+ * than its handle. */
+[[nodiscard]] bool catalogue_register_sandboxes(struct catalogue *catalogue,
+                                                const struct sandbox_registration *registrations,
+                                                size_t count, const struct platform *platform,
+                                                struct arena *arena,
+                                                struct registered_sandbox *registered,
+                                                struct error *error);
+
 /* ERROR_SANDBOX_NOT_FOUND. */
 [[nodiscard]] bool catalogue_find_sandbox(struct catalogue *catalogue, const char *id,
                                           struct arena *arena, struct sandbox *sandbox,

@@ -24,6 +24,9 @@ enum { DETAIL_COLUMN_COUNT = 9 };
     "  LEFT JOIN manifest_layers ml ON ml.manifest_digest = m.digest"                              \
     "  LEFT JOIN layers l ON l.diff_id = ml.diff_id"
 
+/* What to say when a check of the table of sandboxes fails. */
+extern const char sandbox_check_violated[];
+
 /* HANDLE_COLUMNS from `column` on. */
 void handle_read(const struct rows *rows, size_t row, size_t column, struct image_handle *handle);
 

@@ -88,4 +88,10 @@ struct platform_choice {
                                            struct arena *arena, struct image_detail *detail,
                                            struct error *error);
 
+/* What the manifest's images have in common: all but the handle, of which only the digest is
+ * filled. ERROR_IMAGE_NOT_FOUND. */
+[[nodiscard]] bool catalogue_find_details(struct catalogue *catalogue, const char *manifest_digest,
+                                          struct arena *arena, struct image_detail *detail,
+                                          struct error *error);
+
 #endif

@@ -74,6 +74,8 @@ const char *parameter_bytes(struct arena *arena, const void *bytes, size_t size_
 
 static size_t quoted_size(const char *text)
 {
+    if (!text)
+        return sizeof("NULL,");
     size_t size = 3; /* quotes and a comma */
     for (; *text; text++)
         size += *text == '"' || *text == '\\' ? 2 : 1;
@@ -82,6 +84,8 @@ static size_t quoted_size(const char *text)
 
 static char *append_quoted(char *out, const char *text)
 {
+    if (!text)
+        return stpcpy(out, "NULL");
     *out++ = '"';
     for (; *text; text++) {
         if (*text == '"' || *text == '\\')

@@ -142,7 +142,10 @@ bool catalogue_list_sandboxes(struct catalogue *catalogue, const struct sandbox_
     return complete_images(session, page->sandboxes, page->count, arena, error);
 }
 
-/* --- registering --- */
+/* --- registering: what sandbox_register.c leaves --- */
+
+const char sandbox_check_violated[] =
+    "a sandbox has an id and a host of 1 to 255 characters and a rootfs of type oci, bind or disk";
 
 /* The image that a live sandbox of this id already holds by this reference: it runs on
  * that one, whatever the reference leads to by now. *found false: there is none. */
@@ -237,9 +240,7 @@ static bool write_sandbox(struct catalogue_session *session,
                image ? image->architecture : NULL, image ? image->variant : NULL,
                registration->only_host)) {
         if (strcmp(error->sqlstate, "23514") == 0) /* check_violation */
-            error_set(error, ERROR_INVALID_ARGUMENT,
-                      "a sandbox has an id and a host of 1 to 255 characters and a rootfs of type "
-                      "oci, bind or disk");
+            error_set(error, ERROR_INVALID_ARGUMENT, "%s", sandbox_check_violated);
         return false;
     }
     if (rows->count > 0)

@@ -42,6 +42,7 @@ ROUTES = [
     ("GET", "/sandboxes", "reader"),
     ("GET", "/sandboxes/x", "reader"),
     ("PUT", "/sandboxes/x", "host"),
+    ("POST", "/sandboxes:batch", "host"),
     ("DELETE", "/sandboxes/x", "host"),
     ("DELETE", "/sandboxes?host=h7", "host"),
     ("GET", "/snapshots", "reader"),
@@ -170,6 +171,22 @@ def test_a_host_takes_no_sandbox_over(node, tokens, sandbox_of_h8):
     assert (answer.status_code, answer.json()["code"]) == (403, "Forbidden")
     found = node.get(sandbox_of_h8, headers=tokens.of("h7")).json()
     assert found["host"] == "h8", "and it stays as it was"
+
+
+def test_a_batch_is_bound_to_its_host_as_each_of_it_would_be(node, tokens, sandbox_of_h8):
+    def batch(*sandboxes):
+        return node.post(
+            "/sandboxes:batch", json={"sandboxes": sandboxes}, headers=tokens.of("h7")
+        )
+
+    own = {"id": "s7"} | disk("h7")
+    refused = batch(own, {"id": "s6"} | disk("h8"))
+    assert (refused.status_code, refused.json()["code"]) == (403, "Forbidden")
+    assert node.get("/sandboxes/s7", headers=tokens.of("h7")).status_code == 404
+    outcomes = batch(own, {"id": "s8"} | disk("h7")).json()["sandboxes"]
+    assert [outcome["status"] for outcome in outcomes] == [201, 403]
+    assert node.get(sandbox_of_h8, headers=tokens.of("h8")).json()["host"] == "h8"
+    node.delete("/sandboxes/s7", headers=tokens.of("h7"))
 
 
 def test_a_host_releases_no_sandbox_of_another(node, tokens, sandbox_of_h8):

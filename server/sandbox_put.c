@@ -1,0 +1,289 @@
+/* PUT /sandboxes/{id} and POST /sandboxes:batch: a host starts sandboxes. Usually one round
+ * trip for all of them; what they run on is in memory. */
+#include "server/auth.h"
+#include "server/cache_lease.h"
+#include "server/detail_cache.h"
+#include "server/json_fields.h"
+#include "server/node.h"
+#include "server/resources.h"
+#include "server/rootfs.h"
+#include "server/shapes.h"
+
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum {
+    NAME_MAX_BYTES = 255,
+    MAX_TTL_SECONDS = 10 * 365 * 24 * 3600, /* ten years: longer is null, for ever */
+    BATCH_MAX = 256,
+};
+
+/* One sandbox on its way. */
+struct start {
+    struct rootfs rootfs;
+    struct sandbox_registration registration; /* points into rootfs and the choice */
+    struct error error;                       /* why it is not registered */
+    bool is_registered;
+    bool is_new;
+};
+
+/* What all of a request share. */
+struct starts {
+    struct platform wanted;
+    struct platform_choice choice;
+    struct start *each;
+    size_t count;
+};
+
+bool holders_check_id(const char *id, struct error *error)
+{
+    return strlen(id) <= NAME_MAX_BYTES ||
+           error_set(error, ERROR_INVALID_ARGUMENT,
+                     "The id in the path has %zu bytes; allowed are 1 to %d", strlen(id),
+                     NAME_MAX_BYTES);
+}
+
+/* `has_id`: it is a field of the object, else it is there already. */
+static bool read_start(struct request *request, json_t *object, bool has_id,
+                       const struct platform_choice *choice, struct start *start,
+                       struct error *error)
+{
+    json_t *source = NULL;
+    struct sandbox_registration *registration = &start->registration;
+    const struct json_field fields[] = {
+        {.name = "host",
+         .type = FIELD_TEXT,
+         .required = true,
+         .text = &registration->host,
+         .max_length = NAME_MAX_BYTES},
+        {.name = "rootfs", .type = FIELD_OBJECT, .required = true, .object = &source},
+        {.name = "ttl_seconds",
+         .type = FIELD_INT,
+         .nullable = true,
+         .integer = &registration->ttl_seconds,
+         .min = 1,
+         .max = MAX_TTL_SECONDS,
+         .given = &registration->expires},
+        {.name = "id",
+         .type = FIELD_TEXT,
+         .required = true,
+         .text = &registration->id,
+         .max_length = NAME_MAX_BYTES},
+    };
+    registration->choice = choice;
+    if (!json_fields_read(object, "", fields, COUNT(fields) - (has_id ? 0 : 1), error) ||
+        !auth_check_host(request, registration->host, error) ||
+        !rootfs_read(source, &request->arena, &start->rootfs, error))
+        return false;
+    registration->only_host = auth_only_host(request);
+    registration->rootfs_json = start->rootfs.json;
+    registration->reference = start->rootfs.is_oci ? &start->rootfs.reference : NULL;
+    return true;
+}
+
+static bool read_platform(struct request *request, struct starts *starts, struct error *error)
+{
+    const char *platform = request_query(request, "platform");
+    starts->choice = (struct platform_choice){.preferred = &request->node->platform};
+    if (!platform)
+        return true;
+    starts->choice.wanted = &starts->wanted;
+    return platform_parse(platform, &starts->wanted, error);
+}
+
+static const char *reference_text(struct request *request, const struct start *start)
+{
+    if (!start->rootfs.is_oci)
+        return NULL;
+    char *text = arena_alloc(&request->arena, REFERENCE_TEXT_SIZE);
+    reference_format(&start->rootfs.reference, text);
+    return text;
+}
+
+/* --- registering --- */
+
+/* A use was written: who reads the image here sees it from now on. */
+static void forget_use(struct node *node, const struct registered_sandbox *registered)
+{
+    struct reference reference;
+    struct error impossible;
+    const char *digests[] = {registered->image->manifest_digest, registered->index_digest, NULL};
+    if (!reference_parse(registered->image->reference, &reference, &impossible))
+        return;
+    read_cache_evict(node->cache, registered->image->reference);
+    digests[2] = reference.digest[0] ? reference.digest : NULL;
+    for (size_t i = 0; i < COUNT(digests); i++) {
+        char key[REFERENCE_TEXT_SIZE];
+        if (!digests[i])
+            continue;
+        snprintf(reference.digest, sizeof(reference.digest), "%s", digests[i]);
+        change_key_of(&reference, key);
+        read_cache_evict(node->cache, key);
+    }
+}
+
+static bool write_registered(struct request *request, const struct registered_sandbox *registered,
+                             struct json_writer *out, const char *key, struct error *error)
+{
+    shape_sandbox_begin(out, key, &registered->sandbox);
+    if (!registered->image)
+        json_write_null(out, "image");
+    else if (!detail_cache_write(request->node, out, "image", registered->image, error))
+        return false;
+    json_end_object(out);
+    return true;
+}
+
+/* The long way of one: for another platform, for a renewal that keeps what it runs on, or
+ * to say why not. */
+static bool register_alone(struct request *request, struct start *start, struct json_writer *out,
+                           const char *key)
+{
+    struct sandbox sandbox;
+    if (!catalogue_put_sandbox(request->node->catalogue, &start->registration, &request->arena,
+                               &sandbox, &start->is_new, &start->error))
+        return false;
+    start->is_registered = true;
+    request->memory_is_right = false;
+    shape_sandbox(out, key, &sandbox);
+    return true;
+}
+
+static bool register_all(struct request *request, const struct starts *starts,
+                         struct registered_sandbox *registered, struct error *error)
+{
+    const struct platform *platform =
+        starts->choice.wanted ? starts->choice.wanted : starts->choice.preferred;
+    struct sandbox_registration *given =
+        arena_alloc_array(&request->arena, starts->count, sizeof(*given));
+    for (size_t i = 0; i < starts->count; i++)
+        given[i] = starts->each[i].registration;
+    request->memory_is_right = true;
+    if (!catalogue_register_sandboxes(request->node->catalogue, given, starts->count, platform,
+                                      &request->arena, registered, error))
+        return false;
+    for (size_t i = 0; i < starts->count; i++)
+        if (registered[i].was_touched)
+            forget_use(request->node, &registered[i]);
+    return true;
+}
+
+bool sandboxes_put(struct request *request, struct error *error)
+{
+    struct start start = {.registration = {.id = request->variable}};
+    struct starts starts = {.each = &start, .count = 1};
+    struct registered_sandbox registered;
+    if (!holders_check_id(request->variable, error) || !read_platform(request, &starts, error) ||
+        !read_start(request, request->json, false, &starts.choice, &start, error))
+        return false;
+    request->about_reference = reference_text(request, &start);
+    if (!register_all(request, &starts, &registered, error))
+        return false;
+    cleanup_json_writer struct json_writer out = {0};
+    if (registered.is_registered) {
+        start.is_new = registered.is_new;
+        if (!write_registered(request, &registered, &out, NULL, error))
+            return false;
+    } else if (!register_alone(request, &start, &out, NULL)) {
+        *error = start.error;
+        return false;
+    }
+    request_answer_json(request, start.is_new ? 201 : 200, &out);
+    return true;
+}
+
+/* --- many --- */
+
+static bool is_given_twice(const struct starts *starts, const char *id)
+{
+    for (size_t i = 0; i < starts->count; i++)
+        if (strcmp(starts->each[i].registration.id, id) == 0)
+            return true;
+    return false;
+}
+
+static bool read_batch(struct request *request, struct starts *starts, struct error *error)
+{
+    json_t *list = json_object_get(request->json, "sandboxes");
+    if (json_object_size(request->json) != 1 || !json_is_array(list) || json_array_size(list) < 1 ||
+        json_array_size(list) > BATCH_MAX)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "The body has one field, \"sandboxes\", a list of 1 to %d objects",
+                         BATCH_MAX);
+    starts->each = arena_alloc_array(&request->arena, json_array_size(list), sizeof(*starts->each));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        struct start *start = &starts->each[i];
+        json_t *object = json_array_get(list, i);
+        if (!json_is_object(object))
+            return error_set(error, ERROR_INVALID_ARGUMENT, "sandboxes[%zu] is no object", i);
+        if (!read_start(request, object, true, &starts->choice, start, error))
+            return error_context(error, "sandboxes[%zu]", i);
+        if (is_given_twice(starts, start->registration.id))
+            return error_set(error, ERROR_INVALID_ARGUMENT,
+                             "sandboxes[%zu]: the id \"%s\" is given twice", i,
+                             start->registration.id);
+        starts->count++;
+    }
+    return true;
+}
+
+static void write_outcome(struct json_writer *out, struct request *request,
+                          const struct start *start, const struct json_writer *sandbox)
+{
+    json_begin_object(out, NULL);
+    json_write_text(out, "id", start->registration.id);
+    if (start->is_registered) {
+        json_write_int(out, "status", start->is_new ? 201 : 200);
+        json_write_raw(out, "sandbox", sandbox->bytes);
+        json_write_null(out, "error");
+    } else {
+        struct problem problem = {.error = &start->error,
+                                  .reference = reference_text(request, start),
+                                  .detail = request_public_detail(request, &start->error)};
+        json_write_int(out, "status", error_code_status(start->error.code));
+        json_write_null(out, "sandbox");
+        problem_write(out, "error", &problem);
+    }
+    json_end_object(out);
+}
+
+/* True when it is answered for; false when the catalogue is away and nothing can be said. */
+static bool write_start(struct request *request, struct start *start,
+                        const struct registered_sandbox *registered, struct json_writer *out,
+                        struct error *error)
+{
+    cleanup_json_writer struct json_writer sandbox = {0};
+    if (registered->is_registered) {
+        start->is_registered = true;
+        start->is_new = registered->is_new;
+        if (!write_registered(request, registered, &sandbox, NULL, error))
+            return false;
+    } else {
+        (void)register_alone(request, start, &sandbox, NULL);
+    }
+    json_append(&sandbox, "", 1); /* as a string */
+    write_outcome(out, request, start, &sandbox);
+    return true;
+}
+
+bool sandboxes_put_batch(struct request *request, struct error *error)
+{
+    struct starts starts = {0};
+    if (!read_platform(request, &starts, error) || !read_batch(request, &starts, error))
+        return false;
+    struct registered_sandbox *registered =
+        arena_alloc_array(&request->arena, starts.count, sizeof(*registered));
+    if (!register_all(request, &starts, registered, error))
+        return false;
+    cleanup_json_writer struct json_writer out = {0};
+    json_begin_object(&out, NULL);
+    json_begin_array(&out, "sandboxes");
+    for (size_t i = 0; i < starts.count; i++)
+        if (!write_start(request, &starts.each[i], &registered[i], &out, error))
+            return false;
+    json_end_array(&out);
+    json_end_object(&out);
+    request_answer_json(request, 200, &out);
+    return true;
+}
