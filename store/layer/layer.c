@@ -101,7 +101,10 @@ static bool take_data(struct builder *builder, const struct tar_member *member,
 {
     /* What cannot fit need not be read: a header is all that it takes to say 8 EiB. */
     if (!erofs_output_has_room(&builder->output, member->stored_bytes, error))
-        return false;
+        return tar_refuse(error, ERROR_LAYER_TOO_LARGE, member->name,
+                          "has %llu bytes, more than the limit of %llu for the layer file leaves",
+                          (unsigned long long)member->stored_bytes,
+                          (unsigned long long)builder->output.limit_bytes);
     cleanup(erofs_data_close) struct erofs_data data;
     erofs_data_open(&data, &builder->output, member->size_bytes);
     for (;;) {

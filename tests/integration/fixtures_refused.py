@@ -92,7 +92,7 @@ refused("wrong_checksum_of_the_first_header", "", raw(bytes(BROKEN) + END))
 refused(
     "size_beyond_the_end",
     "huge",
-    raw(encode(GOOD) + header(b"huge", size=2**40) + bytes(4 * BLOCK)),
+    raw(encode(GOOD) + header(b"huge", size=2**39) + bytes(4 * BLOCK)),
 )
 refused("negative_size", "", raw(encode(GOOD) + header(b"minus", size=-512) + END))
 refused(

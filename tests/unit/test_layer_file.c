@@ -128,6 +128,7 @@ Test(layer_file, a_file_that_cannot_fit_is_refused_at_its_header)
     struct error error = {0};
     cr_expect_not(layer_build(&source, &(struct digest){{0}}, &limits, fd, &result, &error));
     cr_expect_eq(error.code, ERROR_LAYER_TOO_LARGE, "%s", error.message);
+    cr_expect(strstr(error.message, "\"x\""), "\"%s\" names the file", error.message);
     cr_expect_lt(given, 8, "%u MiB of its %d were read", given, SKIPPED_PIECES);
 }
 
