@@ -5,10 +5,13 @@ other tests are held against the file by contract.py.)"""
 import functools
 import json
 import re
+import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import contract
+import images
 import jsonschema
 import pytest
 import yaml
@@ -203,6 +206,72 @@ def test_without_its_catalogue_a_node_says_so(lost_larder, operation):
     if operation.id != "getReadiness":
         problem = expect_problem(answer, 503, "CatalogueUnavailable")
         assert int(answer.headers["Retry-After"]) == problem["retry_after"]
+
+
+# --- and of an image that is here ---
+
+
+@pytest.fixture(scope="module")
+def image(larder, registry, built_images):
+    images.push_to(registry, built_images["shared-one"], "contract/one:1")
+    body = {"reference": f"{registry}/contract/one:1"}
+    answer = larder.post("/images:pull", json=body, headers={"Prefer": "wait=60"})
+    assert answer.status_code == 200, answer.text
+    return larder.get(f"/images/{body['reference']}/inspect").json()
+
+
+@pytest.mark.parametrize("kind", ["layers", "fsmeta", "vmdk"])
+def test_a_file_comes_whole_in_part_or_not_at_all(larder, image, kind):
+    file = image["files"][kind]
+    url = file[0]["url"] if kind == "layers" else file["url"]
+    whole = larder.get(url)
+    assert whole.status_code == 200
+    known = {"If-None-Match": whole.headers["ETag"]}
+    part = larder.get(url, headers={"Range": "bytes=2-5"})
+    assert (part.status_code, part.content) == (206, whole.content[2:6])
+    assert larder.get(url, headers={"Range": "bytes=99999999999-"}).status_code == 416
+    for ask in (larder.get, larder.head):
+        assert ask(url, headers=known).status_code == 304
+    assert larder.head(url).headers["Content-Length"] == str(len(whole.content))
+
+
+@pytest.mark.parametrize("path", ["", "/inspect"])
+def test_an_image_comes_once_and_for_its_own_platform(larder, image, path):
+    url = f"/images/{image['handle']['reference']}{path}"
+    tag = larder.get(url).headers["ETag"]
+    assert larder.get(url, headers={"If-None-Match": tag}).status_code == 304
+    other = larder.get(url, params={"platform": "linux/s390x"})
+    expect_problem(other, 422, "PlatformNotFound")
+
+
+def test_a_list_that_has_not_changed_is_not_sent_again(larder, image):
+    tag = larder.get("/images").headers["ETag"]
+    assert larder.get("/images", headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_a_sandbox_on_another_platform_is_refused(larder, image):
+    rootfs = {"type": "oci", "reference": image["handle"]["reference"]}
+    sandbox = {"host": "h", "rootfs": rootfs}
+    answer = larder.put("/sandboxes/s1", json=sandbox, params={"platform": "linux/s390x"})
+    expect_problem(answer, 422, "PlatformNotFound")
+
+
+def running_pull(larder, reference):
+    pulls = larder.get("/pulls").json()["pulls"]
+    running = (p for p in pulls if p["reference"] == reference and p["state"] == "resolving")
+    return next(running, None)
+
+
+def test_who_waits_for_a_pull_hears_that_it_was_cancelled(larder):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        body = {"reference": f"127.0.0.1:{silent.getsockname()[1]}/silent/image:1"}
+        wait = {"Prefer": "wait=50"}
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(larder.post, "/images:pull", json=body, headers=wait)
+            pull = wait_until(lambda: running_pull(larder, body["reference"]), "it runs")
+            assert larder.delete(f"/pulls/{pull['id']}").status_code == 204
+            answer = waiting.result()
+    expect_problem(answer, 409, "PullCancelled")
 
 
 # --- and the checks themselves see what is wrong ---
