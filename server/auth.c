@@ -99,6 +99,14 @@ static bool find_token(struct auth *auth, const char *header, struct identity *w
     return found;
 }
 
+static bool find_certificate(struct auth *auth, const char *name, struct identity *who)
+{
+    pthread_rwlock_rdlock(&auth->lock);
+    bool found = auth->tokens && tokens_find_certificate(auth->tokens, name, who);
+    pthread_rwlock_unlock(&auth->lock);
+    return found;
+}
+
 static bool is_open(const struct auth *auth, const struct peer *peer)
 {
     return auth->is_off || (!auth->tokens_path && !peer->is_unix);
@@ -114,20 +122,30 @@ static bool identify(struct auth *auth, const struct request *request, struct id
     }
     if (header)
         return find_token(auth, header, who);
+    if (request->peer->certificate_name[0])
+        return find_certificate(auth, request->peer->certificate_name, who);
     return unix_users_find(auth->unix_users, request->peer, who);
 }
 
 /* --- refusing --- */
 
+static const char *what_is_missing(const struct peer *peer)
+{
+    if (peer->certificate_name[0])
+        return "Your certificate is good, but its name has no line in the tokens file, and there "
+               "is "
+               "no token";
+    if (peer->is_unix)
+        return "Your user is not known here, and there is no token: --unix-user lets users in, or "
+               "send \"Authorization: Bearer\" and a token";
+    return "There is no token: send \"Authorization: Bearer\" and one";
+}
+
 static bool refuse_stranger(struct request *request, struct error *error)
 {
     metric_add(METRIC_AUTH_REFUSED, 1, AUTH_MISSING);
     request->challenge = challenge_missing;
-    return error_set(error, ERROR_UNAUTHORIZED,
-                     request->peer->is_unix
-                         ? "Your user is not known here, and there is no token: --unix-user lets "
-                           "users in, or send \"Authorization: Bearer\" and a token"
-                         : "There is no token: send \"Authorization: Bearer\" and one");
+    return error_set(error, ERROR_UNAUTHORIZED, "%s", what_is_missing(request->peer));
 }
 
 static bool refuse_token(struct auth *auth, struct request *request, struct error *error)

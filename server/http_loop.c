@@ -4,6 +4,7 @@
 #include "server/http_internal.h"
 #include "server/node.h"
 #include "server/reader.h"
+#include "server/tls.h"
 #include "store/cleanup.h"
 
 #include <semaphore.h>
@@ -67,9 +68,15 @@ __attribute__((format(printf, 2, 0))) static void log_mhd(void *context, const c
     LOG(&loop->server->node->log, LOG_WARNING, "http", FIELD_TEXT("detail", text));
 }
 
-static struct MHD_Daemon *start_mhd(struct http_loop *loop, int listen_fd, unsigned limit)
+static struct MHD_Daemon *start_mhd(struct http_loop *loop, const struct listener *listener,
+                                    int listen_fd, unsigned limit)
 {
+    struct MHD_OptionItem tls_options[TLS_OPTIONS_MAX] = {{MHD_OPTION_END, 0, NULL}};
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    if (listener->uses_tls) {
+        flags |= MHD_USE_TLS;
+        tls_daemon_options(loop->server->node->tls, tls_options);
+    }
     return MHD_start_daemon(
         flags, 0, NULL, NULL, http_request_step, loop, MHD_OPTION_EXTERNAL_LOGGER, log_mhd, loop,
         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, limit,
@@ -78,7 +85,7 @@ static struct MHD_Daemon *start_mhd(struct http_loop *loop, int listen_fd, unsig
         1, MHD_OPTION_URI_LOG_CALLBACK, http_request_new, loop, MHD_OPTION_UNESCAPE_CALLBACK,
         leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, http_request_completed, loop,
         MHD_OPTION_NOTIFY_CONNECTION, http_connection_notify, &loop->server->connections,
-        MHD_OPTION_END);
+        MHD_OPTION_ARRAY, tls_options, MHD_OPTION_END);
 }
 
 static bool watch_fd(struct http_loop *loop, int fd, struct daemon *daemon)
@@ -95,7 +102,7 @@ static bool open_daemon(struct http_loop *loop, const struct listener *listener,
     *daemon = (struct daemon){.owns_listen_fd = own_fd >= 0,
                               .listen_fd = own_fd >= 0 ? own_fd : listener->fd};
     loop->daemon_count++;
-    daemon->mhd = start_mhd(loop, daemon->listen_fd, limit);
+    daemon->mhd = start_mhd(loop, listener, daemon->listen_fd, limit);
     const union MHD_DaemonInfo *info =
         daemon->mhd ? MHD_get_daemon_info(daemon->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     return (info && watch_fd(loop, info->epoll_fd, daemon)) ||

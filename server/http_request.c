@@ -6,6 +6,7 @@
 #include "server/log.h"
 #include "server/node.h"
 #include "server/routes.h"
+#include "server/tls.h"
 #include "store/metrics.h"
 
 #include <assert.h>
@@ -22,6 +23,16 @@ enum {
     QUEUE_PATIENCE_US = 2 * 1000 * 1000,
 };
 
+/* Once for each connection; its handshake is over. */
+static void read_certificate(struct tls *tls, struct MHD_Connection *connection, struct peer *peer)
+{
+    if (!tls || peer->is_unix || peer->certificate_is_read)
+        return;
+    peer->certificate_is_read = true;
+    if (!tls_client_name(tls, connection, peer->certificate_name))
+        peer->certificate_name[0] = '\0';
+}
+
 void *http_request_new(void *loop, const char *target, struct MHD_Connection *connection)
 {
     struct request *request = calloc(1, sizeof(*request));
@@ -35,6 +46,7 @@ void *http_request_new(void *loop, const char *target, struct MHD_Connection *co
     request->started_us = clock_now_us();
     request->target = arena_strdup(&request->arena, target);
     struct http_connection *record = http_connection_of(connection);
+    read_certificate(request->node->tls, connection, &record->peer);
     request->peer = &record->peer;
     http_request_free(record->request);
     record->request = request;

@@ -116,8 +116,8 @@ static void describe(struct listener *listener)
     getnameinfo((struct sockaddr *)&bound, size, host, sizeof(host), port, sizeof(port),
                 NI_NUMERICHOST | NI_NUMERICSERV);
     bool brackets = bound.ss_family == AF_INET6;
-    snprintf(listener->url, sizeof(listener->url), "http://%s%s%s:%s", brackets ? "[" : "", host,
-             brackets ? "]" : "", port);
+    snprintf(listener->url, sizeof(listener->url), "http%s://%s%s%s:%s",
+             listener->uses_tls ? "s" : "", brackets ? "[" : "", host, brackets ? "]" : "", port);
     listener->is_private = is_loopback((struct sockaddr *)&bound);
 }
 
@@ -127,7 +127,8 @@ static void cleanup_addrinfo_slot(struct addrinfo **slot)
         freeaddrinfo(*slot);
 }
 
-static bool open_tcp(const char *address, struct listener *listener, struct error *error)
+static bool open_tcp(const char *address, bool uses_tls, struct listener *listener,
+                     struct error *error)
 {
     char host[256];
     char port[8];
@@ -148,16 +149,18 @@ static bool open_tcp(const char *address, struct listener *listener, struct erro
     if (!start_listening(fd, found->ai_addr, found->ai_addrlen, address, error))
         return false;
     listener->fd = steal_fd(&fd);
+    listener->uses_tls = uses_tls;
     describe(listener);
     return true;
 }
 
-bool listener_open(const char *address, struct listener *listener, struct error *error)
+bool listener_open(const char *address, bool uses_tls, struct listener *listener,
+                   struct error *error)
 {
     *listener = (struct listener){.fd = -1};
     if (strncmp(address, unix_prefix, strlen(unix_prefix)) == 0)
         return open_unix(address, listener, error);
-    return open_tcp(address, listener, error);
+    return open_tcp(address, uses_tls, listener, error);
 }
 
 int listener_open_twin(const struct listener *listener)

@@ -11,13 +11,14 @@ enum { LISTENER_URL_SIZE = 160 };
 struct listener {
     int fd;                      /* owned; -1 once it is handed on or closed */
     bool is_private;             /* loopback or a unix socket */
+    bool uses_tls;               /* never a unix socket */
     char url[LISTENER_URL_SIZE]; /* "http://127.0.0.1:8420", "unix:/path" */
 };
 
 /* Fails with ERROR_INVALID_ARGUMENT for an address that cannot be meant, with
  * ERROR_INTERNAL for one that cannot be had. A socket file that nobody serves any
  * more is replaced. */
-[[nodiscard]] bool listener_open(const char *address, struct listener *listener,
+[[nodiscard]] bool listener_open(const char *address, bool uses_tls, struct listener *listener,
                                  struct error *error);
 
 /* Another socket on the same address, so that the kernel spreads connections over both

@@ -7,6 +7,7 @@
 #include "server/read_cache.h"
 #include "server/reaper_thread.h"
 #include "server/sweep_thread.h"
+#include "server/tls.h"
 #include "store/blobdir.h"
 #include "store/catalogue/catalogue.h"
 #include "store/private_postgres.h"
@@ -206,10 +207,16 @@ bool node_start(struct node *node, const struct options *options, struct error *
 {
     struct platform platform;
     struct auth *auth = NULL;
-    if (!choose_platform(options, &platform, error) || !(auth = auth_new(options, error)))
+    struct tls *tls = NULL;
+    if (!choose_platform(options, &platform, error) || !tls_open(options, &tls, error))
         return false;
+    if (!(auth = auth_new(options, error))) {
+        tls_close(tls);
+        return false;
+    }
     bool is_open = node_open_catalogue(node, options, error);
     node->auth = auth;
+    node->tls = tls;
     if (is_open) {
         node->platform = platform;
         if (start_parts(node, error))
@@ -233,5 +240,6 @@ void node_stop(struct node *node)
     catalogue_close(node->catalogue);
     private_postgres_stop(node->postgres);
     auth_free(node->auth);
+    tls_close(node->tls);
     *node = (struct node){0};
 }

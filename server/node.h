@@ -20,6 +20,7 @@ struct read_cache;
 struct reaper_thread;
 struct registry_client;
 struct sweep_thread;
+struct tls;
 
 enum { NODE_ID_SIZE = 36 + 1 };
 
@@ -29,6 +30,7 @@ struct node {
     char id[NODE_ID_SIZE];    /* a UUID, new at each start */
     struct platform platform; /* what is meant when nobody says */
     struct auth *auth;
+    struct tls *tls;                   /* NULL: plain HTTP */
     struct private_postgres *postgres; /* NULL with --database */
     const char *conninfo;              /* of the catalogue */
     struct catalogue *catalogue;

@@ -44,6 +44,9 @@ struct options {
     uint64_t max_stale_if_error_ms;
     const char *log_format; /* NULL: text on a terminal, else json */
     bool no_auth;
+    const char *tls_cert; /* NULL: no TLS */
+    const char *tls_key;
+    const char *tls_client_ca;     /* NULL: clients show no certificates */
     const char *tokens;            /* NULL: none */
     bool no_tls;                   /* something in front encrypts */
     bool open_metrics;             /* /metrics needs no role */

@@ -2,6 +2,8 @@
 #ifndef LARDER_SERVER_PEER_H
 #define LARDER_SERVER_PEER_H
 
+#include "server/identity.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +18,8 @@ struct peer {
      * what one machine may have to itself. */
     uint8_t place[8];
     size_t place_size;
+    bool certificate_is_read;
+    char certificate_name[IDENTITY_NAME_SIZE]; /* of tls.h; "" when there is none */
 };
 
 /* `address` may be NULL: then it is a unix socket. */

@@ -3,6 +3,7 @@
 #include "server/commands.h"
 #include "server/http_server.h"
 #include "server/node.h"
+#include "server/tls.h"
 
 #include <semaphore.h>
 #include <signal.h>
@@ -37,7 +38,7 @@ static void catch_signals(void)
 static void reload(struct node *node)
 {
     struct error error = {0};
-    bool good = auth_reload(node->auth, &error);
+    bool good = auth_reload(node->auth, &error) && tls_reload(node->tls, &error);
     LOG(&node->log, good ? LOG_INFO : LOG_ERROR, good ? "reloaded" : "not reloaded",
         FIELD_TEXT("error", good ? NULL : error.message));
 }
@@ -57,7 +58,7 @@ static void close_listeners(struct listeners *listeners)
 /* May others than this machine's users reach the address? */
 static bool check_exposure(const struct options *options, const char *address, struct error *error)
 {
-    if (options->no_auth)
+    if (options->no_auth || (options->tokens && options->tls_cert))
         return true;
     if (!options->tokens)
         return error_set(error, ERROR_INVALID_ARGUMENT,
@@ -80,7 +81,7 @@ static bool open_listeners(const struct options *options, struct listeners *list
     for (; listeners->count < options->listen.count; listeners->count++) {
         struct listener *listener = &listeners->each[listeners->count];
         const char *address = options->listen.values[listeners->count];
-        if (!listener_open(address, listener, error))
+        if (!listener_open(address, options->tls_cert, listener, error))
             return false;
         if (!listener->is_private && !check_exposure(options, address, error)) {
             listener_close(listener);

@@ -1,10 +1,9 @@
 #include "server/tokens.h"
 
+#include "server/small_file.h"
 #include "store/arena.h"
 #include "store/digest.h"
-#include "store/excerpt.h"
 
-#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdint.h>
 #include <string.h>
@@ -170,40 +169,13 @@ struct tokens *tokens_parse(const char *bytes, size_t size, struct error *error)
     return size == 0 || read_lines(tokens, bytes, size, error) ? steal(&tokens) : NULL;
 }
 
-static bool read_whole(int fd, struct arena *arena, char **bytes, size_t *size, struct error *error)
-{
-    struct stat status;
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
-        return error_set(error, ERROR_INVALID_ARGUMENT, "it is no file");
-    if (status.st_mode & S_IWOTH)
-        return error_set(error, ERROR_INVALID_ARGUMENT,
-                         "everybody may write it, and so let anybody in; chmod o-w it");
-    if (status.st_size > TOKENS_FILE_MAX_BYTES)
-        return error_set(error, ERROR_INVALID_ARGUMENT, "it is larger than %d bytes",
-                         TOKENS_FILE_MAX_BYTES);
-    size_t capacity = (size_t)status.st_size;
-    *bytes = arena_alloc(arena, capacity + 1);
-    for (ssize_t count; *size < capacity; *size += (size_t)count) {
-        count = read(fd, *bytes + *size, capacity - *size);
-        if (count < 0)
-            return error_set_errno(error, ERROR_INVALID_ARGUMENT, errno, "it cannot be read");
-        if (count == 0)
-            break;
-    }
-    return true;
-}
-
 struct tokens *tokens_load(const char *path, struct error *error)
 {
     cleanup_arena struct arena arena = {0};
+    struct small_file file;
     struct tokens *tokens = NULL;
-    char *bytes = NULL;
-    size_t size = 0;
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        error_set_errno(error, ERROR_INVALID_ARGUMENT, errno, "it cannot be opened");
-    else if (read_whole(fd, &arena, &bytes, &size, error))
-        tokens = tokens_parse(bytes, size, error);
+    if (small_file_read(path, TOKENS_FILE_MAX_BYTES, S_IWOTH, &arena, &file, error))
+        tokens = tokens_parse(file.bytes, file.size, error);
     if (!tokens)
         error_context(error, "The tokens file %s cannot be used", path);
     return tokens;

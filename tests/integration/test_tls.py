@@ -1,0 +1,254 @@
+"""TLS: what is served, with which versions, how certificates are changed, and who shows one."""
+
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+
+import images as image_layouts
+import pulling
+import pytest
+import requests
+from certificates import Authority
+from daemons import wait_until
+from larder import Larder, program
+from tokens import Tokens
+
+ROLES = {"h7": "host", "root": "admin"}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("certificates")
+
+
+@pytest.fixture(scope="module")
+def authority(directory):
+    return Authority(directory, "authority")
+
+
+@pytest.fixture(scope="module")
+def server(authority):
+    return authority.issue("server", alternatives="IP:127.0.0.1", purpose="serverAuth")
+
+
+@pytest.fixture(scope="module")
+def clients(directory):
+    return Authority(directory, "clients")
+
+
+def tls_flags(pair):
+    return ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
+
+
+@pytest.fixture(scope="module")
+def tokens(directory):
+    tokens = Tokens(directory, **ROLES)
+    with tokens.path.open("a") as file:
+        file.write("h8 host certificate\nreader reader certificate\n")
+    return tokens
+
+
+@pytest.fixture(scope="module")
+def node(new_directory, server, clients, tokens):
+    flags = [*tls_flags(server), *tokens.flags, "--tls-client-ca", str(clients.cert)]
+    with Larder(new_directory("larder"), flags=flags) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ask(node, authority):
+    """One request on a connection of its own, with that certificate and that token."""
+
+    def ask_once(method, path, pair=None, headers=None, **options):
+        return requests.request(
+            method,
+            node.url + path,
+            verify=str(authority.cert),
+            cert=pair.both if pair else None,
+            headers=headers,
+            timeout=30,
+            **options,
+        )
+
+    return ask_once
+
+
+def test_what_is_served_is_https(node, ask):
+    assert node.url.startswith("https://127.0.0.1:")
+    assert ask("GET", "/healthz").status_code == 200
+
+
+def test_plain_http_gets_no_answer(node):
+    host, port = node.url.removeprefix("https://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"HTTP/" not in connection.recv(4096)
+
+
+def handshake(node, authority, low, high):
+    context = ssl.create_default_context(cafile=str(authority.cert))
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version, context.maximum_version = low, high
+    host, port = node.url.removeprefix("https://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with context.wrap_socket(connection, server_hostname=host) as wrapped:
+            return wrapped.version(), wrapped.getpeercert(binary_form=True)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tls_begins_at_1_2(node, authority):
+    versions = ssl.TLSVersion
+    for version, name in ((versions.TLSv1_2, "TLSv1.2"), (versions.TLSv1_3, "TLSv1.3")):
+        assert handshake(node, authority, version, version)[0] == name
+    for version in (versions.TLSv1, versions.TLSv1_1):
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            handshake(node, authority, version, version)
+
+
+def test_bodies_larger_than_a_record_come_whole_in_both_directions(ask, tokens):
+    whole = ask("GET", "/openapi.yaml", headers=tokens.of("root")).content
+    assert len(whole) > 64 * 1024 and whole.endswith(b"\n")
+    body = {"reference": "x" * 900_000}
+    answer = ask("POST", "/images:pull", headers=tokens.of("root"), json=body)
+    assert answer.status_code == 400, answer.text
+
+
+def test_a_layer_comes_whole(make_larder, server, authority, registry, built_images):
+    node = make_larder(flags=tls_flags(server))
+    node.session().verify = str(authority.cert)
+    image_layouts.push_to(registry, built_images["busybox"], "library/busybox:1.36")
+    reference = f"{registry}/library/busybox:1.36"
+    pulling.pull(node, reference)
+    detail = pulling.inspect(node, reference)
+    layer = detail["files"]["layers"][0]
+    expected = (node.blob_dir / layer["path"]).read_bytes()
+    assert node.get(layer["url"]).content == expected
+    part = node.get(layer["url"], headers={"Range": "bytes=1000-70000"})
+    assert part.content == expected[1000:70001]
+
+
+def test_a_certificate_is_who_the_tokens_file_says(ask, clients):
+    h8 = clients.issue("h8")
+    body = {"host": "h8", "rootfs": {"type": "disk", "path": "/x.raw"}}
+    assert ask("PUT", "/sandboxes/s8", h8, json=body).status_code == 201
+    assert ask("PUT", "/sandboxes/s8", h8, json=body | {"host": "h7"}).status_code == 403
+    assert ask("DELETE", "/sandboxes/s8", h8).status_code == 204
+    reader = clients.issue("reader")
+    assert ask("GET", "/images", reader).status_code == 200
+    assert ask("DELETE", "/pins/a/b", reader).status_code == 403
+
+
+def test_a_certificate_without_a_line_is_nobodys(ask, clients):
+    answer = ask("GET", "/images", clients.issue("stranger"))
+    assert answer.status_code == 401 and "has no line" in answer.json()["detail"]
+    assert ask("GET", "/images", clients.issue("h7")).status_code == 401, "h7 must show its token"
+
+
+def test_a_token_is_as_good_as_a_certificate(ask, clients, tokens):
+    assert ask("DELETE", "/pins/a/b", headers=tokens.of("root")).status_code == 204
+    stranger = clients.issue("stranger")
+    assert ask("DELETE", "/pins/a/b", stranger, headers=tokens.of("root")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"expired": True},
+        {"purpose": "serverAuth"},
+        {"subject": "/CN=h8/CN=root"},
+        {"subject": "/O=h8"},
+        {"subject": "/CN=h8 "},
+    ],
+    ids=lambda how: "-".join(map(str, how.values())),
+)
+def test_a_certificate_that_does_not_hold_is_no_certificate(ask, clients, how):
+    answer = ask("GET", "/images", clients.issue("h8", **how))
+    assert answer.status_code == 401, answer.text
+
+
+@pytest.mark.parametrize("name", ["others", "clients"])
+def test_a_certificate_of_another_authority_is_no_certificate(ask, tmp_path, name):
+    other = Authority(tmp_path, name)  # whatever it calls itself, it has another key
+    assert ask("GET", "/images", other.issue("h8")).status_code == 401
+
+
+def test_a_reload_changes_the_certificate_and_not_what_is_open(
+    make_larder, directory, authority, tokens
+):
+    served = directory / "served.pem", directory / "served.key"
+    first = authority.issue("first", alternatives="IP:127.0.0.1", purpose="serverAuth")
+    second = authority.issue("second", alternatives="IP:127.0.0.1", purpose="serverAuth")
+    install(first, served)
+    flags = ["--tls-cert", str(served[0]), "--tls-key", str(served[1])]
+    node = make_larder(flags=flags)
+    node.session().verify = str(authority.cert)
+    assert node.get("/healthz").status_code == 200
+
+    any_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    before = handshake(node, authority, *any_version)[1]
+    install(second, served)
+    os.kill(node.pid, signal.SIGHUP)
+    wait_until(
+        lambda: handshake(node, authority, *any_version)[1] != before, "the new one is served"
+    )
+    assert node.get("/healthz").status_code == 200, "on the connection from before"
+
+    after = handshake(node, authority, *any_version)[1]
+    shutil.copy(first.key, served[1])  # does not belong to the certificate
+    os.kill(node.pid, signal.SIGHUP)
+    wait_until(lambda: "not reloaded" in node.log(), "the wrong pair is told of")
+    assert handshake(node, authority, *any_version)[1] == after, "and changes nothing"
+
+
+def install(pair, served):
+    shutil.copy(pair.cert, served[0])
+    shutil.copy(pair.key, served[1])
+
+
+def test_many_reloads_keep_handshakes_working(make_larder, server, authority):
+    node = make_larder(flags=tls_flags(server))
+    node.session().verify = str(authority.cert)
+    for _ in range(30):
+        os.kill(node.pid, signal.SIGHUP)
+        answer = requests.get(f"{node.url}/healthz", verify=str(authority.cert), timeout=30)
+        assert answer.status_code == 200
+
+
+def refusal(tmp_path, *flags):
+    command = [program(), "serve", "--data-dir", str(tmp_path / "data"), *map(str, flags)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done
+    return done.stderr
+
+
+def test_flags_that_do_not_go_together_are_refused(tmp_path, server, clients, authority, tokens):
+    cert, key = server.cert, server.key
+    assert "belong together" in refusal(tmp_path, "--tls-cert", cert)
+    assert "belong together" in refusal(tmp_path, "--tls-key", key)
+    said = refusal(tmp_path, *tls_flags(server), "--tls-client-ca", clients.cert)
+    assert "--tokens" in said
+    said = refusal(tmp_path, *tokens.flags, "--tls-client-ca", clients.cert)
+    assert "--tls-cert" in said
+    other = authority.issue("other", purpose="serverAuth")
+    said = refusal(tmp_path, "--tls-cert", cert, "--tls-key", other.key)
+    assert str(other.key) in said
+    said = refusal(tmp_path, "--tls-cert", tmp_path / "none", "--tls-key", key)
+    assert str(tmp_path / "none") in said
+    said = refusal(tmp_path, "--tls-cert", key, "--tls-key", key)
+    assert str(key) in said
+
+
+def test_a_key_that_everybody_may_read_is_refused(tmp_path, server):
+    key = tmp_path / "key"
+    shutil.copy(server.key, key)
+    key.chmod(0o644)
+    said = refusal(tmp_path, "--tls-cert", server.cert, "--tls-key", key)
+    assert "everybody may read it" in said and str(key) in said
+
+
+def test_tokens_with_tls_may_be_served_to_others(make_larder, database, server, tokens):
+    flags = ["--listen", "0.0.0.0:0", *tls_flags(server), *tokens.flags]
+    make_larder(database=database, flags=flags)
