@@ -43,6 +43,7 @@ ROUTES = [
     ("GET", "/sandboxes/x", "reader"),
     ("PUT", "/sandboxes/x", "host"),
     ("POST", "/sandboxes:batch", "host"),
+    ("POST", "/sandboxes:batch", "host"),
     ("DELETE", "/sandboxes/x", "host"),
     ("DELETE", "/sandboxes?host=h7", "host"),
     ("GET", "/snapshots", "reader"),
@@ -187,6 +188,21 @@ def test_a_batch_is_bound_to_its_host_as_each_of_it_would_be(node, tokens, sandb
     assert [outcome["status"] for outcome in outcomes] == [201, 403]
     assert node.get(sandbox_of_h8, headers=tokens.of("h8")).json()["host"] == "h8"
     node.delete("/sandboxes/s7", headers=tokens.of("h7"))
+
+
+def test_nor_does_a_host_in_a_batch(node, tokens, sandbox_of_h8):
+    own = {"id": "s7", **disk("h7")}
+    for other in ({"id": "s9", **disk("h8")}, {"id": "s8", **disk("h7")}):
+        body = {"sandboxes": [own, other]}
+        answer = node.post("/sandboxes:batch", json=body, headers=tokens.of("h7"))
+        outcomes = answer.json().get("sandboxes")
+        if answer.status_code == 200:
+            assert [outcome["status"] for outcome in outcomes][1] == 403, outcomes
+        else:
+            assert answer.status_code == 403, answer.text
+    assert node.get("/sandboxes/s9", headers=tokens.of("h7")).status_code == 404
+    assert node.get(sandbox_of_h8, headers=tokens.of("h7")).json()["host"] == "h8"
+    node.delete("/sandboxes?host=h7", headers=tokens.of("h7"))
 
 
 def test_a_host_releases_no_sandbox_of_another(node, tokens, sandbox_of_h8):

@@ -23,6 +23,7 @@ static const struct {
     {"GET", "/sandboxes", ROLE_READER},
     {"DELETE", "/sandboxes", ROLE_HOST},
     {"PUT", "/sandboxes/{id}", ROLE_HOST},
+    {"POST", "/sandboxes:batch", ROLE_HOST},
     {"GET", "/sandboxes/{id}", ROLE_READER},
     {"DELETE", "/sandboxes/{id}", ROLE_HOST},
     {"GET", "/snapshots", ROLE_READER},
