@@ -3,6 +3,7 @@
 #include "server/clock.h"
 #include "server/node.h"
 #include "server/reaper_thread.h"
+#include "store/metrics.h"
 #include "store/sweep.h"
 
 #include <stdlib.h>
@@ -16,6 +17,15 @@ struct sweep_thread {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* stopping */
 };
+
+static void count_swept(const struct swept *swept)
+{
+    metric_add(METRIC_SWEPT_FILES, swept->files);
+    metric_add(METRIC_SWEPT_ORPHANS, swept->condemned);
+    metric_set(METRIC_SWEEP_TIME, metric_wall_us());
+    metric_set(METRIC_SWEEP_FOREIGN_FILES, swept->foreign);
+    metric_set(METRIC_SWEEP_UNKNOWN_IMAGES, swept->unknown_images);
+}
 
 static void log_swept(const struct node *node, const struct swept *swept)
 {
@@ -50,8 +60,10 @@ static void sweep(struct sweep_thread *sweeper)
             LOG(&node->log, LOG_WARNING, "sweep failed", FIELD_TEXT("detail", error.message));
         return;
     }
-    if (swept.ran)
+    if (swept.ran) {
+        count_swept(&swept);
         log_swept(node, &swept);
+    }
     if (swept.condemned > 0)
         reaper_thread_wake(node->reaper);
 }

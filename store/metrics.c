@@ -191,11 +191,21 @@ void metric_read_histogram(enum metric metric, const unsigned labels[2], int64_t
     *sum = read_cell(cell + bucket_count);
 }
 
-int64_t metric_now_us(void)
+static int64_t clock_us(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t metric_now_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+int64_t metric_wall_us(void)
+{
+    return clock_us(CLOCK_REALTIME);
 }
 
 unsigned metric_status(unsigned http_status)

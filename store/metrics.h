@@ -95,6 +95,8 @@ void metric_observe_labelled(enum metric metric, int64_t value, const unsigned l
 
 /* Monotonic, for durations. */
 [[nodiscard]] int64_t metric_now_us(void);
+/* Since the epoch, for gauges that say when. */
+[[nodiscard]] int64_t metric_wall_us(void);
 [[nodiscard]] unsigned metric_status(unsigned http_status);
 
 /* --- reading, for whoever prints them --- */

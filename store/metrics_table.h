@@ -83,6 +83,18 @@ METRIC(REAPED_FILES, COUNTER, "larder_reaped_files_total", NONE, FILE_KIND, NONE
 METRIC(REAPED_BYTES, COUNTER, "larder_reaped_bytes_total", BYTES, NONE, NONE, NONE,
        "Bytes on disk that this node freed by unlinking condemned files")
 
+/* --- sweeps, as this node makes them (one node of the fleet at a time) --- */
+METRIC(SWEPT_FILES, COUNTER, "larder_swept_files_total", NONE, NONE, NONE, NONE,
+       "Files of the blob directory that sweeps compared with the catalogue")
+METRIC(SWEPT_ORPHANS, COUNTER, "larder_swept_orphans_total", NONE, NONE, NONE, NONE,
+       "Files that the catalogue did not know and that were condemned")
+METRIC(SWEEP_TIME, GAUGE, "larder_sweep_timestamp_seconds", SECONDS, NONE, NONE, NONE,
+       "When this node last swept, in seconds since the epoch; 0: never")
+METRIC(SWEEP_FOREIGN_FILES, GAUGE, "larder_sweep_foreign_files", NONE, NONE, NONE, NONE,
+       "Files of other names that this node's last sweep found and left")
+METRIC(SWEEP_UNKNOWN_IMAGES, GAUGE, "larder_sweep_unknown_images", NONE, NONE, NONE, NONE,
+       "Images that this node's last sweep found and the catalogue lacks; no orphan goes then")
+
 /* --- what the catalogue holds, as last counted (server/inventory_thread.h) --- */
 METRIC(IMAGES, GAUGE, "larder_images", NONE, NONE, NONE, NONE, "References in the cache")
 METRIC(FILES, GAUGE, "larder_files", NONE, FILE_KIND, NONE, NONE, "Files in the cache, by kind")

@@ -5,7 +5,6 @@
 #include "store/metrics.h"
 
 #include <assert.h>
-#include <time.h>
 
 /* The gauge that a column of the answer goes to. */
 struct gauge {
@@ -119,13 +118,6 @@ static bool count_pulls(struct catalogue_session *session, struct error *error)
     return SET_GAUGES(session, &count, gauges, error);
 }
 
-static int64_t wall_clock_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 bool catalogue_take_inventory(struct catalogue *catalogue, struct error *error)
 {
     int64_t begun_us = metric_now_us();
@@ -134,6 +126,6 @@ bool catalogue_take_inventory(struct catalogue *catalogue, struct error *error)
         !count_holders(session, error) || !count_pulls(session, error))
         return false;
     metric_set(METRIC_INVENTORY_SECONDS, metric_now_us() - begun_us);
-    metric_set(METRIC_INVENTORY_TIME, wall_clock_us());
+    metric_set(METRIC_INVENTORY_TIME, metric_wall_us());
     return true;
 }

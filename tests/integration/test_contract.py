@@ -256,6 +256,17 @@ def test_a_sandbox_on_another_platform_is_refused(larder, image):
     expect_problem(answer, 422, "PlatformNotFound")
 
 
+def test_the_events_of_a_pull_are_pulls(larder, image):
+    body = {"reference": image["handle"]["reference"], "force": True}
+    pull = larder.post("/images:pull", json=body).json()
+    with larder.get(f"/pulls/{pull['id']}/events", stream=True) as stream:
+        lines = [line for line in stream.iter_lines(decode_unicode=True) if line]
+    data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    assert data and lines[-2] == "event: done"
+    for text in data:
+        contract.check_event(text)
+
+
 def running_pull(larder, reference):
     pulls = larder.get("/pulls").json()["pulls"]
     running = (p for p in pulls if p["reference"] == reference and p["state"] == "resolving")

@@ -9,6 +9,7 @@ import images
 import pytest
 from browser import Browser
 from fault_registry import Fault, FaultRegistry
+from tokens import Tokens, secret
 
 TABLE_TEXT = "[...document.querySelectorAll(arguments[0])].map((e) => e.innerText).join('\\n')"
 
@@ -144,6 +145,20 @@ def test_the_page_loads_nothing_from_elsewhere(page, larder):
     policy = larder.get("/ui/").headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; ")
     assert "unsafe" not in policy and "*" not in policy
+
+
+def test_a_node_with_tokens_is_used_with_one(browser, make_larder, tmp_path):
+    tokens = Tokens(tmp_path, reader="reader")
+    node = make_larder(flags=tokens.flags)
+    browser.open(f"{node.url}/ui/")
+    browser.wait("!document.querySelector('#login').hidden", "the page asks for a token")
+    browser.type("#login input", secret("reader"))
+    browser.click("#login button")
+    browser.wait("document.querySelector('#trouble').hidden", "it is taken")
+    browser.wait("document.querySelector('#node').textContent.includes('ready')", "it is used")
+    assert browser.run("document.querySelector('#login').hidden")
+    browser.run("sessionStorage.clear()")
+    assert all("401" in line for line in browser.complaints())
 
 
 @pytest.mark.parametrize("name", ["index.html", "larder.css", "larder.js"])
