@@ -11,15 +11,17 @@ enum {
     /* libmicrohttpd's own time-out counts idle time only: a byte a second would live
      * for ever. Longer than that time-out, so that it alone ends idle connections. */
     REQUEST_DEADLINE_US = 75 * 1000 * 1000,
+    EXCESS_DEADLINE_US = 5 * 1000 * 1000,
     LOOK_EVERY_MS = 1000,
 };
 
 static void end_slow_ones(struct http_connections *connections)
 {
-    int64_t oldest = clock_now_us() - REQUEST_DEADLINE_US;
+    int64_t now_us = clock_now_us();
     for (struct http_connection *c = connections->first; c; c = c->next) {
         int64_t since = atomic_load(&c->waiting_since);
-        if (since != 0 && since < oldest)
+        int64_t deadline_us = c->is_excess ? EXCESS_DEADLINE_US : REQUEST_DEADLINE_US;
+        if (since != 0 && since < now_us - deadline_us)
             shutdown(c->fd, SHUT_RDWR);
     }
 }
@@ -37,8 +39,10 @@ static void *watch(void *argument)
     return NULL;
 }
 
-void http_connections_start(struct http_connections *connections)
+void http_connections_start(struct http_connections *connections, size_t limit, size_t place_limit)
 {
+    connections->limit = limit;
+    connections->place_limit = place_limit;
     clock_cond_init(&connections->changed);
     pthread_mutex_init(&connections->lock, NULL);
     if (pthread_create(&connections->watcher, NULL, watch, connections) != 0)
@@ -94,6 +98,11 @@ static void link_connection(struct http_connections *connections, struct http_co
         one->next->previous = one;
     connections->first = one;
     connections->count++;
+    size_t of_place = place_counts_add(&connections->places, &one->peer);
+    one->is_excess = connections->count > connections->limit || of_place > connections->place_limit;
+    if (connections->count > connections->limit + HTTP_EXCESS_MAX ||
+        of_place > connections->place_limit + HTTP_EXCESS_MAX)
+        shutdown(one->fd, SHUT_RDWR);
     if (connections->draining)
         shutdown(one->fd, SHUT_RD);
     pthread_mutex_unlock(&connections->lock);
@@ -108,6 +117,7 @@ static void unlink_connection(struct http_connections *connections, struct http_
         connections->first = one->next;
     if (one->next)
         one->next->previous = one->previous;
+    place_counts_remove(&connections->places, &one->peer);
     if (--connections->count == 0)
         pthread_cond_broadcast(&connections->changed);
     pthread_mutex_unlock(&connections->lock);

@@ -8,6 +8,7 @@
 #include "server/http_loop.h"
 #include "server/http_server.h"
 #include "server/peer.h"
+#include "server/place_counts.h"
 #include "server/pull_watch.h"
 #include "server/request.h"
 #include "server/worker_pool.h"
@@ -15,7 +16,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { REMOTE_SIZE = 64 };
+enum {
+    REMOTE_SIZE = 64,
+    HTTP_EXCESS_MAX = 32, /* connections beyond a limit that are told so */
+};
 
 /* One open connection. Linked and unlinked under the set's lock. */
 struct http_connection {
@@ -24,6 +28,7 @@ struct http_connection {
     int fd;                        /* MHD's; open for as long as this is linked */
     _Atomic int64_t waiting_since; /* monotonic microseconds; 0 while a request is handled */
     struct request *request;       /* that was begun and is not over; its loop's alone */
+    bool is_excess;                /* beyond the limits: is told to come again */
     char remote[REMOTE_SIZE];      /* for the log: "127.0.0.1:4711", "unix" */
     struct peer peer;
 };
@@ -31,16 +36,19 @@ struct http_connection {
 /* All open connections, and the thread that ends those which take too long to send
  * their request. */
 struct http_connections {
+    size_t limit;         /* of all, and of one place: beyond them a few are answered 503, and */
+    size_t place_limit;   /* more are closed at once */
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t changed;
     struct http_connection *first;
     size_t count;
+    struct place_counts places;
     bool draining; /* one that opens now is shut like an idle one */
     bool stopping;
     pthread_t watcher;
 };
 
-void http_connections_start(struct http_connections *connections);
+void http_connections_start(struct http_connections *connections, size_t limit, size_t place_limit);
 void http_connections_stop(struct http_connections *connections);
 /* No more requests from connections that wait for one: `how` is SHUT_RD, to answer
  * what was sent already, or SHUT_RDWR. */

@@ -69,8 +69,10 @@ __attribute__((format(printf, 2, 0))) static void log_mhd(void *context, const c
 }
 
 static struct MHD_Daemon *start_mhd(struct http_loop *loop, const struct listener *listener,
-                                    int listen_fd, unsigned limit)
+                                    int listen_fd)
 {
+    /* Beyond it connections would wait in the backlog without a word: ours come first. */
+    unsigned limit = (unsigned)loop->server->connections.limit + 2 * HTTP_EXCESS_MAX;
     struct MHD_OptionItem tls_options[TLS_OPTIONS_MAX] = {{MHD_OPTION_END, 0, NULL}};
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     if (listener->uses_tls) {
@@ -95,14 +97,14 @@ static bool watch_fd(struct http_loop *loop, int fd, struct daemon *daemon)
 }
 
 static bool open_daemon(struct http_loop *loop, const struct listener *listener, bool is_first,
-                        unsigned limit, struct error *error)
+                        struct error *error)
 {
     struct daemon *daemon = &loop->daemons[loop->daemon_count];
     int own_fd = is_first ? -1 : listener_open_twin(listener);
     *daemon = (struct daemon){.owns_listen_fd = own_fd >= 0,
                               .listen_fd = own_fd >= 0 ? own_fd : listener->fd};
     loop->daemon_count++;
-    daemon->mhd = start_mhd(loop, listener, daemon->listen_fd, limit);
+    daemon->mhd = start_mhd(loop, listener, daemon->listen_fd);
     const union MHD_DaemonInfo *info =
         daemon->mhd ? MHD_get_daemon_info(daemon->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     return (info && watch_fd(loop, info->epoll_fd, daemon)) ||
@@ -310,8 +312,7 @@ static void connect_now(struct http_loop *loop)
         connector_ask(loop->server->connector, loop);
 }
 
-struct http_loop *http_loop_start(struct http_server *server, bool is_first,
-                                  unsigned connection_limit, struct error *error)
+struct http_loop *http_loop_start(struct http_server *server, bool is_first, struct error *error)
 {
     struct http_loop *loop = loop_new(server);
     if (loop->epoll_fd < 0 || loop->wake_fd < 0 || !watch_fd(loop, loop->wake_fd, NULL)) {
@@ -319,7 +320,7 @@ struct http_loop *http_loop_start(struct http_server *server, bool is_first,
         goto failed;
     }
     for (size_t i = 0; i < server->listener_count; i++)
-        if (!open_daemon(loop, &server->listeners[i], is_first, connection_limit, error))
+        if (!open_daemon(loop, &server->listeners[i], is_first, error))
             goto failed;
     connect_now(loop);
     int failed = pthread_create(&loop->thread, NULL, run, loop);

@@ -21,9 +21,9 @@ struct reader;
 struct request;
 
 /* Listens on all of the server's addresses. The first loop takes the listeners' own
- * sockets, the others open theirs beside it. At most `connection_limit` connections. */
+ * sockets, the others open theirs beside it. */
 [[nodiscard]] struct http_loop *http_loop_start(struct http_server *server, bool is_first,
-                                                unsigned connection_limit, struct error *error);
+                                                struct error *error);
 
 [[nodiscard]] struct http_server *http_loop_server(const struct http_loop *loop);
 [[nodiscard]] struct reader *http_loop_reader(const struct http_loop *loop);

@@ -118,11 +118,31 @@ static enum MHD_Result send_answer(struct request *request)
     return MHD_queue_response(request->connection, request->status, request->response);
 }
 
+static void answer_busy(struct request *request, const char *why)
+{
+    struct error error;
+    metric_add(METRIC_HTTP_OVERLOADED, 1);
+    error_set(&error, ERROR_CATALOGUE_UNAVAILABLE, "%s; try again", why);
+    error.retry_after_seconds = 1;
+    request_answer_problem(request, &error);
+}
+
+/* There are too many connections, of all or from one address, and this is one. */
+static enum MHD_Result send_away(struct request *request)
+{
+    choose_id(request);
+    request->must_close = true;
+    answer_busy(request, "This node has too many connections");
+    return send_answer(request);
+}
+
 static enum MHD_Result begin(struct request *request, const char *method)
 {
     struct error error;
     request->method = method;
     request->phase = REQUEST_READING;
+    if (http_connection_of(request->connection)->is_excess)
+        return send_away(request);
     if (examine(request, &error))
         return MHD_YES;
     request->early = error;
@@ -197,15 +217,6 @@ void http_request_watch(struct request *request)
     pull_watch_add(request->server->pull_watch, request);
 }
 
-static void answer_busy(struct request *request)
-{
-    struct error error;
-    metric_add(METRIC_HTTP_OVERLOADED, 1);
-    error_set(&error, ERROR_CATALOGUE_UNAVAILABLE, "This node is busy; try again");
-    error.retry_after_seconds = 1;
-    request_answer_problem(request, &error);
-}
-
 /* Who is told of a change reads it here from now on. When nobody knows whether it was
  * made, memory is not believed until PostgreSQL was asked. */
 static void forget_changes(const struct request *request)
@@ -223,7 +234,7 @@ static void run_suspended(void *context)
 {
     struct request *request = context;
     if (clock_now_us() - request->queued_us > QUEUE_PATIENCE_US)
-        answer_busy(request);
+        answer_busy(request, "This node is busy");
     else
         run_handler(request, request->on_worker ? request->on_worker : request->route->handler);
     forget_changes(request);
@@ -240,7 +251,7 @@ static enum MHD_Result run_on_worker(struct request *request)
     struct worker_pool *workers =
         request->route->is_long ? request->server->long_workers : request->server->workers;
     if (!worker_pool_submit(workers, run_suspended, request)) {
-        answer_busy(request);
+        answer_busy(request, "This node is busy");
         return send_answer(request);
     }
     /* However fast the worker is, its answer waits in this loop's inbox. */

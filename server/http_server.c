@@ -11,7 +11,6 @@
 #include <sys/sysinfo.h>
 
 enum {
-    CONNECTION_LIMIT = 4096, /* beyond it they wait in the backlog */
     FILES_BESIDE_THEM = 512, /* PostgreSQL, registries, layers, files being sent */
     IDLE_GRACE_MS = 500,
     DRAIN_TIMEOUT_MS = 10 * 1000,
@@ -21,32 +20,32 @@ enum {
     LONG_WORKER_QUEUE_LIMIT = 16,
 };
 
-/* As many as there are descriptors for: the soft limit, often 1024, is raised. */
-static unsigned connection_limit(void)
+/* As many as are wanted and there are descriptors for: the soft limit, often 1024, is
+ * raised. */
+static unsigned connection_limit(unsigned limit)
 {
-    const rlim_t wanted = CONNECTION_LIMIT + FILES_BESIDE_THEM;
+    const rlim_t wanted = limit + HTTP_EXCESS_MAX + FILES_BESIDE_THEM;
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
-        return CONNECTION_LIMIT;
+        return limit;
     if (files.rlim_cur < wanted) {
         files.rlim_cur = files.rlim_max < wanted ? files.rlim_max : wanted;
         setrlimit(RLIMIT_NOFILE, &files);
     }
     if (files.rlim_cur >= wanted)
-        return CONNECTION_LIMIT;
+        return limit;
     return (unsigned)(files.rlim_cur > 2 * FILES_BESIDE_THEM ? files.rlim_cur - FILES_BESIDE_THEM
                                                              : files.rlim_cur / 2);
 }
 
 static bool start_loops(struct http_server *server, struct error *error)
 {
-    unsigned limit = connection_limit();
     size_t count = (size_t)get_nprocs();
     server->loops = calloc(count, sizeof(struct http_loop *));
     if (!server->loops)
         abort();
     for (; server->loop_count < count; server->loop_count++) {
-        struct http_loop *loop = http_loop_start(server, server->loop_count == 0, limit, error);
+        struct http_loop *loop = http_loop_start(server, server->loop_count == 0, error);
         if (!loop)
             return false;
         server->loops[server->loop_count] = loop;
@@ -63,7 +62,9 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     server->node = node;
     server->listeners = listeners;
     server->listener_count = listener_count;
-    http_connections_start(&server->connections);
+    http_connections_start(&server->connections,
+                           connection_limit((unsigned)node->options->max_connections),
+                           node->options->max_connections_per_address);
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
     server->long_workers = worker_pool_start(LONG_WORKER_COUNT, LONG_WORKER_QUEUE_LIMIT, error);
     server->pull_watch = pull_watch_start(node, http_request_resume, error);

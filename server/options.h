@@ -39,6 +39,8 @@ struct options {
     uint64_t max_image_layers;
     uint64_t sweep_seconds;
     uint64_t grace_seconds;
+    uint64_t max_connections;
+    uint64_t max_connections_per_address;
     uint64_t cache_bytes;
     uint64_t max_staleness_ms;
     uint64_t max_stale_if_error_ms;

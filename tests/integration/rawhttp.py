@@ -15,9 +15,12 @@ class RawAnswer:
             self.headers[name.lower()] = value.strip()
 
 
-def connect(url, seconds=20):
+def connect(url, seconds=20, source=None):
+    """`source` is the address it comes from; all of 127.0.0.0/8 is this machine's."""
     parts = urlsplit(url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=seconds)
+    return socket.create_connection(
+        (parts.hostname, parts.port), timeout=seconds, source_address=source and (source, 0)
+    )
 
 
 def read_all(connection):

@@ -38,7 +38,7 @@ def test_help_lists_every_flag_with_its_twin():
     for flag in ("listen", "data-dir", "blob-dir", "database", "insecure-registry", "platform",
                  "allow-registry", "registry-auth", "pull-jobs", "layer-jobs", "max-layer-bytes",
                  "max-image-layers", "sweep-seconds", "grace-seconds", "log-format",
-                 "cache-bytes", "max-staleness", "max-stale-if-error",
+                 "cache-bytes", "max-connections", "max-staleness", "max-stale-if-error",
                  "no-auth", "tokens", "unix-user", "open-metrics", "no-tls",
                  "tls-cert", "tls-key", "tls-client-ca"):  # fmt: skip
         assert f"--{flag}" in said

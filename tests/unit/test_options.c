@@ -42,6 +42,8 @@ Test(options, defaults_are_those_of_the_contract, .init = clear_environment)
     cr_expect_eq(options.max_layer_bytes, 20ULL << 30);
     cr_expect_eq(options.max_image_layers, 128);
     cr_expect_eq(options.cache_bytes, 64 << 20);
+    cr_expect_eq(options.max_connections, 4096);
+    cr_expect_eq(options.max_connections_per_address, 2048);
     cr_expect_eq(options.max_staleness_ms, 1000);
     cr_expect_eq(options.max_stale_if_error_ms, 5 * 60 * 1000);
     cr_expect(!options.no_auth);

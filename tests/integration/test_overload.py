@@ -1,0 +1,145 @@
+"""More than a node can do: it says so early, and harms nobody who was there before."""
+
+import resource
+import threading
+import time
+
+import rawhttp
+from cataloguerows import Psql, add_image, metric, prepare
+from daemons import wait_until
+from problems import expect_problem
+
+ASK = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def ask(connection):
+    """The status of an answer on a connection that stays open."""
+    connection.sendall(ASK)
+    data = connection.recv(1000)
+    return int(data.split()[1]) if data else None
+
+
+def connect_many(node, count, source="127.0.0.1"):
+    return [rawhttp.connect(node.url, source=source) for _ in range(count)]
+
+
+def close_all(connections):
+    for connection in connections:
+        connection.close()
+
+
+def is_sent_away(node, source="127.0.0.1"):
+    with rawhttp.connect(node.url, source=source) as connection:
+        connection.sendall(ASK.replace(b"x", b"x\r\nConnection: close"))
+        answer = rawhttp.RawAnswer(rawhttp.read_all(connection))
+    if answer.status == 503:
+        assert int(answer.headers["retry-after"]) > 0 and answer.headers["connection"] == "close"
+    return answer.status == 503
+
+
+def test_beyond_the_limit_of_connections_one_is_told_to_come_again(make_larder, database):
+    node = make_larder(database=database, flags=["--max-connections", "40"])
+    connections = connect_many(node, 40)
+    try:
+        wait_until(lambda: is_sent_away(node), "the next one is sent away")
+        assert [ask(connection) for connection in connections] == [200] * 40, "the others stay"
+        connections.pop().close()
+        wait_until(lambda: not is_sent_away(node), "there is room again")
+    finally:
+        close_all(connections)
+
+
+def test_far_beyond_the_limit_connections_are_closed_without_a_word(make_larder, database):
+    node = make_larder(database=database, flags=["--max-connections", "20"])
+    connections = connect_many(node, 200)
+    try:
+        statuses = []
+        for connection in connections:
+            try:
+                statuses.append(ask(connection))
+            except ConnectionError:
+                statuses.append(None)
+        assert statuses.count(200) == 20
+        assert statuses.count(503) <= 40 and statuses.count(None) >= 100
+    finally:
+        close_all(connections)
+    wait_until(lambda: not is_sent_away(node), "all is as before")
+
+
+def test_one_address_does_not_take_the_place_of_others(make_larder, database):
+    node = make_larder(database=database, flags=["--max-connections-per-address", "10"])
+    greedy = connect_many(node, 10, "127.0.0.7")
+    try:
+        wait_until(lambda: is_sent_away(node, "127.0.0.7"), "it has had its share")
+        assert not is_sent_away(node, "127.0.0.8")
+        assert node.get("/healthz").status_code == 200
+    finally:
+        close_all(greedy)
+    wait_until(lambda: not is_sent_away(node, "127.0.0.7"), "it may come again")
+
+
+def test_two_thousand_that_send_slowly_hurt_nobody(make_larder, database):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    slow = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+        node = make_larder(database=database)
+        add_place = iter(range(2, 252))
+        for _ in range(20):
+            slow += connect_many(node, 100, f"127.0.1.{next(add_place)}")
+        ended = threading.Event()
+
+        def drip():
+            for piece in ASK[:-1]:
+                for connection in slow:
+                    connection.send(bytes([piece]))
+                if ended.wait(0.5):
+                    return
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            for _ in range(200):
+                assert node.get("/images").status_code == 200
+                assert node.get("/version").status_code == 200
+        finally:
+            ended.set()
+            dripping.join()
+        assert metric(node, "larder_http_connections") >= 2000
+    finally:
+        close_all(slow)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_writes_beyond_the_queue_are_told_at_once_and_reads_go_on(make_larder, database):
+    node = make_larder(database=database)
+    prepare(database)
+    add_image(database, "docker.io/test/busy:1", "busy")
+    path = "/images/test/busy:1"
+    assert node.get(path).status_code == 200
+    body = {"host": "h", "rootfs": {"type": "bind", "path": "/srv"}}
+    answers = []
+
+    def write(number):
+        answers.append(node.put(f"/sandboxes/busy-{number}", json=body))
+
+    with Psql(database) as other:
+        other.run("BEGIN")
+        other.run("LOCK TABLE sandboxes")
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(400)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(answers) >= 100, "those for whom there is no room are told")
+        assert {answer.status_code for answer in answers} == {503}
+        for answer in answers:
+            expect_problem(answer, 503, "CatalogueUnavailable")
+            assert int(answer.headers["Retry-After"]) > 0
+        for _ in range(100):
+            assert node.get(path).status_code == 200
+        other.run("ROLLBACK")
+    for thread in threads:
+        thread.join()
+    assert {answer.status_code for answer in answers} <= {201, 503}
+    time.sleep(1)
+    for number in range(20):
+        assert node.put(f"/sandboxes/after-{number}", json=body).status_code == 201
