@@ -21,9 +21,12 @@ def inspect(registry, name, *options):
 
 
 def test_umoci_unpacks_what_is_expected_of_an_image(built, tmp_path):
-    for name in ("busybox", "busybox-gzip", "shared-two", "layers25"):
-        found = walk_path(umoci_unpack(built[name].layout.path, name, tmp_path / name))
-        lines = differences(images.expected_tree(built[name]), found, ignore=("mtime_ns",))
+    for name, image in built.items():
+        # The parts of an index are images of their own; umoci 0.4 knows no zstd.
+        if image.platforms or "zstd" in str(image.manifest()["layers"]):
+            continue
+        found = walk_path(umoci_unpack(image.layout.path, name, tmp_path / name))
+        lines = differences(images.expected_tree(image), found, ignore=("mtime_ns",))
         assert not lines, f"{name}: {lines[:10]}"
 
 

@@ -59,17 +59,23 @@ def test_a_docker_v2s2_image_pulls_like_an_oci_one(larder, registry, built_image
         assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
 
 
-def test_each_platform_of_an_index_is_an_image_of_its_own(larder, registry, built_images):
-    images.push_to(registry, built_images["multi"], "kinds/multi:1")
-    reference = f"{registry}/kinds/multi:1"
-    notes = {}
-    for platform in ("linux/amd64", "linux/arm64/v8"):
+@pytest.mark.parametrize("manifest_format", ["oci", "v2s2"])  # an index, Docker's list
+def test_each_platform_of_an_index_is_an_image_of_its_own(
+    larder, registry, built_images, tmp_path, manifest_format
+):
+    image = built_images["multi"]
+    name = f"kinds/multi-{manifest_format}:1"
+    wanted = None if manifest_format == "oci" else manifest_format  # it is one already
+    images.push_to(registry, image, name, manifest_format=wanted)
+    reference = f"{registry}/{name}"
+    for platform, part in image.platforms.items():
         pulling.pull(larder, reference, platform=platform)
         detail = pulling.inspect(larder, reference, platform=platform)
         assert detail["handle"]["architecture"] == platform.split("/")[1]
-        with pulling.mounted(larder, detail) as fd:
-            notes[platform] = pulling.read_file(fd, "etc/note")
-    assert notes == {"linux/amd64": b"amd64", "linux/arm64/v8": b"arm64"}
+        expected = images.expected_tree(part)
+        for view, found in pulling.trees(larder, detail, tmp_path):
+            lines = pulling.differences(expected, found)
+            assert found == expected, f"{platform}, {view}:\n{lines}"
     listed = larder.get("/images", params={"reference": reference}).json()["images"]
     assert {row["architecture"] for row in listed} == {"amd64", "arm64"}
 
@@ -108,6 +114,8 @@ def test_every_field_is_what_the_registry_says(larder, registry, built_images):
 
     handle = detail["handle"]
     assert handle == larder.get(f"/images/{reference}").json()
+    listed = larder.get("/images", params={"reference": reference}).json()["images"]
+    assert listed == [handle]
     assert handle["reference"] == reference
     assert handle["manifest_digest"] == digest
     assert handle["architecture"] == config["architecture"]
@@ -148,6 +156,12 @@ def test_the_config_is_the_images_own(larder, registry, built_images):
         "labels": own["Labels"],
         "stop_signal": own["StopSignal"],
     }
+    said = skopeo_inspect(f"{registry}/kinds/config:1")
+    assert detail["config"]["env"] == said["Env"]
+    assert detail["config"]["labels"] == said["Labels"]
+    assert detail["handle"]["architecture"] == said["Architecture"]
+    assert detail["handle"]["os"] == said["Os"]
+    assert [layer["blob_digest"] for layer in detail["layers"]] == said["Layers"]
     bare = pulling.push_and_pull(larder, registry, built_images["bare"], "kinds/no-config:1")
     assert bare["config"] == {
         "digest": built_images["bare"].manifest()["config"]["digest"],
