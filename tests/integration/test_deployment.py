@@ -1,0 +1,119 @@
+"""docker/'s compose and Kubernetes files, as far as they can be held against the program
+without an engine: every setting is one, and the proxy passes on what nodes understand."""
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import images
+import pulling
+import pytest
+import requests
+import yaml
+from daemons import Daemon, free_port, wait_until
+from larder import program
+
+DOCKER = Path(__file__).resolve().parents[2] / "docker"
+FILES = ["Dockerfile", "compose.yaml", "kubernetes/larder.yaml"]
+
+
+def settings():
+    """Every environment twin that `serve` knows."""
+    done = subprocess.run([program(), "serve", "--help"], capture_output=True, text=True)
+    flags = re.findall(r"^  --([a-z-]+)", done.stdout, flags=re.MULTILINE)
+    return {"LARDER_" + flag.replace("-", "_").upper() for flag in flags}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_setting_is_one_that_larder_knows(name):
+    used = set(re.findall(r"\bLARDER_[A-Z_]+", (DOCKER / name).read_text()))
+    assert used, f"{name} configures a node"
+    assert used <= settings(), f"{name} sets what larder does not know: {used - settings()}"
+
+
+def test_compose_watches_the_nodes_that_it_starts():
+    with open(DOCKER / "compose.yaml", encoding="utf-8") as file:
+        services = yaml.safe_load(file)["services"]
+    nodes = {name for name in services if name.startswith("larder-")}
+    path = DOCKER / "prometheus/fleet.yaml"
+    done = subprocess.run(["promtool", "check", "config", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open(path, encoding="utf-8") as file:
+        targets = yaml.safe_load(file)["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert {target.removesuffix(":8420") for target in targets} == nodes
+    mounts = [mount.split(":")[0] for service in services.values() for mount in
+              service.get("volumes", []) if mount.startswith("./")]
+    assert len(mounts) >= 4
+    for mount in mounts:
+        assert (DOCKER / mount).exists(), f"compose.yaml mounts {mount}"
+
+
+def test_kubernetes_asks_a_node_what_it_answers(larder):
+    with open(DOCKER / "kubernetes/larder.yaml", encoding="utf-8") as file:
+        objects = {entry["kind"]: entry for entry in yaml.safe_load_all(file)}
+    assert {"Deployment", "Service", "PodDisruptionBudget", "ServiceMonitor"} == set(objects)
+    container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    probes = ("startupProbe", "livenessProbe", "readinessProbe")
+    paths = [container[probe]["httpGet"]["path"] for probe in probes]
+    paths += [endpoint["path"] for endpoint in objects["ServiceMonitor"]["spec"]["endpoints"]]
+    for path in paths:
+        assert larder.get(path).status_code == 200, path
+
+
+def proxy_configuration(directory, ports, listen):
+    """docker/nginx/larder.conf for nodes and a proxy on loopback."""
+    text = (DOCKER / "nginx/larder.conf").read_text()
+    for number, port in enumerate(ports, start=1):
+        assert f"server larder-{number}:8420" in text
+        text = text.replace(f"server larder-{number}:8420", f"server 127.0.0.1:{port}")
+    text = text.replace("listen 8420;", f"listen 127.0.0.1:{listen};")
+    temporary = "".join(
+        f"{kind}_temp_path {directory}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    path = directory / "nginx.conf"
+    path.write_text(
+        f"pid {directory}/nginx.pid;\nerror_log stderr;\ndaemon off;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{temporary}{text}\n}}\n"
+    )
+    return path
+
+
+@pytest.fixture
+def proxy(make_larder, database, new_directory, tmp_path):
+    """(url of an nginx, the two nodes behind it)."""
+    blob_dir = new_directory("proxied-blobs")
+    nodes = [make_larder(database=database, blob_dir=blob_dir) for _ in range(2)]
+    port = free_port()
+    ports = [int(node.url.rsplit(":", 1)[1]) for node in nodes]
+    nginx = Daemon("nginx", tmp_path / "nginx")
+    nginx.launch(["nginx", "-p", tmp_path, "-c", proxy_configuration(tmp_path, ports, port)])
+    url = f"http://127.0.0.1:{port}"
+
+    def answers():
+        try:
+            return requests.get(f"{url}/healthz", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    try:
+        nginx.wait_ready(answers, "answers")
+        yield url, nodes
+    finally:
+        nginx.kill()
+
+
+def test_nodes_behind_the_proxy_are_one(proxy, registry, built_images):
+    url, nodes = proxy
+    images.push_to(registry, built_images["busybox"], "proxied/inspect:1")
+    reference = f"{registry}/proxied/inspect:1"
+    pulling.pull(nodes[0], reference)
+    for path in (quote(reference, safe=""), reference):
+        for _ in range(4):  # whichever node it is
+            answer = requests.get(f"{url}/images/{path}", timeout=30)
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["reference"] == reference
+    nodes[1].stop()
+    for _ in range(6):
+        assert requests.get(f"{url}/images/{reference}", timeout=30).status_code == 200
