@@ -45,7 +45,11 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
     if (name[strcspn(name, " \t")])
         framing->bad_name = name;
     else if (is(name, "Host"))
-        framing->hosts++;
+        headers->host = (framing->hosts++, text);
+    else if (is(name, "Origin"))
+        headers->origin = text;
+    else if (is(name, "Sec-Fetch-Site"))
+        headers->fetch_site = text;
     else if (is(name, "Content-Length"))
         framing->content_length = (framing->content_lengths++, text);
     else if (is(name, "Transfer-Encoding"))

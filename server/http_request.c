@@ -3,6 +3,7 @@
 #include "server/audit.h"
 #include "server/auth.h"
 #include "server/cache_lease.h"
+#include "server/cross_site.h"
 #include "server/log.h"
 #include "server/node.h"
 #include "server/routes.h"
@@ -103,8 +104,8 @@ static bool examine(struct request *request, struct error *error)
     choose_id(request);
     return framed && path_split(&request->arena, request->target, &request->path, error) &&
            query_split(&request->arena, request->target, &request->query, error) &&
-           route_find(request, &request->allow, error) && auth_check(request, error) &&
-           check_body(request, error);
+           route_find(request, &request->allow, error) && cross_site_check(request, error) &&
+           auth_check(request, error) && check_body(request, error);
 }
 
 /* Queues the answer. The request is over when MHD says that it is completed. */

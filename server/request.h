@@ -51,6 +51,9 @@ struct request_headers {
     const char *if_range;
     const char *if_none_match;
     const char *accept;
+    const char *host;
+    const char *origin;
+    const char *fetch_site;    /* Sec-Fetch-Site */
     bool wants_fresh;          /* Cache-Control: no-cache, or max-age=0 */
     const char *authorization; /* a secret */
     uint64_t content_length;

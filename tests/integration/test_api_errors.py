@@ -58,6 +58,30 @@ def test_a_path_that_is_not_there_is_not_found(larder, path):
     expect_problem(larder.get(path), 404, "NotFound")
 
 
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"Origin": "{own}"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "{own}.evil.example"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "{own}"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://proxied.example"}, 200),
+    ],
+)
+def test_a_page_of_another_site_changes_nothing(larder, headers, status):
+    headers = {name: text.replace("{own}", larder.url) for name, text in headers.items()}
+    assert larder.get("/images", headers=headers).status_code == 200, "it may ask"
+    answer = larder.post("/images:prune", headers=headers)
+    if status == 403:
+        expect_problem(answer, 403, "Forbidden")
+    assert answer.status_code == status, answer.text
+
+
 def raw_get(larder, target):
     request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     return rawhttp.ask(larder.url, request.encode("latin-1"))
