@@ -117,7 +117,11 @@ static bool make_registry_client(struct node *node, const struct options *option
     for (size_t i = 0; i < count; i++)
         if (!registry_mirror_parse(options->registry_mirrors.values[i], &mirrors[i], error))
             return error_context(error, "--registry-mirror");
+    if (options->registry_ca && access(options->registry_ca, R_OK) != 0)
+        return error_set_errno(error, ERROR_INVALID_ARGUMENT, errno,
+                               "--registry-ca \"%s\" cannot be read", options->registry_ca);
     struct registry_config config = {
+        .ca_path = options->registry_ca,
         .docker_config_path = options->registry_auth,
         .insecure_registries = options->insecure_registries.values,
         .insecure_registry_count = options->insecure_registries.count,

@@ -30,6 +30,7 @@ struct options {
     struct option_list allowed_registries; /* globs; empty: all */
     struct option_list registry_mirrors;   /* `docker.io=http://mirror:5000` */
     const char *registry_auth;             /* NULL: where Docker keeps it */
+    const char *registry_ca;               /* NULL: $SSL_CERT_FILE, or only the system's */
     const char *platform;                  /* NULL: the machine's */
     uint64_t pull_jobs;
     uint64_t layer_jobs;

@@ -76,6 +76,10 @@ METRIC(REGISTRY_REQUESTS, COUNTER, "larder_registry_requests_total", NONE, REGIS
        NONE, "Requests sent to registries and token servers, by outcome")
 METRIC(REGISTRY_RETRIES, COUNTER, "larder_registry_retries_total", NONE, NONE, NONE, NONE,
        "Pauses made before a registry was asked again")
+METRIC(REGISTRY_RATE_LIMIT, GAUGE, "larder_registry_rate_limit", NONE, NONE, NONE, NONE,
+       "Requests that the registry which last said so allows (Docker Hub: in 6 hours); 0: none did")
+METRIC(REGISTRY_RATE_REMAINING, GAUGE, "larder_registry_rate_limit_remaining", NONE, NONE, NONE,
+       NONE, "Requests of that limit which were left then")
 
 /* --- removing, as this node does it --- */
 METRIC(REAPED_FILES, COUNTER, "larder_reaped_files_total", NONE, FILE_KIND, NONE, NONE,

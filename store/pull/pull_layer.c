@@ -55,8 +55,9 @@ static bool feed_converter(void *context, const void *bytes, size_t size_bytes, 
     return check_image_size(transfer->task, error);
 }
 
-static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, int output_fd,
-                              struct convert_report *report, struct error *error)
+static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer,
+                              enum blob_source from, int output_fd, struct convert_report *report,
+                              struct error *error)
 {
     const struct manifest_layer *source = layer->source;
     struct convert_request request = {
@@ -76,7 +77,7 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, 
 
     struct transfer transfer = {.task = task, .layer = layer, .converter = converter};
     atomic_store(&layer->received_bytes, 0);
-    if (!registry_fetch_blob(task->config->registry, &task->reference, &source->blob,
+    if (!registry_fetch_blob(task->config->registry, &task->reference, &source->blob, from,
                              feed_converter, &transfer, &task->stop, error) &&
         !transfer.converter_is_gone)
         return false;
@@ -85,13 +86,13 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer, 
 
 /* Killed before the publish: a draft, which the next start of any node removes. Killed
  * after it: a whole file that nobody knows, which the next pull writes anew. */
-static bool build_layer(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
-                        struct error *error)
+static bool build_from(struct pull_task *task, struct task_layer *layer, enum blob_source from,
+                       struct file_lock *lock, struct error *error)
 {
     cleanup(cleanup_draft_slot) struct blob_draft *draft =
         blob_draft_new(task->config->blobdir, BLOB_LAYER, &layer->diff_id, error);
     struct convert_report report;
-    if (!draft || !fetch_and_convert(task, layer, blob_draft_fd(draft), &report, error))
+    if (!draft || !fetch_and_convert(task, layer, from, blob_draft_fd(draft), &report, error))
         return false;
     atomic_store(&layer->tar_bytes, report.tar_size_bytes);
     if (!check_image_size(task, error) || !file_lock_check(lock, error) ||
@@ -133,6 +134,18 @@ static bool is_whole(struct pull_task *task, struct layer_record *record, bool *
     *whole = state.is_file && state.size_bytes == record->erofs_size_bytes;
     record->allocated_bytes = state.allocated_bytes;
     return true;
+}
+
+/* A mirror that serves wrong bytes does not stand in the way of the registry's right ones. */
+static bool build_layer(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
+                        struct error *error)
+{
+    if (build_from(task, layer, BLOB_FROM_MIRRORS, lock, error))
+        return true;
+    if (error->code != ERROR_DIGEST_MISMATCH ||
+        !registry_has_mirror(task->config->registry, &task->reference))
+        return false;
+    return build_from(task, layer, BLOB_FROM_REGISTRY, lock, error);
 }
 
 /* Is the layer's file there, and good enough? Then it is held for the pull. */

@@ -48,6 +48,7 @@ void exchange_reset(struct exchange *exchange)
     exchange->content_range_start = 0;
     exchange->content_range_total = UINT64_MAX;
     exchange->retry_after_seconds = 0;
+    exchange->rate = (struct rate_limit){0};
     exchange->challenge = (struct challenge){0};
     exchange->error_body_size = 0;
     exchange->words = (struct excerpt){0};
@@ -98,6 +99,19 @@ static void read_header(struct exchange *exchange, const char *name, const char 
         read_content_range(value, exchange);
     else if (strcasecmp(name, "www-authenticate") == 0)
         challenge_parse(value, &exchange->challenge);
+    else
+        rate_limit_read(&exchange->rate, name, value);
+}
+
+/* Of where a redirect led we learn nothing about the registry. */
+static void count_rate(const struct exchange *exchange)
+{
+    if (exchange->came_from_elsewhere)
+        return;
+    if (exchange->rate.has_limit)
+        metric_set(METRIC_REGISTRY_RATE_LIMIT, exchange->rate.limit);
+    if (exchange->rate.has_remaining)
+        metric_set(METRIC_REGISTRY_RATE_REMAINING, exchange->rate.remaining);
 }
 
 static size_t on_header(char *bytes, size_t size, size_t count, void *context)
@@ -374,5 +388,6 @@ bool exchange_run(struct registry_client *client, struct exchange *exchange, str
     bool answered = run_hops(&hop, error);
     line_return(client, hop.line);
     metric_add(METRIC_REGISTRY_REQUESTS, 1, outcome_of(&hop, answered));
+    count_rate(exchange);
     return answered;
 }

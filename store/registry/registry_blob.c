@@ -15,6 +15,8 @@ struct transfer {
     uint64_t delivered; /* bytes that the sink has */
     bool body_checked;  /* of this attempt: where its body starts */
     uint64_t skip;      /* bytes of it that the sink already has */
+    bool no_ranges;     /* the source's are wrong: all again, but for what the sink has */
+    bool ranges_failed; /* just now */
 };
 
 static bool wrong_size(const struct transfer *transfer, uint64_t found, struct error *error)
@@ -37,10 +39,12 @@ static bool check_start(struct transfer *transfer, struct error *error)
         return true;
     }
     transfer->skip = 0;
-    if (exchange->content_range_start != transfer->delivered)
+    transfer->ranges_failed =
+        exchange->range_start > 0 && exchange->content_range_start != exchange->range_start;
+    if (exchange->content_range_start != exchange->range_start)
         return error_set(error, ERROR_PULL_FAILED,
                          "%s: asked for byte %" PRIu64 " on, the registry sent from %" PRIu64,
-                         transfer->what, transfer->delivered, exchange->content_range_start);
+                         transfer->what, exchange->range_start, exchange->content_range_start);
     if (exchange->content_range_total != UINT64_MAX && exchange->content_range_total != size)
         return wrong_size(transfer, exchange->content_range_total, error);
     return true;
@@ -78,7 +82,8 @@ static enum outcome judge_answer(struct transfer *transfer, struct error *error)
     uint64_t size = transfer->descriptor->size_bytes;
     if (exchange->status != 200 && exchange->status != 206) {
         exchange_refused(exchange, transfer->what, error);
-        if (exchange->status == 416)
+        transfer->ranges_failed = exchange->status == 416 && exchange->range_start > 0;
+        if (transfer->ranges_failed) /* or the blob ends here, which the next answer tells */
             wrong_size(transfer, transfer->delivered, error);
         return status_may_pass(exchange->status) ? OUTCOME_AGAIN : OUTCOME_FAILED;
     }
@@ -93,10 +98,17 @@ static enum outcome judge_answer(struct transfer *transfer, struct error *error)
 static enum outcome run_attempt(struct registry_client *client, const struct reference *source,
                                 struct transfer *transfer, struct error *error)
 {
-    transfer->exchange.range_start = transfer->delivered;
+    transfer->exchange.range_start = transfer->no_ranges ? 0 : transfer->delivered;
     transfer->body_checked = false;
-    if (registry_attempt(client, source, &transfer->exchange, error))
-        return judge_answer(transfer, error);
+    transfer->ranges_failed = false;
+    bool answered = registry_attempt(client, source, &transfer->exchange, error);
+    enum outcome outcome = answered ? judge_answer(transfer, error) : OUTCOME_FAILED;
+    if (transfer->ranges_failed) {
+        transfer->no_ranges = true;
+        return OUTCOME_AGAIN;
+    }
+    if (answered)
+        return outcome;
     if (!transfer->exchange.may_retry)
         return OUTCOME_FAILED;
     bool has_all =
@@ -133,6 +145,7 @@ static bool fetch_from(struct registry_client *client, const struct reference *r
     endpoint_of(client, source->registry, &endpoint);
     transfer->what =
         arena_printf(&arena, "blob %s of %s/%s", digest, source->registry, source->repository);
+    transfer->no_ranges = false;
     transfer->exchange.url =
         arena_printf(&arena, "%s/v2/%s/blobs/%s", endpoint.base, source->repository, digest);
     return run_attempts(client, source, transfer, attempts_at(client, reference, source), error);
@@ -140,8 +153,9 @@ static bool fetch_from(struct registry_client *client, const struct reference *r
 
 /* What a mirror began, the next source goes on with: the digest says that it is the same. */
 bool registry_fetch_blob(struct registry_client *client, const struct reference *reference,
-                         const struct descriptor *descriptor, registry_sink *sink, void *context,
-                         const atomic_bool *cancel, struct error *error)
+                         const struct descriptor *descriptor, enum blob_source from,
+                         registry_sink *sink, void *context, const atomic_bool *cancel,
+                         struct error *error)
 {
     struct reference sources[SOURCES_MAX];
     size_t count = registry_sources(client, reference, sources);
@@ -154,7 +168,7 @@ bool registry_fetch_blob(struct registry_client *client, const struct reference 
     transfer.exchange.body_context = &transfer;
     if (!registry_check_allowed(client, reference, error))
         return false;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = from == BLOB_FROM_REGISTRY ? count - 1 : 0; i < count; i++) {
         if (fetch_from(client, reference, &sources[i], &transfer, error))
             return true;
         if (transfer.sink_refused || error->code == ERROR_PULL_CANCELLED)

@@ -52,7 +52,7 @@ struct registry_client *registry_client_new(const struct registry_config *config
     client->mirror_count = config->mirror_count;
     for (size_t i = 0; i < config->mirror_count; i++)
         client->mirrors[i] = config->mirrors[i];
-    const char *ca_file = getenv("SSL_CERT_FILE");
+    const char *ca_file = config->ca_path ? config->ca_path : getenv("SSL_CERT_FILE");
     if (ca_file && ca_file[0])
         client->ca_file = checked(strdup(ca_file));
     client->connect_timeout_seconds =
@@ -174,6 +174,12 @@ bool registry_is_named(const struct registry_client *client, const struct origin
         if (is_at(client, client->mirrors[i].host, origin))
             return true;
     return registry_is_allowed_by_name(client, origin);
+}
+
+bool registry_has_mirror(const struct registry_client *client, const struct reference *reference)
+{
+    struct reference sources[SOURCES_MAX];
+    return registry_sources(client, reference, sources) > 1;
 }
 
 size_t registry_sources(const struct registry_client *client, const struct reference *reference,

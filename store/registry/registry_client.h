@@ -28,8 +28,8 @@
  *     ERROR_DIGEST_MISMATCH         other content, or another size, than was asked for
  *     ERROR_PULL_FAILED             anything else, with the registry's own words
  *
- * TLS certificates are checked against the system's authorities, or those of the file
- * in $SSL_CERT_FILE; proxies come from $https_proxy, $http_proxy and $no_proxy, never
+ * TLS certificates are checked against the system's authorities and those of ca_path, or of the
+ * file in $SSL_CERT_FILE; proxies come from $https_proxy, $http_proxy and $no_proxy, never
  * for loopback. registry_status is the HTTP status when there was one. The process must ignore
  * SIGPIPE.
  */
@@ -58,6 +58,8 @@ struct registry_mirror {
                                          struct error *error);
 
 struct registry_config {
+    /* Certificates that are trusted beside the system's, PEM. NULL: $SSL_CERT_FILE */
+    const char *ca_path;
     /* NULL: $DOCKER_CONFIG/config.json, else ~/.docker/config.json */
     const char *docker_config_path;
     /* Spoken to over plain HTTP, as loopback always is: `host:port`, or `host` for every
@@ -130,13 +132,21 @@ struct registry_document {
 typedef bool registry_sink(void *context, const void *bytes, size_t size_bytes,
                            struct error *error);
 
+/* The mirrors come first, or are passed over: one that serves other bytes than its digest says
+ * is noticed when all of them are there. */
+enum blob_source { BLOB_FROM_MIRRORS, BLOB_FROM_REGISTRY };
+
+/* Whether there is a mirror for this reference. */
+[[nodiscard]] bool registry_has_mirror(const struct registry_client *client,
+                                       const struct reference *reference);
+
 /* Streams a blob into the sink: exactly the descriptor's size, or a failure. A dropped
  * connection resumes where it stopped. The caller checks the digest: bytes reach the
  * sink before the last is known. */
 [[nodiscard]] bool registry_fetch_blob(struct registry_client *client,
                                        const struct reference *reference,
-                                       const struct descriptor *descriptor, registry_sink *sink,
-                                       void *context, const atomic_bool *cancel,
-                                       struct error *error);
+                                       const struct descriptor *descriptor, enum blob_source from,
+                                       registry_sink *sink, void *context,
+                                       const atomic_bool *cancel, struct error *error);
 
 #endif

@@ -13,6 +13,7 @@
 #include "store/excerpt.h"
 #include "store/registry/challenge.h"
 #include "store/registry/origin.h"
+#include "store/registry/rate_limit.h"
 #include "store/registry/registry_client.h"
 
 #include <curl/curl.h>
@@ -119,6 +120,7 @@ struct exchange {
     uint64_t content_range_start;          /* of a 206 */
     uint64_t content_range_total;          /* UINT64_MAX when unknown */
     int retry_after_seconds;               /* 0 when it was not said */
+    struct rate_limit rate;
     struct challenge challenge;
     char error_body[ERROR_BODY_MAX + 1];
     size_t error_body_size;

@@ -108,12 +108,30 @@ static const char *verb_of_status(int status)
     return "the registry gave no answer that can be used";
 }
 
+/* "; it allows 100 requests in 6 h, and 0 are left", as far as it said so. */
+static void say_rate(const struct exchange *exchange, char *text, size_t size)
+{
+    const struct rate_limit *rate = &exchange->rate;
+    char window[48] = "";
+    text[0] = '\0';
+    if (exchange->status != 429 || !rate->has_limit)
+        return;
+    if (rate->window_seconds >= 3600)
+        snprintf(window, sizeof(window), " in %lld h", (long long)(rate->window_seconds / 3600));
+    else if (rate->window_seconds > 0)
+        snprintf(window, sizeof(window), " in %lld s", (long long)rate->window_seconds);
+    snprintf(text, size, "; it allows %lld requests%s, and %lld are left", (long long)rate->limit,
+             window, (long long)(rate->has_remaining ? rate->remaining : 0));
+}
+
 bool exchange_refused(const struct exchange *exchange, const char *what, struct error *error)
 {
     const char *words = exchange->words.text;
-    error_set(error, code_of_status(exchange->status), "%s for %s (status %d)%s%s",
-              verb_of_status(exchange->status), what, exchange->status, words[0] ? ": " : "",
-              words);
+    char rate[128];
+    say_rate(exchange, rate, sizeof(rate));
+    error_set(error, code_of_status(exchange->status), "%s for %s (status %d)%s%s%s",
+              verb_of_status(exchange->status), what, exchange->status, words[0] ? ": " : "", words,
+              rate);
     error->registry_status = exchange->status;
     error->retry_after_seconds = exchange->retry_after_seconds;
     return false;

@@ -15,6 +15,7 @@ import json
 import re
 import secrets
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Optional
@@ -100,6 +101,7 @@ class FaultRegistry:
         self.basic = None
         self.digest_header = True
         self.requests = []
+        self.times = []  # when each of them came
         self.faults = {}
         self.lock = threading.Lock()
         self.stopping = threading.Event()
@@ -213,6 +215,7 @@ class RegistryHandler(BaseHTTPRequestHandler):
 
     def note(self, form=None):
         with self.registry.lock:
+            self.registry.times.append(time.monotonic())
             self.registry.requests.append(
                 Request(self.command, self.path, dict(self.headers), form or {})
             )

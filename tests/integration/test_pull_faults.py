@@ -120,3 +120,28 @@ def test_a_mirror_serves_what_the_registry_names(make_larder, faulty, built_imag
         pulling.pull(node, reference)
         assert pulling.inspect(node, reference)["handle"]["reference"] == reference
         assert upstream.requests == [] and faulty.requests
+
+
+def test_a_mirror_with_wrong_bytes_is_passed_over(make_larder, faulty, layers, built_images):
+    with FaultRegistry(built_images[NAME].layout) as upstream:
+        node = make_larder(flags=["--registry-mirror", f"{upstream.host}={faulty.url}"])
+        data, _ = faulty.content("blobs", layers[-1]["digest"])
+        wrong = data[:-1] + bytes([data[-1] ^ 1])
+        faulty.fault("blobs", layers[-1]["digest"], Fault(content=wrong, always=True))
+        pulling.pull(node, f"{upstream.host}/faults/wrong-mirror:{NAME}")
+        asked = [request.path.rsplit("/", 1)[1] for request in upstream.requests]
+        assert asked == [layers[-1]["digest"]], "for the one blob, and nothing else"
+
+
+def test_an_authority_that_cannot_be_read_is_told_at_the_start(make_larder, tmp_path):
+    with pytest.raises(AssertionError, match="--registry-ca .* cannot be read"):
+        make_larder(flags=["--registry-ca", str(tmp_path / "nothing.pem")])
+
+
+def test_the_rate_limit_of_a_registry_is_a_metric(larder, faulty, request):
+    limits = {"RateLimit_Limit": "200;w=21600", "RateLimit_Remaining": "123;w=21600"}
+    faulty.fault("manifests", NAME, Fault(headers=limits))
+    pulling.pull(larder, reference_of(faulty, request))
+    metrics = larder.get("/metrics").text
+    assert "\nlarder_registry_rate_limit 200\n" in metrics
+    assert "\nlarder_registry_rate_limit_remaining 123\n" in metrics

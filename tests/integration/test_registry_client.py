@@ -2,6 +2,8 @@
 
 import base64
 import json
+import email.utils
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -101,6 +103,34 @@ def test_retry_after_is_waited_for(registry):
     assert answer.good and 2 <= answer.seconds < 6, answer.text
 
 
+def test_a_retry_after_that_is_a_date_is_waited_for(registry):
+    date = email.utils.formatdate(time.time() + 4, usegmt=True)
+    registry.fault("manifests", "one", Fault(status=503, headers={"Retry_After": date}))
+    answer = probe("manifest", f"{registry.host}/a/b:one")
+    assert answer.good and answer.seconds >= 2, answer.text
+
+
+def test_pauses_grow_and_are_never_the_same(registry):
+    registry.fault("manifests", "*", Fault(status=503, always=True))
+    pauses = []
+    for _ in range(3):
+        registry.times.clear()
+        probe("manifest", f"{registry.host}/a/b:one", "--attempts", 4)
+        pauses.append([b - a for a, b in zip(registry.times, registry.times[1:])])
+    for first, second, third in pauses:
+        assert first >= 0.1 and second >= 0.2 and third >= 0.4, "each at least half of its step"
+    assert len({round(pause[2], 2) for pause in pauses}) > 1, f"chance has a part: {pauses}"
+
+
+def test_a_rate_limit_is_told_with_what_is_left_of_it(registry):
+    limits = {"RateLimit_Limit": "100;w=21600", "RateLimit_Remaining": "0;w=21600"}
+    fault = Fault(status=429, headers={"Retry_After": "300", **limits})
+    registry.fault("manifests", "one", fault)
+    answer = probe("manifest", f"{registry.host}/a/b:one")
+    assert answer.code == "TooManyRequests"
+    assert answer.message.endswith("it allows 100 requests in 6 h, and 0 are left"), answer.text
+
+
 def test_a_long_retry_after_is_handed_on_instead(registry):
     registry.fault("manifests", "one", Fault(status=429, headers={"Retry_After": "300"}))
     answer = probe("manifest", f"{registry.host}/a/b:one")
@@ -166,12 +196,30 @@ def test_a_body_without_length_that_ends_early_is_resumed(registry, images):
     assert probe("pull", f"{registry.host}/a/b:one").layers == images.layers
 
 
-def test_a_206_from_another_start_is_refused(registry, images):
-    registry.fault(
-        "blobs", images.layers[0], Fault(drop_after=1000), Fault(wrong_range=True, always=True)
-    )
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Fault(wrong_range=True),
+        Fault(status=416),
+        Fault(wrong_range=True, drop_after=5000),
+    ],
+    ids=["another-start", "416", "another-start-and-dropped"],
+)
+def test_ranges_that_cannot_be_trusted_are_done_without(registry, images, wrong):
+    layer = images.layers[0]
+    registry.fault("blobs", layer, Fault(drop_after=100_000), wrong, Fault(drop_after=200_000))
     answer = probe("pull", f"{registry.host}/a/b:one")
-    assert answer.code == "PullFailed" and "from 1001" in answer.message, answer.text
+    assert answer.good and answer.layers == images.layers, answer.text
+    ranges = [request.headers.get("Range") for request in registry.seen(layer)]
+    assert ranges == [None, "bytes=100000-", None, None]
+
+
+def test_a_registry_that_refuses_everything_as_a_range_is_given_up_on(registry, images):
+    layer = images.layers[0]
+    registry.fault("blobs", layer, Fault(drop_after=1000), Fault(status=416, always=True))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert (answer.code, answer.status) == ("PullFailed", 416), answer.text
+    assert len(registry.seen(layer)) == 3
 
 
 @pytest.mark.parametrize(

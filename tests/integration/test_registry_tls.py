@@ -61,6 +61,11 @@ def test_a_registry_with_a_trusted_certificate_is_pulled_from(world):
     assert world.registry.host in world.tunnel.asked
 
 
+def test_a_certificate_of_ones_own_authority_is_trusted_when_named(world):
+    answer = world.probe("pull", "--ca", world.certificate, trusted=False)
+    assert answer.good and answer.layers == world.images.layers, answer.text
+
+
 def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(world):
     answer = world.probe("pull", trusted=False)
     assert answer.code == "PullFailed" and "certificate" in answer.message, answer.text

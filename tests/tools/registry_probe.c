@@ -57,8 +57,8 @@ static bool hash(void *context, const void *bytes, size_t size_bytes, struct err
 static bool pull_layer(const struct manifest_layer *layer, struct error *error)
 {
     cleanup_digest_state struct digest_state *state = digest_state_new();
-    if (!registry_fetch_blob(probe.client, &probe.reference, &layer->blob, hash, state,
-                             &probe.cancel, error))
+    if (!registry_fetch_blob(probe.client, &probe.reference, &layer->blob, BLOB_FROM_MIRRORS, hash,
+                             state, &probe.cancel, error))
         return false;
     struct digest digest = digest_state_finish(state);
     if (!digest_equal(&digest, &layer->blob.digest))
@@ -185,6 +185,8 @@ static void take_option(int option)
         probe.insecure = optarg;
     else if (option == 'm')
         take_mirror(optarg);
+    else if (option == 't')
+        probe.config.ca_path = optarg;
     else if (option == 'n')
         probe.config.max_attempts = (unsigned)strtoul(optarg, NULL, 10);
     else if (option == 's')
@@ -207,6 +209,7 @@ static void parse_options(int argc, char **argv)
         {"allow", required_argument, NULL, 'a'},
         {"insecure", required_argument, NULL, 'i'},
         {"mirror", required_argument, NULL, 'm'},
+        {"ca", required_argument, NULL, 't'},
         {"attempts", required_argument, NULL, 'n'},
         {"stall-seconds", required_argument, NULL, 's'},
         {"cancel-after-ms", required_argument, NULL, 'c'},
