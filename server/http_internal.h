@@ -7,6 +7,7 @@
 #include "server/connector.h"
 #include "server/http_loop.h"
 #include "server/http_server.h"
+#include "server/log_writer.h"
 #include "server/peer.h"
 #include "server/place_counts.h"
 #include "server/pull_watch.h"
@@ -72,6 +73,7 @@ struct http_server {
     struct worker_pool *long_workers; /* for what would keep the others from short work */
     struct pull_watch *pull_watch;
     struct connector *connector;
+    struct log_writer *log_writer;
     struct http_connections connections;
     atomic_bool draining;
     struct listener *listeners; /* the caller's */

@@ -12,11 +12,14 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 
 enum {
     CONNECTION_MEMORY_BYTES = 32 * 1024, /* request line and headers of one request */
     IDLE_TIMEOUT_SECONDS = 60,
     SLEEP_MAX_MS = 1000,
+    LOG_LINES_MAX_BYTES = 64 * 1024, /* then they are handed on, */
+    LOG_LINES_MAX_MS = 100,          /* or after that time */
     EVENTS_AT_ONCE = 16,
 };
 
@@ -41,6 +44,10 @@ struct http_loop {
     size_t daemon_count;
     struct reader *reader;
     bool reader_is_due;
+    struct json_writer log_lines;
+    int64_t log_lines_since_us;
+    uint64_t id_prefix; /* drawn at the start */
+    uint64_t id_count;
     bool is_quiet;
     /* from any thread */
     sem_t quiesced;
@@ -113,11 +120,27 @@ static bool open_daemon(struct http_loop *loop, const struct listener *listener,
 
 /* --- on the loop's thread --- */
 
+static int lesser(int one, int other)
+{
+    return one < other ? one : other;
+}
+
+static void hand_on_log(struct http_loop *loop)
+{
+    if (loop->log_lines.size_bytes == 0)
+        return;
+    int64_t age_us = clock_now_us() - loop->log_lines_since_us;
+    if (loop->log_lines.size_bytes >= LOG_LINES_MAX_BYTES || age_us >= LOG_LINES_MAX_MS * 1000)
+        log_writer_take(loop->server->log_writer, &loop->log_lines);
+}
+
 /* Until a daemon has to be run again, whatever comes. */
 static int sleep_ms(struct http_loop *loop)
 {
     int reader_ms = reader_expire(loop->reader);
-    int shortest_ms = reader_ms >= 0 && reader_ms < SLEEP_MAX_MS ? reader_ms : SLEEP_MAX_MS;
+    int shortest_ms = loop->log_lines.size_bytes > 0 ? LOG_LINES_MAX_MS : SLEEP_MAX_MS;
+    if (reader_ms >= 0)
+        shortest_ms = lesser(shortest_ms, reader_ms);
     for (size_t i = 0; i < loop->daemon_count; i++) {
         MHD_UNSIGNED_LONG_LONG ms = SLEEP_MAX_MS;
         if (MHD_get_timeout(loop->daemons[i].mhd, &ms) == MHD_YES && ms == 0)
@@ -225,6 +248,7 @@ static void *run(void *argument)
         loop->reader_is_due = false;
         run_due_daemons(loop);
         reader_flush(loop->reader);
+        hand_on_log(loop);
     }
     reader_free(steal(&loop->reader));
     run_due_daemons(loop);
@@ -251,6 +275,26 @@ static void give_order(struct http_loop *loop, enum order order)
 struct http_server *http_loop_server(const struct http_loop *loop)
 {
     return loop->server;
+}
+
+struct json_writer *http_loop_log(struct http_loop *loop)
+{
+    if (loop->log_lines.size_bytes == 0)
+        loop->log_lines_since_us = clock_now_us();
+    return &loop->log_lines;
+}
+
+static void write_hex(char *text, uint64_t value)
+{
+    for (int i = 15; i >= 0; i--, value >>= 4)
+        text[i] = "0123456789abcdef"[value & 15];
+}
+
+void http_loop_new_id(struct http_loop *loop, char id[33])
+{
+    write_hex(id, loop->id_prefix);
+    write_hex(id + 16, loop->id_count++);
+    id[32] = '\0';
 }
 
 struct reader *http_loop_reader(const struct http_loop *loop)
@@ -290,6 +334,8 @@ static struct http_loop *loop_new(struct http_server *server)
     if (!loop)
         abort();
     loop->server = server;
+    if (getrandom(&loop->id_prefix, sizeof(loop->id_prefix), 0) != (ssize_t)sizeof(loop->id_prefix))
+        abort();
     loop->daemons = calloc(server->listener_count, sizeof(*loop->daemons));
     if (!loop->daemons)
         abort();
@@ -357,6 +403,9 @@ void http_loop_stop(struct http_loop *loop)
     pipeline_discard(loop->connection);
     for (size_t i = 0; i < loop->daemon_count; i++)
         close_daemon(&loop->daemons[i]);
+    if (loop->log_lines.size_bytes > 0)
+        log_writer_take(loop->server->log_writer, &loop->log_lines);
+    json_writer_free(&loop->log_lines);
     cleanup_close_fd(&loop->epoll_fd);
     cleanup_close_fd(&loop->wake_fd);
     sem_destroy(&loop->quiesced);

@@ -16,6 +16,7 @@
 
 struct http_loop;
 struct http_server;
+struct json_writer;
 struct pg_conn;
 struct reader;
 struct request;
@@ -27,6 +28,12 @@ struct request;
 
 [[nodiscard]] struct http_server *http_loop_server(const struct http_loop *loop);
 [[nodiscard]] struct reader *http_loop_reader(const struct http_loop *loop);
+
+/* Where the lines of its requests gather for the log; on the loop's thread. */
+[[nodiscard]] struct json_writer *http_loop_log(struct http_loop *loop);
+/* A request's id when the client gave none: 32 hex digits, unique, no secret. On the loop's
+ * thread. */
+void http_loop_new_id(struct http_loop *loop, char id[33]);
 
 /* A suspended request has its answer, or more of it: the loop goes on with it. Any thread. */
 void http_loop_resume(struct http_loop *loop, struct request *request);

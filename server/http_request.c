@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
 enum {
     /* What is thrown away of a body that is too long, before the connection goes. */
@@ -73,11 +72,7 @@ static void choose_id(struct request *request)
         snprintf(request->id, sizeof(request->id), "%s", given);
         return;
     }
-    uint64_t bits[2] = {0};
-    if (getrandom(bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
-        abort();
-    snprintf(request->id, sizeof(request->id), "%016llx%016llx", (unsigned long long)bits[0],
-             (unsigned long long)bits[1]);
+    http_loop_new_id(request->loop, request->id);
 }
 
 static bool check_body(struct request *request, struct error *error)
@@ -314,14 +309,15 @@ static void log_request(const struct request *request, bool whole)
     snprintf(path, sizeof(path), "%.*s", (int)(path_length < 511 ? path_length : 511),
              request->target);
     enum log_level level = request->status >= 500 ? LOG_WARNING : LOG_INFO;
-    LOG(&request->node->log, level, whole ? "request" : "request aborted",
-        FIELD_TEXT("request_id", request->id), FIELD_TEXT("method", request->method),
-        FIELD_TEXT("route", request->route ? request->route->pattern : NULL),
-        FIELD_TEXT("path", path), FIELD_INT("status", (int64_t)request->status),
-        FIELD_INT("bytes", request->response_size_bytes),
-        FIELD_INT("duration_us", clock_now_us() - request->started_us),
-        FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
-        FIELD_TEXT("remote", record ? record->remote : NULL));
+    LOG_APPEND(&request->node->log, http_loop_log(request->loop), level,
+               whole ? "request" : "request aborted", FIELD_TEXT("request_id", request->id),
+               FIELD_TEXT("method", request->method),
+               FIELD_TEXT("route", request->route ? request->route->pattern : NULL),
+               FIELD_TEXT("path", path), FIELD_INT("status", (int64_t)request->status),
+               FIELD_INT("bytes", request->response_size_bytes),
+               FIELD_INT("duration_us", clock_now_us() - request->started_us),
+               FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
+               FIELD_TEXT("remote", record ? record->remote : NULL));
     audit_request(request, record ? record->remote : NULL);
 }
 

@@ -69,8 +69,9 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     server->long_workers = worker_pool_start(LONG_WORKER_COUNT, LONG_WORKER_QUEUE_LIMIT, error);
     server->pull_watch = pull_watch_start(node, http_request_resume, error);
     server->connector = connector_start(node, error);
+    server->log_writer = log_writer_start(&node->log, error);
     if (!server->workers || !server->long_workers || !server->pull_watch || !server->connector ||
-        !start_loops(server, error)) {
+        !server->log_writer || !start_loops(server, error)) {
         http_server_stop(server);
         return NULL;
     }
@@ -122,6 +123,7 @@ void http_server_stop(struct http_server *server)
     connector_stop(server->connector);
     for (size_t i = 0; i < server->loop_count; i++)
         http_loop_stop(server->loops[i]);
+    log_writer_stop(server->log_writer);
     http_connections_stop(&server->connections);
     free(server->loops);
     free(server);

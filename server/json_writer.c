@@ -2,7 +2,6 @@
 
 #include "server/utf8.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -154,9 +153,16 @@ void json_write_text(struct json_writer *out, const char *key, const char *text)
 void json_write_int(struct json_writer *out, const char *key, int64_t value)
 {
     char text[24];
-    int length = snprintf(text, sizeof(text), "%" PRId64, value);
+    char *end = text + sizeof(text);
+    char *at = end;
+    uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    do
+        *--at = (char)('0' + left % 10);
+    while ((left /= 10) > 0);
+    if (value < 0)
+        *--at = '-';
     begin_value(out, key);
-    json_append(out, text, (size_t)length);
+    json_append(out, at, (size_t)(end - at));
 }
 
 void json_write_bool(struct json_writer *out, const char *key, bool value)

@@ -13,14 +13,30 @@ static const char *level_name(enum log_level level)
     return names[level];
 }
 
-static void format_time(char *text, size_t size)
+enum { TIME_SIZE = sizeof("2026-01-01T00:00:00.000Z") };
+
+/* The seconds are only made anew when there are new ones. */
+static void format_time(char text[TIME_SIZE])
 {
+    static _Thread_local time_t second = -1;
+    static _Thread_local char seconds_text[sizeof("2026-01-01T00:00:00")];
     struct timespec now;
-    struct tm broken;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &broken);
-    size_t used = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &broken);
-    snprintf(text + used, size - used, ".%03ldZ", now.tv_nsec / 1000000);
+    if (now.tv_sec != second) {
+        struct tm broken;
+        gmtime_r(&now.tv_sec, &broken);
+        strftime(seconds_text, sizeof(seconds_text), "%Y-%m-%dT%H:%M:%S", &broken);
+        second = now.tv_sec;
+    }
+    unsigned ms = (unsigned)(now.tv_nsec / 1000000);
+    memcpy(text, seconds_text, sizeof(seconds_text) - 1);
+    char *at = text + sizeof(seconds_text) - 1;
+    *at++ = '.';
+    *at++ = (char)('0' + ms / 100);
+    *at++ = (char)('0' + ms / 10 % 10);
+    *at++ = (char)('0' + ms % 10);
+    *at++ = 'Z';
+    *at = '\0';
 }
 
 static void append_json(struct json_writer *line, const char *time, enum log_level level,
@@ -68,24 +84,31 @@ static void append_field(struct json_writer *line, const struct log_field *field
         json_write_text(line, NULL, field->text);
 }
 
+void log_append(const struct log *log, struct json_writer *lines, enum log_level level,
+                const char *event, const struct log_field *fields, size_t field_count)
+{
+    char time[TIME_SIZE];
+    format_time(time);
+    lines->after_value = false;
+    if (log->format == LOG_JSON) {
+        append_json(lines, time, level, event, fields, field_count);
+    } else {
+        append_text(lines, time);
+        append_text(lines, " ");
+        append_text(lines, level_name(level));
+        append_text(lines, " ");
+        append_text(lines, event);
+        for (size_t i = 0; i < field_count; i++)
+            append_field(lines, &fields[i]);
+    }
+    append_text(lines, "\n");
+}
+
 void log_write(const struct log *log, enum log_level level, const char *event,
                const struct log_field *fields, size_t field_count)
 {
-    char time[40];
     cleanup_json_writer struct json_writer line = {0};
-    format_time(time, sizeof(time));
-    if (log->format == LOG_JSON) {
-        append_json(&line, time, level, event, fields, field_count);
-    } else {
-        append_text(&line, time);
-        append_text(&line, " ");
-        append_text(&line, level_name(level));
-        append_text(&line, " ");
-        append_text(&line, event);
-        for (size_t i = 0; i < field_count; i++)
-            append_field(&line, &fields[i]);
-    }
-    append_text(&line, "\n");
+    log_append(log, &line, level, event, fields, field_count);
     /* A log that nobody takes must not stop the node. */
     if (write(log->fd, line.bytes, line.size_bytes) < 0)
         return;

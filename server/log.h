@@ -1,9 +1,12 @@
 /* The node's log: one line for each request and each step of a pull, on stderr,
  * as text or as JSON. A line is one write(2), so lines of several threads never
- * mix. Credentials and query strings are never given to it. Any thread.
+ * mix; those of requests are gathered (log_writer.h). Credentials and query strings are never given
+ * to it. Any thread.
  */
 #ifndef LARDER_SERVER_LOG_H
 #define LARDER_SERVER_LOG_H
+
+#include "server/json_writer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,6 +29,9 @@ struct log_field {
     int64_t number;
 };
 
+/* The line alone, behind what is in the buffer. */
+void log_append(const struct log *log, struct json_writer *lines, enum log_level level,
+                const char *event, const struct log_field *fields, size_t field_count);
 void log_write(const struct log *log, enum log_level level, const char *event,
                const struct log_field *fields, size_t field_count);
 
@@ -33,6 +39,9 @@ void log_write(const struct log *log, enum log_level level, const char *event,
 #define LOG(log, level, event, ...)                                                                \
     log_write((log), (level), (event), (const struct log_field[]){__VA_ARGS__},                    \
               sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
+#define LOG_APPEND(log, lines, level, event, ...)                                                  \
+    log_append((log), (lines), (level), (event), (const struct log_field[]){__VA_ARGS__},          \
+               sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 #define FIELD_TEXT(field_name, value) {.name = (field_name), .text = (value)}
 #define FIELD_INT(field_name, value)  {.name = (field_name), .is_number = true, .number = (value)}
 

@@ -1,0 +1,95 @@
+#include "server/log_writer.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct log_writer *start(struct log *log, int fd)
+{
+    struct error error = {0};
+    *log = (struct log){.fd = fd, .format = LOG_JSON};
+    struct log_writer *writer = log_writer_start(log, &error);
+    cr_assert(writer, "%s", error.message);
+    return writer;
+}
+
+static void give(struct log_writer *writer, const char *text, unsigned count)
+{
+    cleanup_json_writer struct json_writer lines = {0};
+    for (unsigned i = 0; i < count; i++)
+        json_append(&lines, text, strlen(text));
+    log_writer_take(writer, &lines);
+    cr_expect_eq(lines.size_bytes, 0, "the buffer is empty again");
+}
+
+static size_t read_all(int fd, char *text, size_t size)
+{
+    size_t used = 0;
+    ssize_t got;
+    while (used < size && (got = read(fd, text + used, size - used)) > 0)
+        used += (size_t)got;
+    return used;
+}
+
+Test(log_writer, all_lines_are_written_in_their_order_before_it_ends)
+{
+    int ends[2];
+    char text[64] = {0};
+    struct log log;
+    cr_assert_eq(pipe(ends), 0);
+    struct log_writer *writer = start(&log, ends[1]);
+    give(writer, "one\n", 1);
+    give(writer, "two\n", 2);
+    log_writer_stop(writer);
+    close(ends[1]);
+    read_all(ends[0], text, sizeof(text) - 1);
+    cr_expect_str_eq(text, "one\ntwo\ntwo\n");
+    close(ends[0]);
+}
+
+/* The last part of what comes until the end. */
+static char tail[512];
+static size_t total;
+static void *drain(void *argument)
+{
+    char piece[sizeof(tail) / 2];
+    ssize_t got;
+    while ((got = read(*(int *)argument, piece, sizeof(piece))) > 0) {
+        memmove(tail, tail + got, sizeof(tail) - (size_t)got);
+        memcpy(tail + sizeof(tail) - got, piece, (size_t)got);
+        total += (size_t)got;
+    }
+    return NULL;
+}
+
+Test(log_writer, who_gives_lines_never_waits_for_who_reads_them)
+{
+    enum { MEGABYTES = 12, LINES_OF_ONE = 1 << 16 }; /* of 16 bytes */
+    static const char line[] = "fifteen letters\n";
+    int ends[2];
+    struct log log;
+    pthread_t reader;
+    cr_assert_eq(pipe(ends), 0);
+    struct log_writer *writer = start(&log, ends[1]);
+    for (int i = 0; i < MEGABYTES; i++)
+        give(writer, line, LINES_OF_ONE); /* nobody reads: this must return */
+    cr_assert_eq(pthread_create(&reader, NULL, drain, &ends[0]), 0);
+    log_writer_stop(writer);
+    close(ends[1]);
+    pthread_join(reader, NULL);
+    close(ends[0]);
+    cr_expect_lt(total, 11 << 20, "it does not hold everything");
+    cr_expect_gt(total, 3 << 20, "but a good deal");
+    char *found = memmem(tail, sizeof(tail), "lines were left out", 19);
+    cr_assert(found, "and it says that lines were left out");
+    char *count = memmem(tail, sizeof(tail), "\"lines\":", 8);
+    cr_assert(count);
+    char *last_line = memmem(tail, sizeof(tail), "{\"time\"", 7);
+    cr_assert(last_line);
+    size_t kept = (total - (size_t)(tail + sizeof(tail) - last_line)) / 16;
+    size_t left_out = strtoul(count + 8, NULL, 10);
+    cr_expect_eq(kept + left_out, (size_t)MEGABYTES * LINES_OF_ONE,
+                 "%zu lines came and %zu are told to be left out", kept, left_out);
+}
