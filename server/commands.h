@@ -6,6 +6,8 @@
 #include "server/options.h"
 
 [[nodiscard]] int command_serve(int argc, char *const *argv);
+/* Its exit codes are those of fsck(8). */
+[[nodiscard]] int command_fsck(int argc, char *const *argv);
 [[nodiscard]] int command_migrate(int argc, char *const *argv);
 [[nodiscard]] int command_crash_points(int argc, char *const *argv);
 [[nodiscard]] int command_token(int argc, char *const *argv);

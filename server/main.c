@@ -14,6 +14,7 @@ struct command {
 
 static const struct command commands[] = {
     {"serve", command_serve, "run a node"},
+    {"fsck", command_fsck, "compare the catalogue with the blob directory, and repair"},
     {"migrate", command_migrate, "bring the catalogue up to date"},
     {"token", command_token, "make a bearer token"},
     {"version", command_version, "print the version"},

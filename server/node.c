@@ -76,7 +76,10 @@ static bool start_postgres(struct node *node, struct error *error)
         abort();
     if (!make_directory(data_dir, error))
         return false;
-    node->postgres = private_postgres_start(directory, error);
+    if (node->options->join_postgres && !private_postgres_join(directory, &node->postgres, error))
+        return false;
+    if (!node->postgres)
+        node->postgres = private_postgres_start(directory, error);
     return node->postgres;
 }
 
@@ -147,7 +150,7 @@ static void log_pull(void *context, const char *event, const struct pull *pull,
         FIELD_TEXT("error", why ? why->message : NULL), FIELD_TEXT("detail", detail));
 }
 
-static bool start_puller(struct node *node, struct error *error)
+bool node_start_puller(struct node *node, struct error *error)
 {
     const struct options *options = node->options;
     struct puller_config config = {
@@ -169,6 +172,15 @@ static bool start_puller(struct node *node, struct error *error)
     return node->puller;
 }
 
+static bool open_files(struct node *node, struct error *error)
+{
+    const struct options *options = node->options;
+    if (!make_directory(options->blob_dir, error))
+        return false;
+    node->blobdir = blobdir_open(options->blob_dir, node->id, error);
+    return node->blobdir && make_registry_client(node, options, error);
+}
+
 static bool start_cache(struct node *node, struct error *error)
 {
     node->cache = read_cache_new(node->options->cache_bytes);
@@ -179,14 +191,7 @@ static bool start_cache(struct node *node, struct error *error)
 
 static bool start_parts(struct node *node, struct error *error)
 {
-    const struct options *options = node->options;
-    if (!make_directory(options->blob_dir, error))
-        return false;
-    node->blobdir = blobdir_open(options->blob_dir, node->id, error);
-    if (!node->blobdir)
-        return false;
-    if (!make_registry_client(node, options, error) || !start_cache(node, error) ||
-        !start_puller(node, error))
+    if (!open_files(node, error) || !start_cache(node, error) || !node_start_puller(node, error))
         return false;
     node->reaper = reaper_thread_start(node->catalogue, node->blobdir, &node->log, error);
     if (!node->reaper)
@@ -205,6 +210,15 @@ static bool choose_platform(const struct options *options, struct platform *plat
     if (options->platform && !platform_parse(options->platform, platform, error))
         return error_context(error, "--platform");
     return true;
+}
+
+bool node_open_store(struct node *node, const struct options *options, struct error *error)
+{
+    struct platform platform;
+    if (!choose_platform(options, &platform, error) || !node_open_catalogue(node, options, error))
+        return false;
+    node->platform = platform;
+    return open_files(node, error);
 }
 
 bool node_start(struct node *node, const struct options *options, struct error *error)

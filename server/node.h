@@ -50,6 +50,14 @@ struct node {
                               struct error *error);
 void node_stop(struct node *node);
 
+/* What commands that work on files and rows begin with, beside a running node or alone: the
+ * catalogue (of a running node's private PostgreSQL, if that is it), the blob directory and the
+ * registries, without any thread. On failure, too, node_stop() ends it. */
+[[nodiscard]] bool node_open_store(struct node *node, const struct options *options,
+                                   struct error *error);
+/* Runs queued pulls from here on. */
+[[nodiscard]] bool node_start_puller(struct node *node, struct error *error);
+
 /* What `larder serve` and `larder migrate` begin with: the data directory, the
  * private PostgreSQL unless there is a --database, the open catalogue with its
  * migrations applied. */

@@ -45,6 +45,10 @@ struct options {
     uint64_t cache_bytes;
     uint64_t max_staleness_ms;
     uint64_t max_stale_if_error_ms;
+    bool verify;
+    bool repair;
+    bool json;
+    bool join_postgres;     /* no flag: a command that works beside a running node sets it */
     const char *log_format; /* NULL: text on a terminal, else json */
     bool no_auth;
     const char *tls_cert; /* NULL: no TLS */
@@ -59,7 +63,12 @@ struct options {
 };
 
 /* Which command's flags count. */
-enum option_command { OPTIONS_SERVE = 1, OPTIONS_MIGRATE = 2, OPTIONS_TOKEN = 32 };
+enum option_command {
+    OPTIONS_SERVE = 1,
+    OPTIONS_MIGRATE = 2,
+    OPTIONS_FSCK = 4,
+    OPTIONS_TOKEN = 32
+};
 
 /* Reads the arguments behind the command's name. Fails with ERROR_INVALID_ARGUMENT
  * and a sentence that names the flag and what is allowed. */

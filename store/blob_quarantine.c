@@ -1,5 +1,6 @@
 /* Files that are not what they should be, put aside for a person to look at. */
 #include "store/blobdir_internal.h"
+#include "store/crash_point.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +60,7 @@ bool blob_quarantine(struct blobdir *blobdir, enum blob_kind kind, const char *n
     cleanup_fd int place = quarantine < 0 ? -1 : make_place(quarantine, kind, stamp, error);
     if (place < 0)
         return false;
+    CRASH_POINT(QUARANTINE_BEGUN);
     if (renameat(blobdir->kind_fds[kind], name, place, name) < 0) {
         bool is_gone = errno == ENOENT;
         (void)error_set_errno(error, ERROR_INTERNAL, errno, "cannot move \"%s/%s\" to quarantine",
@@ -67,11 +69,13 @@ bool blob_quarantine(struct blobdir *blobdir, enum blob_kind kind, const char *n
         *path = NULL;
         return is_gone;
     }
+    CRASH_POINT(QUARANTINE_RENAMED);
     *path = arena_printf(arena, "quarantine/%s/%s", stamp, name);
     /* Where it is now first: a crash between the two leaves both names, never none. */
     if (!blobdir_sync_fd(place, *path, error) ||
         !blobdir_sync_fd(quarantine, "quarantine", error) ||
         !blobdir_sync_fd(blobdir->kind_fds[kind], directory, error))
         return false;
+    CRASH_POINT(QUARANTINE_DONE);
     return true;
 }

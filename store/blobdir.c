@@ -318,6 +318,12 @@ bool blob_look(struct blobdir *blobdir, enum blob_kind kind, const char *name,
            error_context(error, "%s", blob_kinds[kind].directory);
 }
 
+bool blobdir_look_at_draft(struct blobdir *blobdir, const char *name, struct blob_state *state,
+                           struct error *error)
+{
+    return blobdir_look_at(blobdir->tmp_fd, name, state, error) || error_context(error, "tmp");
+}
+
 bool blob_look_up(struct blobdir *blobdir, enum blob_kind kind, const struct digest *key,
                   struct blob_state *state, struct error *error)
 {

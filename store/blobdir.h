@@ -33,6 +33,8 @@ enum { BLOB_PATH_SIZE = 128 }; /* the longest relative path with its NUL */
 
 /* The path relative to the blob directory. Made of the digest alone. */
 void blob_path(enum blob_kind kind, const struct digest *key, char path[BLOB_PATH_SIZE]);
+/* The file's name within the directory of its kind. */
+void blob_name(enum blob_kind kind, const struct digest *key, char name[BLOB_PATH_SIZE]);
 
 /* "layer", "fsmeta", "vmdk", "manifest": as the catalogue says it. */
 [[nodiscard]] const char *blob_kind_name(enum blob_kind kind);
@@ -95,6 +97,9 @@ struct blob_state {
 [[nodiscard]] bool blob_look_up(struct blobdir *blobdir, enum blob_kind kind,
                                 const struct digest *key, struct blob_state *state,
                                 struct error *error);
+/* The same of a name under tmp/. */
+[[nodiscard]] bool blobdir_look_at_draft(struct blobdir *blobdir, const char *name,
+                                         struct blob_state *state, struct error *error);
 /* What the file system's clock says: that of a file server, which may not be ours. */
 [[nodiscard]] bool blobdir_now_ms(struct blobdir *blobdir, int64_t *now_ms, struct error *error);
 

@@ -25,9 +25,6 @@ struct blobdir {
     atomic_uint draft_count; /* makes draft names unique within the node */
 };
 
-/* The file's name within the directory of its kind. */
-void blob_name(enum blob_kind kind, const struct digest *key, char name[BLOB_PATH_SIZE]);
-
 /* blob_look() in any directory of ours. */
 [[nodiscard]] bool blobdir_look_at(int directory, const char *name, struct blob_state *state,
                                    struct error *error);

@@ -33,7 +33,10 @@
     POINT(SWEEP_BEGUN, "sweep.begun", "a sweep that has not looked")                               \
     POINT(SWEEP_LOCKED, "sweep.locked", "an orphan")                                               \
     POINT(SWEEP_CONDEMNED, "sweep.condemned", "an orphan whose condemnation was not committed")    \
-    POINT(SWEEP_DONE, "sweep.done", "a condemned orphan")
+    POINT(SWEEP_DONE, "sweep.done", "a condemned orphan")                                          \
+    POINT(QUARANTINE_BEGUN, "quarantine.begun", "an empty directory in quarantine/")               \
+    POINT(QUARANTINE_RENAMED, "quarantine.renamed", "the file in quarantine/, nothing synced")     \
+    POINT(QUARANTINE_DONE, "quarantine.done", "the file in quarantine/")
 
 enum crash_point {
 #define POINT(id, name, what) CRASH_##id,

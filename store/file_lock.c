@@ -28,11 +28,12 @@ static bool is_set(const atomic_bool *flag)
     return flag && atomic_load(flag);
 }
 
+static const struct statement try_session_lock = {
+    "file_lock_try", "SELECT pg_try_advisory_lock(file_lock_class($1), file_lock_key($2))"};
+
 static bool wait_for_lock(struct file_lock *lock, const struct blob_id *file,
                           const atomic_bool *cancelled, struct error *error)
 {
-    static const struct statement try_session_lock = {
-        "file_lock_try", "SELECT pg_try_advisory_lock(file_lock_class($1), file_lock_key($2))"};
     for (;;) {
         bool locked = false;
         if (is_set(cancelled))
@@ -61,6 +62,26 @@ struct file_lock *file_lock_acquire(struct catalogue *catalogue, const struct bl
         return lock;
     file_lock_release(lock);
     return NULL;
+}
+
+bool file_lock_try(struct catalogue *catalogue, const struct blob_id *file, struct file_lock **lock,
+                   struct error *error)
+{
+    struct file_lock *tried = calloc(1, sizeof(*tried));
+    if (!tried)
+        abort();
+    bool locked = false;
+    *lock = NULL;
+    tried->session = catalogue_acquire(catalogue, error);
+    bool asked =
+        tried->session && try_lock(tried->session, &try_session_lock, file, &locked, error);
+    if (locked) {
+        *lock = tried;
+        return true;
+    }
+    catalogue_release(tried->session);
+    free(tried);
+    return asked;
 }
 
 void file_lock_release(struct file_lock *lock)

@@ -21,6 +21,9 @@ struct file_lock;
                                                   const struct blob_id *files, size_t file_count,
                                                   const atomic_bool *cancelled,
                                                   struct error *error);
+/* Takes the file's lock if it is free, else *lock is NULL. */
+[[nodiscard]] bool file_lock_try(struct catalogue *catalogue, const struct blob_id *file,
+                                 struct file_lock **lock, struct error *error);
 /* Releases. NULL is fine. */
 void file_lock_release(struct file_lock *lock);
 

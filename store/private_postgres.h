@@ -19,6 +19,11 @@ struct private_postgres;
 [[nodiscard]] struct private_postgres *private_postgres_start(const char *directory,
                                                               struct error *error);
 
+/* The PostgreSQL that a running node has started on that directory, to be used beside it:
+ * *postgres is NULL when no node runs on it. Stopping it leaves it to its node. */
+[[nodiscard]] bool private_postgres_join(const char *directory, struct private_postgres **postgres,
+                                         struct error *error);
+
 /* The conninfo to reach it; lives as long as it does. */
 [[nodiscard]] const char *private_postgres_conninfo(const struct private_postgres *postgres);
 

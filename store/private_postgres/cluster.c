@@ -50,6 +50,14 @@ static bool lock_directory(struct private_postgres *postgres, struct error *erro
                            postgres->directory);
 }
 
+bool cluster_is_in_use(const char *directory)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/node.lock", directory);
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
 static bool open_log(struct private_postgres *postgres, struct error *error)
 {
     const int flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW;

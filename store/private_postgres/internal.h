@@ -57,6 +57,9 @@ struct private_postgres {
  * initdb if there is none. Fills the descriptors; those of a failure are open still. */
 [[nodiscard]] bool cluster_open(struct private_postgres *postgres, struct error *error);
 
+/* Whether a node holds the directory's lock. */
+[[nodiscard]] bool cluster_is_in_use(const char *directory);
+
 /* The log's last line, for the sentence that says why PostgreSQL did not start. */
 void cluster_last_log_line(const struct private_postgres *postgres, char *line, size_t size);
 

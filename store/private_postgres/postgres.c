@@ -235,7 +235,7 @@ static bool start(struct private_postgres *postgres, struct error *error)
            start_keeper(postgres, error);
 }
 
-struct private_postgres *private_postgres_start(const char *directory, struct error *error)
+static struct private_postgres *postgres_new(const char *directory)
 {
     struct private_postgres *postgres = calloc(1, sizeof(*postgres));
     char *copy = strdup(directory);
@@ -249,10 +249,39 @@ struct private_postgres *private_postgres_start(const char *directory, struct er
                                           .log_fd = -1,
                                           .stop_fd = -1,
                                           .pidfd = -1};
+    return postgres;
+}
+
+struct private_postgres *private_postgres_start(const char *directory, struct error *error)
+{
+    struct private_postgres *postgres = postgres_new(directory);
     if (start(postgres, error))
         return postgres;
     private_postgres_stop(postgres);
     return NULL;
+}
+
+bool private_postgres_join(const char *directory, struct private_postgres **postgres,
+                           struct error *error)
+{
+    *postgres = NULL;
+    if (!cluster_is_in_use(directory))
+        return true;
+    struct private_postgres *joined = postgres_new(directory);
+    joined->directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (joined->directory_fd >= 0)
+        joined->run_fd = openat(joined->directory_fd, "run", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (joined->run_fd >= 0) {
+        joined->conninfo = make_conninfo(joined);
+        *postgres = joined;
+        return true;
+    }
+    (void)error_set_errno(error, ERROR_INTERNAL, errno,
+                          "a node runs on %s, and the socket of its PostgreSQL cannot be reached; "
+                          "run this as the node's user, or stop the node",
+                          directory);
+    private_postgres_stop(joined);
+    return false;
 }
 
 const char *private_postgres_conninfo(const struct private_postgres *postgres)

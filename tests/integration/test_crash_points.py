@@ -32,6 +32,8 @@ REMOVED = [
 RESCUED = ["rescue.found", "rescue.done"]
 SWEPT = ["sweep.begun", "sweep.locked", "sweep.condemned", "sweep.done"]
 
+PUT_ASIDE = ["quarantine.begun", "quarantine.renamed", "quarantine.done"]
+
 
 def crash_points():
     said = subprocess.run([program(), "crash-points"], capture_output=True, text=True)
@@ -128,7 +130,7 @@ def end_well(cache, node, reference):
 
 
 def test_every_step_of_the_table_is_walked():
-    walked = {name.split(":")[0] for name in PULLED + REMOVED + RESCUED + SWEPT}
+    walked = {name.split(":")[0] for name in PULLED + REMOVED + RESCUED + SWEPT + PUT_ASIDE}
     assert walked == set(TABLE)
 
 
@@ -190,6 +192,26 @@ def test_a_crash_in_a_sweep_leaves_the_orphan_to_the_next(cache, reference, step
     node = cache.node(flags=["--sweep-seconds", "1", "--grace-seconds", "1"])
     wait_until(lambda: cache.files() == kept, "the orphan goes")
     end_well(cache, node, reference)
+
+
+@pytest.mark.parametrize("step", PUT_ASIDE)
+def test_a_crash_of_fsck_leaves_the_file_where_it_was_or_in_quarantine(cache, reference, step):
+    with cache.stopped_node() as node:
+        pulling.pull(node, reference)
+    layer = next((cache.blob_dir / "layers").iterdir())
+    damaged = layer.read_bytes()[:-1] + b"!"
+    layer.write_bytes(damaged)
+    words = [program(), "fsck", "--verify", "--repair"]
+    words += ["--database", cache.database, "--blob-dir", cache.blob_dir]
+    environment = os.environ | {"LARDER_CRASH_AT": step}
+    done = subprocess.run(words, env=environment, capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done
+    aside = [path for path in (cache.blob_dir / "quarantine").rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in [layer, *aside] if path.exists()] == [damaged]
+    again = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 1, again
+    cache.check()
+    end_well(cache, cache.node(), reference)
 
 
 def test_a_step_that_does_not_exist_is_told(tmp_path):

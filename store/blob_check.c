@@ -1,0 +1,139 @@
+#include "store/blob_check.h"
+
+#include "store/description.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+enum { BUFFER_SIZE = 256 * 1024 };
+
+const char *blob_condition_name(enum blob_condition condition)
+{
+    static const char *const names[] = {
+        [BLOB_IS_WHOLE] = "whole",
+        [BLOB_IS_MISSING] = "missing",
+        [BLOB_HAS_WRONG_SIZE] = "wrong size",
+        [BLOB_IS_DAMAGED] = "damaged",
+    };
+    return names[condition];
+}
+
+static bool is_stopped(const struct blob_reading *reading)
+{
+    return reading->stop && atomic_load(reading->stop);
+}
+
+/* Sleeps for as long as these bytes may take. */
+static void keep_pace(const struct blob_reading *reading, ssize_t count)
+{
+    if (reading->bytes_per_second == 0)
+        return;
+    int64_t ns = (int64_t)count * 1000000000 / reading->bytes_per_second;
+    enum { STEP_NS = 50 * 1000 * 1000 };
+    for (; ns > 0 && !is_stopped(reading); ns -= STEP_NS) {
+        struct timespec pause = {.tv_nsec = ns < STEP_NS ? ns : STEP_NS};
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* False when it cannot be read: errno. */
+static bool read_digest(int fd, struct blob_reading *reading, struct digest *digest)
+{
+    cleanup_free unsigned char *buffer = malloc(BUFFER_SIZE);
+    if (!buffer)
+        abort();
+    /* A slow reader takes small bites, so that each second is as busy as the next. */
+    size_t bite = BUFFER_SIZE;
+    if (reading->bytes_per_second > 0 && reading->bytes_per_second / 10 < BUFFER_SIZE)
+        bite = reading->bytes_per_second < 40960 ? 4096 : (size_t)reading->bytes_per_second / 10;
+    cleanup_digest_state struct digest_state *state = digest_state_new();
+    for (ssize_t count; (count = read(fd, buffer, bite)) != 0 && !is_stopped(reading);) {
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return false;
+        digest_state_update(state, buffer, (size_t)count);
+        reading->read_bytes += count;
+        keep_pace(reading, count);
+    }
+    *digest = digest_state_finish(state);
+    return true;
+}
+
+static void check_bytes(int fd, const struct blob_record *record, struct blob_reading *reading,
+                        struct arena *arena, enum blob_condition *condition, const char **detail)
+{
+    struct digest digest;
+    if (!read_digest(fd, reading, &digest)) {
+        *condition = BLOB_IS_DAMAGED;
+        *detail = arena_printf(arena, "cannot be read: %s", strerror(errno));
+    } else if (!is_stopped(reading) && !digest_equal(&digest, &record->digest)) {
+        char found[DIGEST_TEXT_SIZE];
+        char recorded[DIGEST_TEXT_SIZE];
+        digest_format(&digest, found);
+        digest_format(&record->digest, recorded);
+        *condition = BLOB_IS_DAMAGED;
+        *detail = arena_printf(arena, "its digest is %s, recorded is %s", found, recorded);
+    }
+    /* Nobody asked for these bytes: they need not push others out of memory. */
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+static void check_description(int fd, const struct blob_record *record,
+                              struct blob_reading *reading, struct arena *arena,
+                              enum blob_condition *condition, const char **detail)
+{
+    cleanup_description struct description description = {0};
+    struct error why;
+    bool known = description_read(fd, &description, &why);
+    reading->read_bytes += (int64_t)description.size_bytes;
+    if (!known)
+        *detail = arena_strdup(arena, why.message);
+    else if (record->manifest_digests &&
+             !strstr(record->manifest_digests, description.manifest_digest))
+        *detail = "it describes another image";
+    if (*detail)
+        *condition = BLOB_IS_DAMAGED;
+}
+
+bool blob_check(struct blobdir *blobdir, const struct blob_record *record,
+                struct blob_reading *reading, struct arena *arena, enum blob_condition *condition,
+                const char **detail, struct error *error)
+{
+    struct blob_state state;
+    *detail = NULL;
+    *condition = BLOB_IS_WHOLE;
+    if (!blob_look_up(blobdir, record->id.kind, &record->id.key, &state, error))
+        return false;
+    bool has_size = record->id.kind != BLOB_MANIFEST;
+    if (!state.exists) {
+        *condition = BLOB_IS_MISSING;
+        *detail = "it is not there";
+    } else if (!state.is_file) {
+        *condition = BLOB_HAS_WRONG_SIZE;
+        *detail = "it is no regular file";
+    } else if (has_size ? state.size_bytes != record->size_bytes : state.size_bytes == 0) {
+        *condition = BLOB_HAS_WRONG_SIZE;
+        *detail = has_size ? arena_printf(arena, "it has %" PRId64 " bytes, recorded are %" PRId64,
+                                          state.size_bytes, record->size_bytes)
+                           : "it is empty";
+    }
+    if (*condition != BLOB_IS_WHOLE || !reading->bytes)
+        return true;
+    cleanup_fd int fd = blob_open(blobdir, record->id.kind, &record->id.key, error);
+    if (fd < 0 && error->os_errno == ENOENT) {
+        *condition = BLOB_IS_MISSING;
+        *detail = "it is not there";
+        return true;
+    }
+    if (fd < 0)
+        return false;
+    if (has_size)
+        check_bytes(fd, record, reading, arena, condition, detail);
+    else
+        check_description(fd, record, reading, arena, condition, detail);
+    return true;
+}

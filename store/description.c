@@ -1,0 +1,73 @@
+#include "store/description.h"
+
+#include "store/digest.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static char *read_all(int fd, size_t *size_bytes, struct error *error)
+{
+    struct stat stat;
+    if (fstat(fd, &stat) < 0 || stat.st_size > DESCRIPTION_MAX_BYTES) {
+        (void)error_set(error, ERROR_INTERNAL, "it is too large for a description");
+        return NULL;
+    }
+    size_t capacity = (size_t)stat.st_size + 1;
+    char *bytes = malloc(capacity);
+    if (!bytes)
+        abort();
+    *size_bytes = 0;
+    for (ssize_t count; (count = read(fd, bytes + *size_bytes, capacity - *size_bytes)) != 0;) {
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0 || (*size_bytes += (size_t)count) == capacity) {
+            (void)error_set(error, ERROR_INTERNAL, "it cannot be read, or grows");
+            free(bytes);
+            return NULL;
+        }
+    }
+    return bytes;
+}
+
+/* The document of that name, and the digest that it must have. */
+static bool take_document(const json_t *root, const char *digest_name, const char *name,
+                          const char **digest, const char **document, size_t *size_bytes,
+                          struct error *error)
+{
+    const json_t *text = json_object_get(root, name);
+    *digest = json_string_value(json_object_get(root, digest_name));
+    *document = json_string_value(text);
+    *size_bytes = json_string_length(text);
+    struct digest wanted;
+    if (!*digest || !*document || !digest_parse(*digest, &wanted))
+        return error_set(error, ERROR_INTERNAL, "it has no %s, or no %s", digest_name, name);
+    struct digest found = digest_of(*document, *size_bytes);
+    return digest_equal(&found, &wanted) ||
+           error_set(error, ERROR_INTERNAL, "its %s is not what its %s says", name, digest_name);
+}
+
+bool description_read(int fd, struct description *description, struct error *error)
+{
+    *description = (struct description){0};
+    size_t size_bytes = 0;
+    cleanup_free char *bytes = read_all(fd, &size_bytes, error);
+    if (!bytes)
+        return false;
+    description->size_bytes = size_bytes;
+    description->root = json_loadb(bytes, size_bytes, JSON_ALLOW_NUL, NULL);
+    if (!description->root)
+        return error_set(error, ERROR_INTERNAL, "it is no JSON");
+    return take_document(description->root, "manifest_digest", "raw_manifest_json",
+                         &description->manifest_digest, &description->manifest,
+                         &description->manifest_size_bytes, error) &&
+           take_document(description->root, "config_digest", "raw_config_json",
+                         &description->config_digest, &description->config,
+                         &description->config_size_bytes, error);
+}
+
+void description_free(struct description *description)
+{
+    json_decref(description->root);
+    *description = (struct description){0};
+}

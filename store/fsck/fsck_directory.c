@@ -1,0 +1,195 @@
+/* From the directory to the catalogue: is every file known? */
+#include "store/fsck/fsck_internal.h"
+
+#include "store/blob_list.h"
+#include "store/catalogue/pulls.h"
+#include "store/file_lock.h"
+#include "store/sweep.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* "layers/<name>" of a name that no blob has. */
+static const char *path_of(struct arena *arena, enum blob_kind kind, const char *name)
+{
+    static const struct digest nothing;
+    char path[BLOB_PATH_SIZE];
+    blob_path(kind, &nothing, path);
+    return arena_printf(arena, "%.*s/%s", (int)strcspn(path, "/"), path, name);
+}
+
+/* Tells the problem, and moves the file away if it is to be repaired. The caller holds the
+ * file's lock, if it has one. */
+static bool put_aside(struct fsck *fsck, enum blob_kind kind, const char *name,
+                      struct fsck_problem *problem, struct error *error)
+{
+    fsck->config->tell(fsck->config->context, problem);
+    if (!fsck->config->repair)
+        return true;
+    if (!blob_quarantine(fsck->config->blobdir, kind, name, fsck->arena, &problem->quarantined,
+                         error))
+        return false;
+    fsck_repaired(fsck, problem, problem->quarantined ? "quarantined" : "gone meanwhile");
+    return true;
+}
+
+/* Young files may be some node's work. */
+static bool is_old(const struct fsck *fsck, enum blob_kind kind, const char *name, bool *old,
+                   struct error *error)
+{
+    struct blob_state state;
+    if (!blob_look(fsck->config->blobdir, kind, name, &state, error))
+        return false;
+    *old = state.exists && state.changed_at_ms < fsck->before_ms;
+    return true;
+}
+
+static bool check_foreign(struct fsck *fsck, enum blob_kind kind, const char *name,
+                          struct error *error)
+{
+    bool old = false;
+    if (!is_old(fsck, kind, name, &old, error))
+        return false;
+    if (!old)
+        return true;
+    struct fsck_problem *problem =
+        fsck_add(fsck, FSCK_FOREIGN, path_of(fsck->arena, kind, name), "no blob has such a name");
+    return put_aside(fsck, kind, name, problem, error);
+}
+
+static bool check_unknown(struct fsck *fsck, const struct blob_id *file, struct error *error)
+{
+    cleanup_arena struct arena arena = {0};
+    struct unknown_files still;
+    struct file_lock *tried = NULL;
+    char name[BLOB_PATH_SIZE];
+    char path[BLOB_PATH_SIZE];
+    bool old = false;
+    blob_name(file->kind, &file->key, name);
+    blob_path(file->kind, &file->key, path);
+    if (!is_old(fsck, file->kind, name, &old, error))
+        return false;
+    if (!old)
+        return true;
+    if (!file_lock_try(fsck->config->catalogue, file, &tried, error))
+        return false;
+    cleanup_file_lock struct file_lock *lock = tried;
+    if (!lock) {
+        fsck->report->busy++;
+        return true;
+    }
+    if (!sweep_find_unknown(fsck->config->catalogue, file->kind, &file->key, 1, &arena, &still,
+                            error))
+        return false;
+    if (still.count == 0)
+        return true;
+    bool is_image = file->kind == BLOB_MANIFEST;
+    struct fsck_problem *problem =
+        fsck_add(fsck, is_image ? FSCK_UNKNOWN_IMAGE : FSCK_EXTRA, path,
+                 is_image ? "it describes an image that the catalogue does not have"
+                          : "the catalogue does not know it");
+    return file_lock_check(lock, error) && put_aside(fsck, file->kind, name, problem, error);
+}
+
+static bool check_batch(struct fsck *fsck, enum blob_kind kind, const struct blob_entry *entries,
+                        size_t count, struct arena *arena, struct error *error)
+{
+    struct digest *keys = arena_alloc_array(arena, count, sizeof(*keys));
+    size_t key_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (entries[i].is_blob)
+            keys[key_count++] = entries[i].key;
+        else if (!check_foreign(fsck, kind, entries[i].name, error))
+            return false;
+    }
+    struct unknown_files unknown;
+    if (!sweep_find_unknown(fsck->config->catalogue, kind, keys, key_count, arena, &unknown, error))
+        return false;
+    for (size_t i = 0; i < unknown.count; i++)
+        if (!check_unknown(fsck, &(struct blob_id){kind, unknown.keys[i]}, error))
+            return false;
+    return true;
+}
+
+static bool check_kind(struct fsck *fsck, enum blob_kind kind, struct error *error)
+{
+    cleanup_blob_list struct blob_list *list = blob_list_open(fsck->config->blobdir, kind, error);
+    if (!list)
+        return false;
+    for (;;) {
+        cleanup_arena struct arena arena = {0};
+        struct blob_entry *entries = NULL;
+        size_t count = 0;
+        if (!blob_list_next(list, FSCK_BATCH, &arena, &entries, &count, error))
+            return false;
+        if (count == 0)
+            return true;
+        if (!check_batch(fsck, kind, entries, count, &arena, error))
+            return false;
+    }
+}
+
+/* --- tmp/ --- */
+
+static void tell_stray(struct fsck *fsck, const char *path, const char *detail)
+{
+    struct fsck_problem *problem = fsck_add(fsck, FSCK_STRAY, path, detail);
+    fsck->config->tell(fsck->config->context, problem);
+    if (fsck->config->repair)
+        fsck_repaired(fsck, problem, "removed");
+}
+
+static bool check_dead_node(struct fsck *fsck, const char *node_id, struct error *error)
+{
+    struct blobdir *blobdir = fsck->config->blobdir;
+    struct blob_state state;
+    if (!blobdir_look_at_draft(blobdir, node_id, &state, error))
+        return false;
+    if (!state.exists || state.changed_at_ms >= fsck->before_ms)
+        return true;
+    if (fsck->config->repair && !blobdir_remove_node(blobdir, node_id, error))
+        return false;
+    tell_stray(fsck, arena_printf(fsck->arena, "tmp/%s", node_id), "drafts of a node that is dead");
+    return true;
+}
+
+static void free_names(char ***names)
+{
+    for (char **name = *names; name && *name; name++)
+        free(*name);
+    free(*names);
+}
+
+static bool check_nodes(struct fsck *fsck, struct error *error)
+{
+    cleanup_arena struct arena arena = {0};
+    struct id_list dead = {0};
+    cleanup(free_names) char **names = blobdir_list_nodes(fsck->config->blobdir, error);
+    if (!names || !catalogue_dead_nodes(fsck->config->catalogue, names, &arena, &dead, error))
+        return false;
+    for (size_t i = 0; i < dead.count; i++)
+        if (strcmp(dead.ids[i], fsck->config->node_id) != 0 &&
+            !check_dead_node(fsck, dead.ids[i], error))
+            return false;
+    return true;
+}
+
+static bool check_strays(struct fsck *fsck, struct error *error)
+{
+    cleanup_arena struct arena arena = {0};
+    struct blob_strays strays;
+    if (!blobdir_find_strays(fsck->config->blobdir, fsck->before_ms, fsck->config->repair, &arena,
+                             &strays, error))
+        return false;
+    for (size_t i = 0; i < strays.count; i++)
+        tell_stray(fsck, strays.paths[i], "no node wrote it");
+    return true;
+}
+
+bool fsck_check_directory(struct fsck *fsck, struct error *error)
+{
+    for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
+        if (!check_kind(fsck, (enum blob_kind)kind, error))
+            return false;
+    return check_nodes(fsck, error) && check_strays(fsck, error);
+}
