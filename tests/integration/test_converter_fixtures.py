@@ -101,6 +101,12 @@ def test_a_layers_opaque_directories_hold_no_whiteouts(tmp_path):
             assert b"d/a" not in walk(fd), f"{name}: a whiteout is in the layer file"
 
 
+def test_a_file_in_one_piece_takes_one_index(tmp_path):
+    stack = convert(str(tmp_path), GOOD["large_file"].tars())
+    # An index for each of its 2,344 blocks would take 18 KiB.
+    assert os.path.getsize(stack.fsmeta) == 2 * 4096
+
+
 def reaches_down(made):
     return any(layermodel.apply_layer(layer.members).lower_links for layer in made.layers)
 

@@ -1,8 +1,13 @@
 """Pulls from a registry that misbehaves: what it costs, what is said, what is left."""
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
 import pulling
+from daemons import wait_until
 from fault_registry import Fault, FaultRegistry
 
 NAME = "shared-one"
@@ -145,3 +150,35 @@ def test_the_rate_limit_of_a_registry_is_a_metric(larder, faulty, request):
     metrics = larder.get("/metrics").text
     assert "\nlarder_registry_rate_limit 200\n" in metrics
     assert "\nlarder_registry_rate_limit_remaining 123\n" in metrics
+
+
+def converters(larder):
+    """The processes in which the node has layers converted."""
+    children = Path(f"/proc/{larder.pid}/task").glob("*/children")
+    pids = {int(pid) for path in children for pid in path.read_text().split()}
+    return [
+        pid for pid in pids if b"larder\0convert\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def test_a_killed_converter_is_one_failed_pull(larder, faulty, layers, request):
+    reference = reference_of(faulty, request)
+    before = pulling.published_files(larder)
+    faulty.fault("blobs", layers[-1]["digest"], Fault(pause_seconds=0.5, chunk=8))
+    started = larder.post("/images:pull", json={"reference": reference}).json()
+    path = f"/pulls/{started['id']}"
+
+    def others_are_done():
+        states = [layer["state"] for layer in larder.get(path).json()["layers"]]
+        return len(states) == len(layers) and not set(states[:-1]) - {"done", "reused"}
+
+    wait_until(others_are_done, "only the last layer is being converted")
+    [pid] = converters(larder)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: larder.get(path).json()["state"] == "failed", "the pull has failed")
+    problem = larder.get(path).json()["error"]
+    assert (problem["code"], problem["status"]) == ("UnsupportedLayer", 422)
+    assert "the converter was killed by SIGKILL" in problem["detail"]
+    assert layers[-1]["digest"] in problem["detail"], "it names the layer"
+    assert_nothing_is_left(larder, reference, before)
+    assert pulling.pull(larder, reference)["state"] == "done", "the next pull is another one"
