@@ -57,6 +57,16 @@ static void reap(struct reaper_thread *reaper)
         log_failure(reaper, "forgetting configs failed", &error);
 }
 
+static void expire(const struct reaper_thread *reaper)
+{
+    int64_t expired = 0;
+    struct error error;
+    if (!catalogue_expire_sandboxes(reaper->catalogue, &expired, &error))
+        log_failure(reaper, "expiring sandboxes failed", &error);
+    if (expired > 0)
+        LOG(reaper->log, LOG_INFO, "sandboxes expired", FIELD_INT("sandboxes", expired));
+}
+
 /* Until the deadline, or somebody hurries. */
 static void wait_until(struct reaper_thread *reaper, struct timespec deadline, bool until_woken)
 {
@@ -93,6 +103,7 @@ static void *run(void *argument)
 {
     struct reaper_thread *reaper = argument;
     while (begin_pass(reaper)) {
+        expire(reaper);
         reap(reaper);
         end_pass(reaper);
     }

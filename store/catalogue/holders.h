@@ -31,9 +31,9 @@ struct sandbox_registration {
 };
 
 /* Registers or renews; *created says which. An oci source holds its image from
- * here on and moves its last_used_at. A live sandbox that renews the same reference
- * keeps the image that it runs on, also when the reference has moved to another.
- * Fails as catalogue_inspect_image does, and with ERROR_FORBIDDEN for `only_host`. */
+ * here on and moves its last_used_at, once a minute at most. A live sandbox that renews the same
+ * reference keeps the image that it runs on, also when the reference has moved to another. Fails as
+ * catalogue_inspect_image does, and with ERROR_FORBIDDEN for `only_host`. */
 [[nodiscard]] bool catalogue_put_sandbox(struct catalogue *catalogue,
                                          const struct sandbox_registration *registration,
                                          struct arena *arena, struct sandbox *sandbox,
@@ -87,6 +87,11 @@ struct sandbox_page {
 /* All of a host; none is fine. */
 [[nodiscard]] bool catalogue_remove_host(struct catalogue *catalogue, const char *host,
                                          struct error *error);
+
+/* Deletes those whose lease ran out, some at a time; *expired: how many. They hold nothing
+ * and are not found before that either. */
+[[nodiscard]] bool catalogue_expire_sandboxes(struct catalogue *catalogue, int64_t *expired,
+                                              struct error *error);
 
 struct snapshot {
     const char *id;

@@ -187,14 +187,20 @@ static bool resolve_image(struct catalogue_session *session,
  * the image's row, $11 the only host whose sandbox may be changed, or NULL. References are
  * locked before manifests, and those before holders, as removals do. No row comes back when
  * the manifest went meanwhile, or when a live sandbox of that id is another host's. A use
- * is written once a second at most, for starts come in bursts. */
+ * is written once a minute at most, and by one of those who start at once: the others see
+ * that somebody is at it, and do not wait. */
 static const struct statement put = {
     "sandbox_put",
-    "WITH touched AS ("
-    "    UPDATE image_refs SET last_used_at = now()"
+    "WITH stale AS ("
+    "    SELECT reference, os, architecture, variant FROM image_refs"
     "     WHERE reference = $7 AND os = $8 AND architecture = $9 AND variant = $10"
-    "       AND manifest_digest = $5 AND last_used_at < now() - interval '1 second'"
-    "    RETURNING last_used_at),"
+    "       AND manifest_digest = $5 AND last_used_at < now() - interval '1 minute'"
+    "       FOR NO KEY UPDATE SKIP LOCKED),"
+    " touched AS ("
+    "    UPDATE image_refs r SET last_used_at = now() FROM stale v"
+    "     WHERE r.reference = v.reference AND r.os = v.os"
+    "       AND r.architecture = v.architecture AND r.variant = v.variant"
+    "    RETURNING r.last_used_at),"
     " held AS ("
     "    SELECT digest FROM manifests"
     "     WHERE digest = $5 AND (SELECT count(*) >= 0 FROM touched)"
@@ -312,4 +318,25 @@ bool catalogue_remove_host(struct catalogue *catalogue, const char *host, struct
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     return session && QUERY(session, &take, &arena, &rows, error, host);
+}
+
+bool catalogue_expire_sandboxes(struct catalogue *catalogue, int64_t *expired, struct error *error)
+{
+    /* One that is renewed right now is left alone. */
+    static const struct statement expire = {
+        "sandboxes_expire", "DELETE FROM sandboxes WHERE id IN ("
+                            "    SELECT id FROM sandboxes WHERE expires_at <= now()"
+                            "     ORDER BY expires_at LIMIT $1::bigint FOR UPDATE SKIP LOCKED)"};
+    enum { BATCH = 1000 }; /* some 10 ms, so that nobody waits long for a row */
+    cleanup_arena struct arena arena = {0};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows = {.affected = BATCH};
+    *expired = 0;
+    while (rows.affected == BATCH) {
+        if (!session ||
+            !QUERY(session, &expire, &arena, &rows, error, parameter_int(&arena, BATCH)))
+            return false;
+        *expired += (int64_t)rows.affected;
+    }
+    return true;
 }
