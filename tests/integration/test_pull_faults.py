@@ -152,13 +152,19 @@ def test_the_rate_limit_of_a_registry_is_a_metric(larder, faulty, request):
     assert "\nlarder_registry_rate_limit_remaining 123\n" in metrics
 
 
+def text_of(path):
+    """What stands in a file of /proc, or nothing when its thread or process has ended."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def converters(larder):
     """The processes in which the node has layers converted."""
-    children = Path(f"/proc/{larder.pid}/task").glob("*/children")
-    pids = {int(pid) for path in children for pid in path.read_text().split()}
-    return [
-        pid for pid in pids if b"larder\0convert\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    lists = map(text_of, Path(f"/proc/{larder.pid}/task").glob("*/children"))
+    pids = {pid for found in lists for pid in found.split()}
+    return [int(pid) for pid in pids if "\0convert\0" in text_of(Path(f"/proc/{pid}/cmdline"))]
 
 
 def test_a_killed_converter_is_one_failed_pull(larder, faulty, layers, request):
@@ -168,12 +174,14 @@ def test_a_killed_converter_is_one_failed_pull(larder, faulty, layers, request):
     started = larder.post("/images:pull", json={"reference": reference}).json()
     path = f"/pulls/{started['id']}"
 
-    def others_are_done():
+    def last_one():
+        """The converter of the last layer, when the others are done."""
         states = [layer["state"] for layer in larder.get(path).json()["layers"]]
-        return len(states) == len(layers) and not set(states[:-1]) - {"done", "reused"}
+        done = len(states) == len(layers) and not set(states[:-1]) - {"done", "reused"}
+        running = converters(larder)
+        return running if done and len(running) == 1 else None
 
-    wait_until(others_are_done, "only the last layer is being converted")
-    [pid] = converters(larder)
+    [pid] = wait_until(last_one, "only the last layer is being converted")
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: larder.get(path).json()["state"] == "failed", "the pull has failed")
     problem = larder.get(path).json()["error"]
