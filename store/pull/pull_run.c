@@ -1,8 +1,9 @@
 #include "store/metrics.h"
 #include "store/pull/pull_task.h"
 
-/* A pull that ends its nodes again and again must not go round the fleet for ever. */
-enum { MAX_ATTEMPTS = 5 };
+/* A pull that ends its nodes again and again must not go round the fleet for ever; but nodes that
+ * die for reasons of their own, one after the other, are no reason to give it up. */
+enum { MAX_ATTEMPTS = 10 };
 
 static void stage_done(enum metric_stage stage, int64_t begun_us)
 {

@@ -1,0 +1,169 @@
+"""Nodes killed at random while they pull overlapping images: every pull ends done, rows and files
+agree, and nothing is downloaded that was here already.
+
+LARDER_KILLS says how many (20), LARDER_KILL_SEED repeats a run; it is printed at the start.
+"""
+
+import os
+import random
+import time
+from dataclasses import dataclass
+
+import pytest
+import requests
+
+import images
+import invariants
+from daemons import wait_until
+from fault_registry import Fault, FaultRegistry
+from postgres import sql
+
+KILLS = int(os.environ.get("LARDER_KILLS", "20"))
+SEED = int(os.environ.get("LARDER_KILL_SEED") or random.SystemRandom().randrange(1 << 32))
+KILLS_A_ROUND = 10
+NODES = 3
+PULLS_AT_ONCE = 4
+LAYER_BYTES = 1 << 20  # of noise; 64 KiB come every 10 ms, so a layer takes 0.2 s
+END_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Download:
+    """A layer that was asked for, and whether the catalogue had it at that moment."""
+
+    digest: str
+    at: float
+    was_here: bool
+
+
+class WatchfulRegistry(FaultRegistry):
+    """Looks into the catalogue whenever a layer is asked for."""
+
+    def __init__(self, layout, database):
+        super().__init__(layout)
+        self.database = database
+        self.diff_ids = {}  # by blob digest
+        self.downloads = []
+        self.fault("blobs", "*", Fault(pause_seconds=0.01, always=True))
+
+    def add(self, image):
+        config = image.config()["rootfs"]["diff_ids"]
+        for layer, diff_id in zip(image.manifest()["layers"], config):
+            self.diff_ids[layer["digest"]] = diff_id
+
+    def next_fault(self, kind, what, method="GET"):
+        diff_id = self.diff_ids.get(what)
+        if diff_id:
+            query = f"SELECT FROM layers WHERE diff_id = '{diff_id}'"
+            rows = sql(self.database, f"SELECT count(*) FROM ({query}) found")
+            download = Download(what, time.monotonic(), rows != [["0"]])
+            with self.lock:
+                self.downloads.append(download)
+        return super().next_fault(kind, what, method)
+
+
+class Fleet:
+    def __init__(self, nodes, chance):
+        self.nodes = nodes
+        self.chance = chance
+        self.kills = []
+
+    def ask(self, method, path, **options):
+        """The answer of whichever node is well; a killed one is passed over."""
+        for node in self.chance.sample(self.nodes, len(self.nodes)):
+            try:
+                answer = node.request(method, path, timeout=20, **options)
+            except requests.RequestException:
+                continue
+            if answer.status_code < 500:
+                return answer
+        raise AssertionError(f"no node answers {method} {path}")
+
+    def pull(self, reference):
+        return self.ask("POST", "/images:pull", json={"reference": reference}).json()["id"]
+
+    def state(self, pull_id):
+        return self.ask("GET", f"/pulls/{pull_id}").json()
+
+    def kill(self):
+        node = self.chance.choice(self.nodes)
+        self.kills.append(time.monotonic())
+        node.kill9()
+        node.start()
+
+
+class Images:
+    """Ever new ones; each shares its base with the two before it."""
+
+    def __init__(self, builder, registry, chance):
+        self.builder, self.registry, self.chance = builder, registry, chance
+        self.count = 0
+        self.base = None
+
+    def layer(self, name):
+        return [images.file(name, self.chance.randbytes(LAYER_BYTES))]
+
+    def next_reference(self):
+        if self.count % 3 == 0:
+            self.base = self.layer(b"base")
+        layers = [self.base, self.layer(b"middle"), self.layer(b"own")]
+        name = f"i{self.count}"
+        self.count += 1
+        self.registry.add(self.builder.add(name, layers))
+        return f"{self.registry.host}/kills/{name}:{name}"
+
+
+def run_round(fleet, made, kills):
+    """Keeps pulls under way while it kills; returns the ids of all it began."""
+    pulls, running = [], []
+    for _ in range(kills):
+        running = [pull for pull in running if not fleet.state(pull)["finished_at"]]
+        while len(running) < PULLS_AT_ONCE:
+            reference = made.next_reference()
+            running.append(fleet.pull(reference))
+            pulls.append(running[-1])
+            if fleet.chance.random() < 0.3:
+                assert fleet.pull(reference), "asked twice, it is one pull or done"
+        time.sleep(fleet.chance.uniform(0, 1))
+        fleet.kill()
+    return pulls
+
+
+def assert_nothing_twice(registry, kills):
+    """What the catalogue had was never asked for; the rest only after somebody had died."""
+    assert not [d for d in registry.downloads if d.was_here], "fetched, though it was here"
+    last = {}
+    for download in registry.downloads:
+        before = last.get(download.digest)
+        if before:
+            died = [at for at in kills if before.at < at < download.at]
+            assert died, f"{download.digest} was fetched twice, and nobody had died"
+        last[download.digest] = download
+    return len(registry.downloads) - len(last)
+
+
+@pytest.mark.timeout(1800)
+def test_killed_nodes_lose_no_pull_and_fetch_nothing_twice(make_larder, postgres, new_directory):
+    print(f"LARDER_KILLS={KILLS} LARDER_KILL_SEED={SEED}")
+    chance = random.Random(SEED)
+    database, blobs = postgres.create_database("kills"), new_directory("kills-blobs")
+    builder = images.Builder(new_directory("kills-layout"))
+    flags = ["--pull-jobs", "2", "--layer-jobs", "2"]
+    shared = {"database": database, "blob_dir": blobs, "flags": flags}
+    with WatchfulRegistry(builder.layout, database) as registry:
+        fleet = Fleet([make_larder(**shared) for _ in range(NODES)], chance)
+        made = Images(builder, registry, chance)
+        takeovers = 0
+        while len(fleet.kills) < KILLS:
+            kills = min(KILLS_A_ROUND, KILLS - len(fleet.kills))
+            for pull in run_round(fleet, made, kills):
+                wait_until(lambda: fleet.state(pull)["finished_at"], "the pull ends", END_SECONDS)
+                state = fleet.state(pull)
+                assert state["state"] == "done", f"after {len(fleet.kills)} kills: {state}"
+            invariants.check(database, blobs)
+        again = assert_nothing_twice(registry, fleet.kills)
+        takeovers = sql(database, "SELECT coalesce(sum(attempts - 1), 0) FROM pulls")[0][0]
+        print(
+            f"{len(fleet.kills)} kills, {made.count} images, {len(registry.downloads)} layers"
+            f" fetched, {again} of them again after a kill; pulls taken over: {takeovers}"
+        )
