@@ -1,4 +1,5 @@
 #include "server/http_internal.h"
+#include "server/http_lines.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,7 +14,7 @@ struct framing {
     unsigned authorizations;
     const char *transfer_encoding;
     const char *content_length;
-    const char *bad_name; /* a header's name with a space in it */
+    const char *fault; /* of a line */
 };
 
 static bool is(const char *name, const char *wanted)
@@ -36,14 +37,15 @@ static bool asks_for_fresh(const char *cache_control)
 }
 
 static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name,
-                                   const char *value)
+                                   size_t name_size, const char *value, size_t value_size)
 {
     (void)kind;
     struct framing *framing = context;
     struct request_headers *headers = framing->headers;
     const char *text = value ? value : "";
-    if (name[strcspn(name, " \t")])
-        framing->bad_name = name;
+    const char *fault = value ? http_header_fault(name, name_size, value, value_size) : NULL;
+    if (fault)
+        framing->fault = fault;
     else if (is(name, "Host"))
         headers->host = (framing->hosts++, text);
     else if (is(name, "Origin"))
@@ -77,8 +79,8 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
 
 static const char *ambiguity_of(const struct framing *framing)
 {
-    if (framing->bad_name)
-        return "A header's name has a space in it";
+    if (framing->fault)
+        return framing->fault;
     if (framing->hosts > 1)
         return "The header Host is given twice";
     if (framing->content_lengths > 1)
@@ -102,10 +104,10 @@ static bool read_content_length(const char *text, uint64_t *length)
     return digits > 0 && text[digits] == '\0' && errno == 0;
 }
 
-bool http_headers_read(struct request *request, struct error *error)
+bool http_headers_read(struct request *request, const char *line_fault, struct error *error)
 {
-    struct framing framing = {.headers = &request->headers};
-    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, take_header, &framing);
+    struct framing framing = {.headers = &request->headers, .fault = line_fault};
+    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, take_header, &framing);
     const char *ambiguity = ambiguity_of(&framing);
     uint64_t length = 0;
     if (!ambiguity && framing.content_length &&
@@ -113,6 +115,9 @@ bool http_headers_read(struct request *request, struct error *error)
         ambiguity = "Content-Length is not a number";
     request->headers.content_length = length;
     request->headers.has_body = framing.transfer_encoding || length > 0;
+    /* Chunks are libmicrohttpd's to cut, and 0.9 takes lines of theirs that others cut
+     * elsewhere: what follows them is never read as a request. */
+    request->must_close = framing.transfer_encoding != NULL;
     if (ambiguity) {
         request->must_close = true;
         return error_set(error, ERROR_INVALID_ARGUMENT, "%s", ambiguity);

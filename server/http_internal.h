@@ -84,8 +84,9 @@ struct http_server {
 };
 
 /* Reads the headers into the request; fails with what makes the message ambiguous
- * or too large (RFC 9112, 6.3). */
-[[nodiscard]] bool http_headers_read(struct request *request, struct error *error);
+ * or too large (RFC 9112, 6.3), or with the fault of its request line, unless that is NULL. */
+[[nodiscard]] bool http_headers_read(struct request *request, const char *line_fault,
+                                     struct error *error);
 
 /* MHD's callbacks, on the loop's thread; `loop` is the struct http_loop. */
 void *http_request_new(void *loop, const char *target, struct MHD_Connection *connection);

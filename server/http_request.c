@@ -4,6 +4,7 @@
 #include "server/auth.h"
 #include "server/cache_lease.h"
 #include "server/cross_site.h"
+#include "server/http_lines.h"
 #include "server/log.h"
 #include "server/node.h"
 #include "server/routes.h"
@@ -45,6 +46,7 @@ void *http_request_new(void *loop, const char *target, struct MHD_Connection *co
     request->connection = connection;
     request->started_us = clock_now_us();
     request->target = arena_strdup(&request->arena, target);
+    request->target_in_place = target;
     struct http_connection *record = http_connection_of(connection);
     read_certificate(request->node->tls, connection, &record->peer);
     request->peer = &record->peer;
@@ -93,9 +95,11 @@ static bool check_body(struct request *request, struct error *error)
 }
 
 /* All that can be judged before the body is here. */
-static bool examine(struct request *request, struct error *error)
+static bool examine(struct request *request, const char *version, struct error *error)
 {
-    bool framed = http_headers_read(request, error);
+    const char *fault =
+        http_request_line_fault(request->target_in_place, strlen(request->target), version);
+    bool framed = http_headers_read(request, fault, error);
     choose_id(request);
     return framed && path_split(&request->arena, request->target, &request->path, error) &&
            query_split(&request->arena, request->target, &request->query, error) &&
@@ -132,14 +136,14 @@ static enum MHD_Result send_away(struct request *request)
     return send_answer(request);
 }
 
-static enum MHD_Result begin(struct request *request, const char *method)
+static enum MHD_Result begin(struct request *request, const char *method, const char *version)
 {
     struct error error;
     request->method = method;
     request->phase = REQUEST_READING;
     if (http_connection_of(request->connection)->is_excess)
         return send_away(request);
-    if (examine(request, &error))
+    if (examine(request, version, &error))
         return MHD_YES;
     request->early = error;
     /* An answer now costs the connection: only where its body must not be read. */
@@ -285,11 +289,10 @@ enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection,
     (void)loop;
     (void)connection;
     (void)url;
-    (void)version;
     struct request *request = *context;
     switch (request->phase) {
     case REQUEST_NEW:
-        return begin(request, method);
+        return begin(request, method, version);
     case REQUEST_READING:
         return *upload_size > 0 ? take_body(request, upload, upload_size) : dispatch(request);
     case REQUEST_RUNNING:

@@ -103,7 +103,8 @@ struct request {
     struct identity who;     /* by auth.h; of an open route: nobody */
 
     const char *method;
-    const char *target; /* raw */
+    const char *target;          /* raw */
+    const char *target_in_place; /* libmicrohttpd's, of which target is a copy */
     struct path path;
     struct query query;
     const struct route *route; /* NULL: none */
