@@ -6,6 +6,7 @@
 #include "server/inventory_thread.h"
 #include "server/read_cache.h"
 #include "server/reaper_thread.h"
+#include "server/scrub_thread.h"
 #include "server/sweep_thread.h"
 #include "server/tls.h"
 #include "store/blobdir.h"
@@ -21,8 +22,9 @@
 
 enum {
     /* The eight workers, those who wait for pulls, the reaper with its lock, the sweeper
-     * with its own and one more, the puller's heartbeat, and some to spare. */
-    SESSIONS_BESIDE_PULLS = 16,
+     * with its own and one more, the scrub likewise, the puller's heartbeat, and some to
+     * spare. */
+    SESSIONS_BESIDE_PULLS = 18,
     ACQUIRE_TIMEOUT_MS = 2000,
     STATEMENT_TIMEOUT_MS = 10000,
 };
@@ -197,7 +199,7 @@ static bool start_parts(struct node *node, struct error *error)
     if (!node->reaper)
         return false;
     node->sweeper = sweep_thread_start(node, error);
-    if (!node->sweeper)
+    if (!node->sweeper || !scrub_thread_start(node, &node->scrubber, error))
         return false;
     node->inventory = inventory_thread_start(node->catalogue, &node->log, error);
     return node->inventory;
@@ -247,6 +249,7 @@ bool node_start(struct node *node, const struct options *options, struct error *
 void node_stop(struct node *node)
 {
     inventory_thread_stop(node->inventory);
+    scrub_thread_stop(node->scrubber);
     sweep_thread_stop(node->sweeper);
     reaper_thread_stop(node->reaper);
     puller_stop(node->puller);

@@ -19,6 +19,7 @@ struct puller;
 struct read_cache;
 struct reaper_thread;
 struct registry_client;
+struct scrub_thread;
 struct sweep_thread;
 struct tls;
 
@@ -42,6 +43,7 @@ struct node {
     struct puller *puller;
     struct reaper_thread *reaper;
     struct sweep_thread *sweeper;
+    struct scrub_thread *scrubber; /* NULL: none is wanted */
     struct inventory_thread *inventory;
 };
 

@@ -40,6 +40,7 @@ struct options {
     uint64_t max_image_layers;
     uint64_t sweep_seconds;
     uint64_t grace_seconds;
+    uint64_t scrub_bytes_per_second; /* 0: none */
     uint64_t max_connections;
     uint64_t max_connections_per_address;
     uint64_t cache_bytes;

@@ -87,6 +87,14 @@ METRIC(REAPED_FILES, COUNTER, "larder_reaped_files_total", NONE, FILE_KIND, NONE
 METRIC(REAPED_BYTES, COUNTER, "larder_reaped_bytes_total", BYTES, NONE, NONE, NONE,
        "Bytes on disk that this node freed by unlinking condemned files")
 
+/* --- the scrub, as this node does it --- */
+METRIC(SCRUBBED_FILES, COUNTER, "larder_scrubbed_files_total", NONE, FILE_KIND, NONE, NONE,
+       "Files that this node compared with their digests, by kind")
+METRIC(SCRUBBED_BYTES, COUNTER, "larder_scrubbed_bytes_total", BYTES, NONE, NONE, NONE,
+       "Bytes that this node read for that")
+METRIC(DAMAGED_FILES, COUNTER, "larder_damaged_files_total", NONE, FILE_KIND, NONE, NONE,
+       "Files that were missing or not as recorded when they were scrubbed, by kind")
+
 /* --- sweeps, as this node makes them (one node of the fleet at a time) --- */
 METRIC(SWEPT_FILES, COUNTER, "larder_swept_files_total", NONE, NONE, NONE, NONE,
        "Files of the blob directory that sweeps compared with the catalogue")
