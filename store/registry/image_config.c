@@ -1,5 +1,6 @@
 #include "store/registry/image_config.h"
 
+#include "store/excerpt.h"
 #include "store/registry/json_document.h"
 #include "store/registry/manifest.h"
 
@@ -86,6 +87,18 @@ static bool read_execution(struct arena *arena, const json_t *json, struct image
            read_labels(arena, config, out, error);
 }
 
+/* Readers that fold case would see another config below the same digest. */
+static bool check_spelling(const json_t *json, struct error *error)
+{
+    static const char *const names[] = {"os", "architecture", "variant", "config", "rootfs", NULL};
+    static const char *const rootfs_names[] = {"type", "diff_ids", NULL};
+    const char *key = json_document_misspelled(json, names);
+    if (!key)
+        key = json_document_misspelled(json_object_get(json, "rootfs"), rootfs_names);
+    return !key || error_set(error, ERROR_UNSUPPORTED_MANIFEST,
+                             "its member \"%s\" can be read as another one", excerpt_of(key).text);
+}
+
 static bool read_platform(const json_t *json, struct image_config *out, struct error *error)
 {
     const char *os = json_string_value(json_object_get(json, "os"));
@@ -130,8 +143,8 @@ bool image_config_parse(struct arena *arena, const void *bytes, size_t size,
         json_document_load(bytes, size, "the image config", ERROR_UNSUPPORTED_MANIFEST, error);
     if (!json)
         return false;
-    if (!read_platform(json, &out, error) || !read_rootfs(arena, json, &out, error) ||
-        !read_execution(arena, json, &out, error))
+    if (!check_spelling(json, error) || !read_platform(json, &out, error) ||
+        !read_rootfs(arena, json, &out, error) || !read_execution(arena, json, &out, error))
         return error_context(error, "the image config cannot be used");
     *config = out;
     return true;

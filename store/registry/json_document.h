@@ -1,4 +1,4 @@
-/* Loading a small JSON document that a stranger wrote: bounded in size and depth,
+/* Loading a small JSON document that a stranger wrote: bounded in size, depth and count,
  * strict about duplicate keys, NUL and UTF-8. And typed reads of its members.
  * Knows nothing of where the bytes came from. Any thread.
  */
@@ -14,6 +14,7 @@
 enum {
     JSON_DOCUMENT_MAX_BYTES = 4 << 20, /* what distribution-spec lets registries refuse above */
     JSON_DOCUMENT_MAX_DEPTH = 64,
+    JSON_DOCUMENT_MAX_VALUES = 1 << 18, /* each takes memory: 4 MiB of "0," would be 2 million */
 };
 
 /* The document's object, to be json_decref'd. NULL with `code` and an error that
@@ -27,6 +28,10 @@ enum {
 
 /* The member, or NULL when it is absent or null. */
 [[nodiscard]] json_t *json_document_member(const json_t *object, const char *key);
+
+/* A member whose key is one of `names` (ended by NULL) but for its case, as readers in Go
+ * see it: they would take it for that one, which we do not. NULL: none. */
+[[nodiscard]] const char *json_document_misspelled(const json_t *object, const char *const names[]);
 
 static inline void cleanup_json_slot(json_t **slot)
 {

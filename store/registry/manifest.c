@@ -26,13 +26,22 @@ static bool read_media_type(const json_t *object, char out[MEDIA_TYPE_SIZE], str
     return true;
 }
 
+/* Readers that fold case would see another document below the same digest. */
+static bool check_spelling(const json_t *object, const char *const names[], struct error *error)
+{
+    const char *key = json_document_misspelled(object, names);
+    return !key || error_set(error, ERROR_UNSUPPORTED_MANIFEST,
+                             "its member \"%s\" can be read as another one", excerpt_of(key).text);
+}
+
 static bool read_descriptor(struct arena *arena, const json_t *object, struct descriptor *out,
                             struct error *error)
 {
+    static const char *const names[] = {"mediaType", "digest", "size", "platform", NULL};
     char media_type[MEDIA_TYPE_SIZE];
     if (!json_is_object(object))
         return refuse(error, "a descriptor is missing or not an object");
-    if (!read_media_type(object, media_type, error))
+    if (!check_spelling(object, names, error) || !read_media_type(object, media_type, error))
         return false;
 
     const char *digest = json_string_value(json_object_get(object, "digest"));
@@ -53,6 +62,10 @@ static bool read_descriptor(struct arena *arena, const json_t *object, struct de
  * what the digest stands for. */
 static bool kind_of_shape(const json_t *document, enum media_kind *kind, struct error *error)
 {
+    static const char *const names[] = {"schemaVersion", "mediaType", "config", "layers",
+                                        "manifests",     "fsLayers",  NULL};
+    if (!check_spelling(document, names, error))
+        return false;
     bool like_index = json_object_get(document, "manifests") != NULL;
     bool like_manifest =
         json_object_get(document, "layers") != NULL || json_object_get(document, "config") != NULL;

@@ -176,6 +176,12 @@ static const struct {
     {"{" SCHEMA "," CONFIG "," LAYERS("null") "}", "", "descriptor"},
     {"{" SCHEMA ",\"manifests\":{}}", "", "not an array"},
     {INDEX("{}"), "", "manifest 0"},
+    {"{" SCHEMA "," CONFIG "," LAYERS(LAYER) ",\"Manifests\":[]}", "", "\"Manifests\" can be read"},
+    {"{" SCHEMA "," CONFIG "," LAYERS(LAYER) ",\"manifest\xc5\xbf\":[]}", "", "can be read"},
+    {"{" SCHEMA "," CONFIG "," LAYERS(LAYER) ",\"LAYERS\":[]}", "", "\"LAYERS\" can be read"},
+    {"{" SCHEMA "," CONFIG "," LAYERS(LAYER) ",\"mediatype\":\"x\"}", "", "can be read"},
+    {"{" SCHEMA ",\"manifests\":[],\"Layers\":[]}", "", "can be read"},
+    {INDEX("{\"Digest\":\"x\"}"), "", "\"Digest\" can be read"},
     {INDEX(ENTRY(1, ",\"platform\":{}")), "", "platform"},
     {INDEX(ENTRY(1, ON("lin ux", "amd64"))), "", "os"},
 };
@@ -220,6 +226,8 @@ Test(manifest, more_than_the_bounds_is_refused)
         {"{" SCHEMA ",\"manifests\":[" ENTRY(1, ""), "," ENTRY(1, ""), 1024, "]}", "1025"},
         {"{\"a\":\"", "aaaaaaaa", 1 << 19, "\"}", "larger than"},
         {"{\"a\":", "[", 100000, "", "deeper"},
+        {"{\"a\":[0", ",0", 1 << 18, "]}", "more than 262144 values"},
+        {"{\"a\":[[]", ",[]", 1 << 17, "]}", "more than 262144 values"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cleanup_arena struct arena arena = {0};
