@@ -41,9 +41,11 @@ def _run_as():
 
 
 class Postgres:
-    """A cluster below `directory`, whose parents everybody may pass (mode 0711)."""
+    """A cluster below `directory`, whose parents everybody may pass (mode 0711); `settings` are
+    those of postgresql.conf that shall differ from SETTINGS."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, **settings):
+        self.settings = SETTINGS | settings
         self.directory = Path(directory)
         self.data = self.directory / "data"
         self.port = free_port()
@@ -63,7 +65,7 @@ class Postgres:
         assert done.returncode == 0, f"initdb failed:\n{done.stdout}{done.stderr}"
 
     def start(self):
-        settings = SETTINGS | {"port": self.port, "unix_socket_directories": self.directory}
+        settings = self.settings | {"port": self.port, "unix_socket_directories": self.directory}
         command = [binary("postgres"), "-D", self.data]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
@@ -113,7 +115,9 @@ class Postgres:
 
 
 def sql(conninfo, statement):
-    """As Postgres.sql, on any conninfo or URI."""
+    """As Postgres.sql, on any conninfo or URI, or a SqlSession."""
+    if hasattr(conninfo, "ask"):
+        return conninfo.ask(statement)
     command = ["psql", "-X", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1"]
     command += ["-d", conninfo, "-c", statement]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
