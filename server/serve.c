@@ -3,6 +3,7 @@
 #include "server/commands.h"
 #include "server/http_server.h"
 #include "server/node.h"
+#include "server/privileges.h"
 #include "server/tls.h"
 
 #include <semaphore.h>
@@ -139,6 +140,8 @@ int command_serve(int argc, char *const *argv)
         options_print_help(OPTIONS_SERVE, stdout);
         return 0;
     }
+    if (!privileges_drop(&error))
+        return command_fail(&error);
     catch_signals();
     return run(&options, &error) ? 0 : command_fail(&error);
 }
