@@ -34,6 +34,10 @@
 /* First in it. One removal at a time: two would wait for each other's rows. */
 [[nodiscard]] bool removal_lock(struct catalogue_session *session, struct error *error);
 
+/* A condemned row of what is catalogued, which nothing makes, would have the reaper unlink it:
+ * such a row goes. */
+[[nodiscard]] bool removal_pardon(struct catalogue_session *session, struct error *error);
+
 /* After removal_references or removal_manifests were filled: makes PostgreSQL plan for
  * their new sizes. A plan made for one row would be quadratic for many. */
 [[nodiscard]] bool removal_count_references(struct catalogue_session *session, struct error *error);

@@ -184,10 +184,10 @@ static bool prune_all(struct catalogue_session *session, void *context, struct e
 {
     const struct prune *prune = context;
     return removal_lock(session, error) && set_up(session, error) &&
-           choose_id(session, prune->removal, error) && find_prunable(session, prune, error) &&
-           keep_bytes(session, prune, error) && lock_references(session, error) &&
-           lock_manifests(session, error) && removal_expire_holders(session, error) &&
-           take_references(session, prune, error) &&
+           removal_pardon(session, error) && choose_id(session, prune->removal, error) &&
+           find_prunable(session, prune, error) && keep_bytes(session, prune, error) &&
+           lock_references(session, error) && lock_manifests(session, error) &&
+           removal_expire_holders(session, error) && take_references(session, prune, error) &&
            removal_condemn_unreached(session, prune->removal, error);
 }
 

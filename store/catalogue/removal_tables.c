@@ -35,6 +35,17 @@ bool removal_lock(struct catalogue_session *session, struct error *error)
     return removal_run(session, &lock, error);
 }
 
+bool removal_pardon(struct catalogue_session *session, struct error *error)
+{
+    static const struct statement layers = {"removal_pardon_layers",
+                                            "DELETE FROM condemned_files c USING layers l"
+                                            " WHERE c.kind = 'layer' AND l.diff_id = c.digest"};
+    static const struct statement manifests = {
+        "removal_pardon_manifests", "DELETE FROM condemned_files c USING manifests m"
+                                    " WHERE c.kind IN ('fsmeta', 'vmdk') AND m.digest = c.digest"};
+    return removal_run(session, &layers, error) && removal_run(session, &manifests, error);
+}
+
 bool removal_count_references(struct catalogue_session *session, struct error *error)
 {
     static const struct statement analyze = {"removal_references_analyze",

@@ -85,3 +85,38 @@ Test(removal, an_empty_glob_takes_only_what_nothing_reaches)
     cr_expect_eq(removal.references, 0, "images stay");
     cr_expect_eq(removal.layers, 1, "the lone layer goes");
 }
+
+Test(removal, a_catalogued_file_that_is_condemned_all_the_same_is_pardoned)
+{
+    (void)database_sql("SELECT add_image('docker.io/library/a:1', 'linux/amd64', 'm', NULL, 2,"
+                       " now());"
+                       "INSERT INTO condemned_files (kind, digest)"
+                       " VALUES ('layer', digest_of('layer 0')), ('layer', digest_of('orphan')),"
+                       "        ('fsmeta', digest_of('m')), ('vmdk', digest_of('m'))");
+    const struct prune_options nothing = {.reference_glob = "nothing/*"};
+    struct removal removal;
+    struct error error;
+    cr_assert(catalogue_prune(database_catalogue, &nothing, &removal, &error), "%s", error.message);
+    cr_expect_str_eq(database_sql("SELECT string_agg(digest, ' ') FROM condemned_files"),
+                     database_digest("orphan"), "only what nobody needs is left to the reaper");
+    cr_expect_eq(prune_everything().layers, 2, "and it can be condemned again");
+}
+
+Test(removal, of_many_images_is_logged_as_a_change_of_everything)
+{
+    (void)database_sql("SELECT add_image('docker.io/library/a:1', 'linux/amd64', 'm', NULL, 1,"
+                       " now());"
+                       "INSERT INTO image_refs (reference, os, architecture, variant, name,"
+                       "    manifest_digest)"
+                       " SELECT 'q.io/a:' || n, 'linux', 'amd64', '', 'q.io/a', digest_of('m')"
+                       "   FROM generate_series(1, 5000) n;"
+                       "DELETE FROM change_log; DELETE FROM image_refs WHERE reference LIKE 'd%'");
+    cr_expect_str_eq(database_sql("SELECT count(*) > 0 AND bool_and(key <> '*') FROM change_log"),
+                     "t", "one image is named");
+    (void)database_sql("INSERT INTO image_refs (reference, os, architecture, variant, name,"
+                       "    manifest_digest)"
+                       " VALUES ('q.io/b:1', 'linux', 'amd64', '', 'q.io/b', digest_of('m'));"
+                       "DELETE FROM change_log; DELETE FROM image_refs");
+    cr_expect_str_eq(database_sql("SELECT string_agg(key, ' ') FROM change_log"), "*",
+                     "5,001 are not");
+}
