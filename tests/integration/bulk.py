@@ -65,18 +65,22 @@ def _hex(seed):
     return hashlib.sha256(seed.encode()).hexdigest()
 
 
+def files_of(number):
+    """Name and size of each file of that image alone, relative to the blob directory."""
+    manifest = _hex(f"manifest {number}")
+    for position in range(1, OWN_LAYERS + 1):
+        yield f"layers/sha256_{_hex(f'layer {number} {position}')}.erofs", LAYER_BYTES
+    yield f"fsmeta/sha256_{manifest}.erofs", LAYER_BYTES
+    yield f"vmdk/sha256_{manifest}.vmdk", VMDK_BYTES
+    yield f"manifests/{_hex(reference(number))}.json", DESCRIPTION_BYTES
+
+
 def file_names(count):
-    """Name and size of every file, relative to the blob directory."""
-    bases = base_count(count)
-    for number in range(bases):
+    """The same of every file."""
+    for number in range(base_count(count)):
         yield f"layers/sha256_{_hex(f'base {number}')}.erofs", LAYER_BYTES
     for number in range(1, count + 1):
-        manifest = _hex(f"manifest {number}")
-        for position in range(1, OWN_LAYERS + 1):
-            yield f"layers/sha256_{_hex(f'layer {number} {position}')}.erofs", LAYER_BYTES
-        yield f"fsmeta/sha256_{manifest}.erofs", LAYER_BYTES
-        yield f"vmdk/sha256_{manifest}.vmdk", VMDK_BYTES
-        yield f"manifests/{_hex(reference(number))}.json", DESCRIPTION_BYTES
+        yield from files_of(number)
 
 
 def write_files(blob_dir, names):
