@@ -75,6 +75,7 @@ struct http_server {
     struct connector *connector;
     struct log_writer *log_writer;
     struct http_connections connections;
+    atomic_bool ending; /* it is announced, and requests are still taken */
     atomic_bool draining;
     struct listener *listeners; /* the caller's */
     size_t listener_count;

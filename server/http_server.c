@@ -81,13 +81,18 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
 
 bool http_server_is_ready(const struct http_server *server, struct error *error)
 {
-    if (atomic_load(&server->draining))
+    if (atomic_load(&server->ending) || atomic_load(&server->draining))
         return error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "this node ends");
     size_t connected = atomic_load(&server->connected_loops);
     return connected == server->loop_count ||
            error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
                      "%zu of %zu event loops are connected to PostgreSQL", connected,
                      server->loop_count);
+}
+
+void http_server_announce_end(struct http_server *server)
+{
+    atomic_store(&server->ending, true);
 }
 
 /* Listening ends first; a request that is already here is still answered. */

@@ -20,6 +20,10 @@ struct request;
 [[nodiscard]] struct http_server *http_server_start(struct node *node, struct listener *listeners,
                                                     size_t listener_count, struct error *error);
 
+/* From now on it says that it is not ready, and goes on serving: who spreads requests over
+ * the nodes has time to notice. */
+void http_server_announce_end(struct http_server *server);
+
 /* Takes no more connections, finishes what runs within ten seconds, closes the
  * rest, frees. NULL is fine. */
 void http_server_stop(struct http_server *server);

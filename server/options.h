@@ -43,6 +43,7 @@ struct options {
     uint64_t scrub_bytes_per_second; /* 0: none */
     uint64_t max_connections;
     uint64_t max_connections_per_address;
+    uint64_t drain_delay_ms;
     uint64_t cache_bytes;
     uint64_t max_staleness_ms;
     uint64_t max_stale_if_error_ms;

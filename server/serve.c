@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 
 /* Posted for each of our signals; sem_post may be called from a signal handler. */
 static sem_t signalled;
@@ -102,6 +103,20 @@ static void announce(const struct listeners *listeners)
     sd_notify(0, "READY=1");
 }
 
+/* Until the delay is over, or whoever asked for the end asks again. */
+static void linger(struct http_server *server, uint64_t delay_ms)
+{
+    struct timespec at;
+    http_server_announce_end(server);
+    clock_gettime(CLOCK_REALTIME, &at); /* as sem_timedwait() wants it */
+    at.tv_sec += (time_t)(delay_ms / 1000);
+    at.tv_nsec += (long)(delay_ms % 1000) * 1000000;
+    at.tv_sec += at.tv_nsec / 1000000000;
+    at.tv_nsec %= 1000000000;
+    while (delay_ms > 0 && sem_timedwait(&signalled, &at) != 0 && errno == EINTR)
+        continue;
+}
+
 static bool serve_until_stopped(struct node *node, struct listeners *listeners, struct error *error)
 {
     struct http_server *server = http_server_start(node, listeners->each, listeners->count, error);
@@ -113,6 +128,7 @@ static bool serve_until_stopped(struct node *node, struct listeners *listeners, 
             reload(node);
     }
     sd_notify(0, "STOPPING=1");
+    linger(server, node->options->drain_delay_ms);
     http_server_stop(server);
     return true;
 }

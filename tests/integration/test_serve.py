@@ -38,7 +38,7 @@ def test_help_lists_every_flag_with_its_twin():
     for flag in ("listen", "data-dir", "blob-dir", "database", "insecure-registry", "platform",
                  "allow-registry", "registry-auth", "pull-jobs", "layer-jobs", "max-layer-bytes",
                  "max-image-layers", "sweep-seconds", "grace-seconds", "log-format",
-                 "cache-bytes", "max-connections", "max-staleness", "max-stale-if-error",
+                 "cache-bytes", "drain-delay", "max-connections", "max-staleness", "max-stale-if-error",
                  "no-auth", "tokens", "unix-user", "open-metrics", "no-tls",
                  "tls-cert", "tls-key", "tls-client-ca"):  # fmt: skip
         assert f"--{flag}" in said
@@ -310,6 +310,19 @@ def test_idle_connections_do_not_hold_up_the_end(make_larder, database):
     assert time.monotonic() - started < 8
     for connection in idle:
         connection.close()
+
+
+def test_a_node_that_ends_says_so_before_it_takes_no_more_requests(make_larder, database):
+    node = make_larder(database=database, flags=["--drain-delay", "60s"])
+    assert node.get("/readyz").status_code == 200
+    node.daemon.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: node.get("/readyz").status_code == 503, "it says that it is not ready")
+    assert "ends" in node.get("/readyz").json()["checks"]["catalogue"]["detail"]
+    for _ in range(5):
+        with rawhttp.connect(node.url) as connection:  # new connections are taken as well
+            connection.sendall(b"GET /images HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert rawhttp.read_all(connection).startswith(b"HTTP/1.1 200 ")
+    node.stop()  # a second signal does not wait any longer
 
 
 def test_two_nodes_start_at_once_on_one_empty_catalogue(make_larder, postgres, new_directory):
