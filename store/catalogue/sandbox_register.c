@@ -9,7 +9,8 @@
  * changed, or NULL.
  *
  * References are locked before manifests, and those before holders, as removals do; each kind
- * in one order. A use is written once a second at most, for starts come in bursts. No row comes
+ * in one order. A use is written once a minute at most, and by one of those who start at once:
+ * the others see that somebody is at it, and do not wait. No row comes
  * back for one whose image is not here for exactly this platform, and for one that renews a
  * reference which has moved on, for it keeps what it runs on, or is another host's. Those take
  * the long way. */
@@ -30,14 +31,18 @@ static const struct statement register_all = {
     "         ORDER BY i.reference <> g.reference, i.reference"
     "         LIMIT 1) i"
     "     WHERE g.reference IS NOT NULL),"
+    " stale AS ("
+    "    SELECT reference, os, architecture, variant FROM image_refs r"
+    "     WHERE EXISTS (SELECT FROM meant m"
+    "                    WHERE m.reference = r.reference AND m.manifest_digest = r.manifest_digest)"
+    "       AND reference = ANY (ARRAY(SELECT DISTINCT reference FROM meant))"
+    "       AND os = $8 AND architecture = $9 AND variant = $10"
+    "       AND last_used_at < now() - interval '1 minute'"
+    "       FOR NO KEY UPDATE SKIP LOCKED),"
     " touched AS ("
-    "    UPDATE image_refs r SET last_used_at = now()"
-    "      FROM (SELECT DISTINCT reference, os, architecture, variant, manifest_digest FROM meant"
-    "             WHERE last_used_at < now() - interval '1 second'"
-    "             ORDER BY reference) m"
-    "     WHERE r.reference = m.reference AND r.os = m.os AND r.architecture = m.architecture"
-    "       AND r.variant = m.variant AND r.manifest_digest = m.manifest_digest"
-    "       AND r.last_used_at < now() - interval '1 second'"
+    "    UPDATE image_refs r SET last_used_at = now() FROM stale v"
+    "     WHERE r.reference = v.reference AND r.os = v.os"
+    "       AND r.architecture = v.architecture AND r.variant = v.variant"
     "    RETURNING r.reference, r.last_used_at),"
     " held AS ("
     "    SELECT digest, layer_count, size_bytes FROM manifests"
