@@ -294,6 +294,40 @@ def test_no_cache_is_never_stale(node, make_larder, database, image):
     assert not stale, f"{len(stale)} stale answers, the first (seen, committed): {stale[0]}"
 
 
+def test_reads_through_another_node_are_within_the_bound(node, make_larder, database, image):
+    """What was acknowledged longer ago than the bound is in every read that begins now."""
+    path = f"/images/{image}"
+    other = make_larder(database=database)
+    committed = [(0.0, 0)]
+    ended = threading.Event()
+    stale = []
+
+    def read():
+        while not ended.is_set():
+            began = time.monotonic()
+            seen = other.get(path).json()["last_used_at"]
+            due = [value for at, value in list(committed) if at < began - BOUND_SECONDS]
+            if seen < due[-1]:
+                stale.append((seen, due[-1]))
+
+    use(database, image, 0)
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with Psql(database) as writer:
+        for number in range(1, 1001):
+            writer.run(f"UPDATE image_refs SET last_used_at = to_timestamp({number} / 1000.0)"
+                       f" WHERE reference = '{image}'")  # fmt: skip
+            committed.append((time.monotonic(), number))
+            time.sleep(0.002)
+    time.sleep(BOUND_SECONDS)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert not stale, f"{len(stale)} stale answers, the first (seen, committed): {stale[0]}"
+    assert node.get(path).json()["last_used_at"] == 1000
+
+
 # --- when asking PostgreSQL fails ---
 
 
