@@ -1,7 +1,5 @@
 #include "store/description.h"
 
-#include "store/digest.h"
-
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,6 +45,36 @@ static bool take_document(const json_t *root, const char *digest_name, const cha
            error_set(error, ERROR_INTERNAL, "its %s is not what its %s says", name, digest_name);
 }
 
+/* All of it, or none. */
+static void take_rows(struct description *description)
+{
+    const json_t *rows = json_object_get(description->root, "larder");
+    const char *reference = json_string_value(json_object_get(rows, "reference"));
+    const char *platform = json_string_value(json_object_get(rows, "platform"));
+    const char *media_type = json_string_value(json_object_get(rows, "manifest_media_type"));
+    const json_t *layers = json_object_get(rows, "layers");
+    if (!reference || !platform || !media_type || !json_is_array(layers))
+        return;
+    description->reference = reference;
+    description->platform = platform;
+    description->manifest_media_type = media_type;
+    description->index_digest = json_string_value(json_object_get(rows, "index_digest"));
+    description->layers = layers;
+}
+
+bool description_layer(const struct description *description, size_t index,
+                       struct description_layer *layer)
+{
+    const json_t *row = json_array_get(description->layers, index);
+    const char *diff_id = json_string_value(json_object_get(row, "diff_id"));
+    const char *erofs_digest = json_string_value(json_object_get(row, "erofs_digest"));
+    layer->erofs_size_bytes = json_integer_value(json_object_get(row, "erofs_size_bytes"));
+    layer->tar_size_bytes = json_integer_value(json_object_get(row, "tar_size_bytes"));
+    return diff_id && erofs_digest && digest_parse(diff_id, &layer->diff_id) &&
+           digest_parse(erofs_digest, &layer->erofs_digest) && layer->erofs_size_bytes > 0 &&
+           layer->erofs_size_bytes % 4096 == 0 && layer->tar_size_bytes >= 0;
+}
+
 bool description_read(int fd, struct description *description, struct error *error)
 {
     *description = (struct description){0};
@@ -58,6 +86,7 @@ bool description_read(int fd, struct description *description, struct error *err
     description->root = json_loadb(bytes, size_bytes, JSON_ALLOW_NUL, NULL);
     if (!description->root)
         return error_set(error, ERROR_INTERNAL, "it is no JSON");
+    take_rows(description);
     return take_document(description->root, "manifest_digest", "raw_manifest_json",
                          &description->manifest_digest, &description->manifest,
                          &description->manifest_size_bytes, error) &&

@@ -5,6 +5,7 @@
 #define LARDER_STORE_DESCRIPTION_H
 
 #include "store/cleanup.h"
+#include "store/digest.h"
 #include "store/error.h"
 
 #include <jansson.h>
@@ -21,7 +22,23 @@ struct description {
     const char *config_digest;
     const char *config;
     size_t config_size_bytes;
+    /* What only Larder writes; NULL in microsandbox's own descriptions. */
+    const char *reference; /* canonical */
+    const char *platform;
+    const char *manifest_media_type;
+    const char *index_digest; /* NULL: it was resolved from none */
+    const json_t *layers;     /* of what description_layer() reads */
 };
+
+/* One of the distinct layers; false when it says nothing sensible. */
+struct description_layer {
+    struct digest diff_id;
+    struct digest erofs_digest;
+    int64_t erofs_size_bytes;
+    int64_t tar_size_bytes;
+};
+[[nodiscard]] bool description_layer(const struct description *description, size_t index,
+                                     struct description_layer *layer);
 
 /* Reads it from where the descriptor stands. Fails when it is no such description, or when a
  * document is not what its digest says. */

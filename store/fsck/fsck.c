@@ -41,6 +41,6 @@ bool fsck_run(const struct fsck_config *config, struct arena *arena, struct fsck
     if (!blobdir_now_ms(config->blobdir, &fsck.before_ms, error))
         return false;
     fsck.before_ms -= config->grace_seconds * 1000;
-    return fsck_check_catalogue(&fsck, error) && fsck_check_directory(&fsck, error) &&
-           (!config->repair || fsck_rebuild(&fsck, error));
+    return fsck_check_catalogue(&fsck, error) && (!config->repair || fsck_import(&fsck, error)) &&
+           fsck_check_directory(&fsck, error) && (!config->repair || fsck_rebuild(&fsck, error));
 }

@@ -57,6 +57,15 @@ static bool check_foreign(struct fsck *fsck, enum blob_kind kind, const char *na
     return put_aside(fsck, kind, name, problem, error);
 }
 
+/* fsck_import() has told it. */
+static bool is_lost_image(const struct fsck *fsck, const struct blob_id *file)
+{
+    const struct fsck_import *lost = fsck->lost;
+    while (lost && !(file->kind == BLOB_MANIFEST && digest_equal(&lost->key, &file->key)))
+        lost = lost->next;
+    return lost;
+}
+
 static bool check_unknown(struct fsck *fsck, const struct blob_id *file, struct error *error)
 {
     cleanup_arena struct arena arena = {0};
@@ -81,13 +90,17 @@ static bool check_unknown(struct fsck *fsck, const struct blob_id *file, struct 
     if (!sweep_find_unknown(fsck->config->catalogue, file->kind, &file->key, 1, &arena, &still,
                             error))
         return false;
-    if (still.count == 0)
+    if (still.count == 0 || is_lost_image(fsck, file))
         return true;
     bool is_image = file->kind == BLOB_MANIFEST;
     struct fsck_problem *problem =
         fsck_add(fsck, is_image ? FSCK_UNKNOWN_IMAGE : FSCK_EXTRA, path,
                  is_image ? "it describes an image that the catalogue does not have"
                           : "the catalogue does not know it");
+    if (fsck->lost) {
+        problem->action = "left: it may belong to an image that could not be taken in";
+        return true;
+    }
     return file_lock_check(lock, error) && put_aside(fsck, file->kind, name, problem, error);
 }
 

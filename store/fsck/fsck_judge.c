@@ -9,13 +9,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The layer files that an fsmeta names, in the order of its device table. */
+/* The layer files that an fsmeta names, in the order of its device table: one twice that the image
+ * has twice. */
 static bool list_devices(struct fsck *fsck, const struct blob_id *file, struct arena *arena,
                          struct rows *rows, struct error *error)
 {
     static const struct statement list = {
-        "fsck_devices", "SELECT diff_id FROM manifest_layers WHERE manifest_digest = $1"
-                        " GROUP BY diff_id ORDER BY min(position)"};
+        "fsck_devices",
+        "SELECT diff_id FROM manifest_layers WHERE manifest_digest = $1 ORDER BY position"};
     *rows = (struct rows){0};
     if (file->kind != BLOB_FSMETA)
         return true;

@@ -12,7 +12,6 @@ enum { POLL_MS = 200 };
 
 struct rebuild {
     struct fsck *fsck;
-    bool has_own_puller;
     bool has_unreached; /* a case that no reference leads to */
 };
 
@@ -70,28 +69,27 @@ static bool is_any_node_alive(struct catalogue *catalogue, bool *alive, struct e
 }
 
 /* Nodes run pulls with their own credentials; only where there is none we do. */
-static bool see_that_pulls_run(struct rebuild *rebuild, struct error *error)
+static bool see_that_pulls_run(struct fsck *fsck, struct error *error)
 {
-    const struct fsck_config *config = rebuild->fsck->config;
+    const struct fsck_config *config = fsck->config;
     bool alive = false;
-    if (rebuild->has_own_puller)
+    if (fsck->has_own_puller)
         return true;
     if (!is_any_node_alive(config->catalogue, &alive, error))
         return false;
     if (alive)
         return true;
-    rebuild->has_own_puller = true;
+    fsck->has_own_puller = true;
     return config->run_pulls(config->context, error);
 }
 
-/* Of *pull only state and error live on. */
-static bool wait_for_pull(struct rebuild *rebuild, const char *pull_id, struct pull *pull,
-                          struct error *error)
+bool fsck_wait_for_pull(struct fsck *fsck, const char *pull_id, struct pull *pull,
+                        struct error *error)
 {
     for (;;) {
         cleanup_arena struct arena arena = {0};
-        if (!see_that_pulls_run(rebuild, error) ||
-            !catalogue_find_pull(rebuild->fsck->config->catalogue, pull_id, &arena, pull, error))
+        if (!see_that_pulls_run(fsck, error) ||
+            !catalogue_find_pull(fsck->config->catalogue, pull_id, &arena, pull, error))
             return false;
         if (pull_state_is_final(pull->state))
             return true;
@@ -119,7 +117,7 @@ static bool close_case(struct rebuild *rebuild, struct fsck_case *damaged, struc
     struct pull pull = {0};
     struct damage damage;
     struct blob_reading reading = {.bytes = fsck->config->verify};
-    if (damaged->pull_id && !wait_for_pull(rebuild, damaged->pull_id, &pull, error))
+    if (damaged->pull_id && !fsck_wait_for_pull(fsck, damaged->pull_id, &pull, error))
         return false;
     if (!damage_confirm(fsck->config->catalogue, fsck->config->blobdir, &damaged->file, &reading,
                         false, &arena, &damage, error))

@@ -55,16 +55,40 @@ static json_t *describe_layers(const struct pull *pull)
     return layers;
 }
 
+/* What the catalogue has beyond microsandbox's members, which ignores this one: with it the
+ * catalogue can be rebuilt (pull_recall.c). */
+static json_t *describe_rows(const struct pull_task *task)
+{
+    json_t *layers = json_array();
+    for (size_t i = 0; i < task->layer_count; i++) {
+        const struct layer_record *record = &task->layers[i].record;
+        char diff_id[DIGEST_TEXT_SIZE];
+        char erofs_digest[DIGEST_TEXT_SIZE];
+        digest_format(&record->diff_id, diff_id);
+        digest_format(&record->erofs_digest, erofs_digest);
+        json_array_append_new(
+            layers, json_pack("{s:s, s:I, s:s, s:I}", "diff_id", diff_id, "erofs_size_bytes",
+                              (json_int_t)record->erofs_size_bytes, "erofs_digest", erofs_digest,
+                              "tar_size_bytes", (json_int_t)record->tar_size_bytes));
+    }
+    char platform[PLATFORM_TEXT_SIZE];
+    platform_format(&task->platform, platform);
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o}", "reference", task->pull.reference, "platform",
+                     platform, "manifest_media_type", task->manifest_bytes.media_type,
+                     "index_digest", task->is_from_index ? task->index_digest : NULL, "layers",
+                     layers);
+}
+
 char *pull_describe_image(const struct pull_task *task)
 {
     char config_digest[DIGEST_TEXT_SIZE];
     digest_format(&task->config_bytes.digest, config_digest);
-    json_t *description =
-        json_pack("{s:s, s:s, s:s%, s:s%, s:o, s:o}", "manifest_digest", task->pull.manifest_digest,
-                  "config_digest", config_digest, "raw_manifest_json", task->manifest_bytes.bytes,
-                  task->manifest_bytes.size_bytes, "raw_config_json", task->config_bytes.bytes,
-                  task->config_bytes.size_bytes, "config", describe_config(&task->config_bytes),
-                  "layers", describe_layers(&task->pull));
+    json_t *description = json_pack(
+        "{s:s, s:s, s:s%, s:s%, s:o, s:o, s:o}", "manifest_digest", task->pull.manifest_digest,
+        "config_digest", config_digest, "raw_manifest_json", task->manifest_bytes.bytes,
+        task->manifest_bytes.size_bytes, "raw_config_json", task->config_bytes.bytes,
+        task->config_bytes.size_bytes, "config", describe_config(&task->config_bytes), "layers",
+        describe_layers(&task->pull), "larder", describe_rows(task));
     char *text = description ? json_dumps(description, JSON_COMPACT) : NULL;
     json_decref(description);
     if (!text)

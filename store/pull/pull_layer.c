@@ -1,3 +1,4 @@
+#include "store/blob_check.h"
 #include "store/crash_point.h"
 #include "store/file_lock.h"
 #include "store/metrics.h"
@@ -136,6 +137,31 @@ static bool is_whole(struct pull_task *task, struct layer_record *record, bool *
     return true;
 }
 
+/* A file that the catalogue lost, and a description remembers: good if its bytes are right. */
+static bool recognise(struct pull_task *task, struct task_layer *layer, bool *whole,
+                      struct error *error)
+{
+    size_t i = 0;
+    while (i < task->remembered_count &&
+           !digest_equal(&task->remembered[i].diff_id, &layer->diff_id))
+        i++;
+    if (i == task->remembered_count)
+        return true;
+    const struct blob_record record = {.id = {BLOB_LAYER, layer->diff_id},
+                                       .size_bytes = task->remembered[i].erofs_size_bytes,
+                                       .digest = task->remembered[i].erofs_digest};
+    struct blob_reading reading = {.bytes = true, .stop = &task->stop};
+    enum blob_condition condition;
+    const char *detail = NULL;
+    cleanup_arena struct arena arena = {0};
+    if (!blob_check(task->config->blobdir, &record, &reading, &arena, &condition, &detail, error))
+        return false;
+    if (atomic_load(&task->stop) || condition != BLOB_IS_WHOLE)
+        return true;
+    layer->record = task->remembered[i];
+    return is_whole(task, &layer->record, whole, error);
+}
+
 /* A mirror that serves wrong bytes does not stand in the way of the registry's right ones. */
 static bool build_layer(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
                         struct error *error)
@@ -157,10 +183,11 @@ static bool reuse(struct pull_task *task, struct task_layer *layer, struct file_
     bool whole = false;
     if (!catalogue_hold_layer(session, task->pull.id, &layer->diff_id, &hold, &layer->record,
                               error) ||
-        (hold != LAYER_MISSING && !is_whole(task, &layer->record, &whole, error)))
+        (hold != LAYER_MISSING && !is_whole(task, &layer->record, &whole, error)) ||
+        (hold == LAYER_MISSING && !recognise(task, layer, &whole, error)))
         return false;
     CRASH_POINT(LAYER_HELD);
-    bool may_reuse = hold == LAYER_BUILT || (hold != LAYER_MISSING && !task->pull.force);
+    bool may_reuse = hold == LAYER_BUILT || !task->pull.force;
     *reused = may_reuse && whole;
     if (!*reused)
         return true;

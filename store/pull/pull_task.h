@@ -44,6 +44,9 @@ struct pull_task {
     size_t *layer_of_position; /* position in the manifest to index in `layers` */
     struct task_layer *layers;
     size_t layer_count;
+    /* What a description in the blob directory says of layer files; the catalogue lost it. */
+    struct layer_record *remembered;
+    size_t remembered_count;
     struct layer_share share; /* of the node's layers that are built at once */
 };
 
@@ -63,8 +66,9 @@ struct pull_task {
 void pull_step_done(const struct pull_task *task, const char *event, int64_t begun_ms,
                     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Takes manifest and config as the catalogue has them for this reference and platform, if it
- * has them: for an image that is here and lost files. */
+/* Takes manifest and config as the catalogue has them for this reference and platform, for an
+ * image that is here and lost files; or as a description in the blob directory has them that the
+ * catalogue lost. */
 [[nodiscard]] bool pull_recall(struct pull_task *task, bool *recalled, struct error *error);
 
 /* Manifest, config, and which layers: recalled, or else asked of the registry. */

@@ -10,8 +10,10 @@ import time
 import pytest
 
 import filelock
+import images
 import invariants
 import pulling
+from daemons import wait_until
 from dockerregistry import DockerRegistry
 from larder import program
 from postgres import sql
@@ -112,7 +114,8 @@ def test_a_sound_cache_is_clean(cache):
     assert report["checked"] | {"read_bytes": 0} == {
         "layers": 3, "fsmeta": 1, "vmdk": 1, "manifests": 1, "busy": 0, "read_bytes": 0
     }  # fmt: skip
-    assert report["checked"]["read_bytes"] >= pulling.catalogued_bytes(cache.node)
+    sizes = [size for size, _ in invariants.catalogued(cache.shared["database"]).values()]
+    assert report["checked"]["read_bytes"] >= sum(sizes)
     assert report["fsck_erofs"] is bool(shutil.which("fsck.erofs"))
 
 
@@ -301,3 +304,79 @@ def test_people_are_told_line_by_line(cache):
     first, last = done.stdout.splitlines()
     assert first.endswith(f"missing: it is not there; needed by {cache.reference}")
     assert last == "3 layers, 1 fsmeta, 1 vmdk, 1 manifests: 1 problems, 0 repaired"
+
+
+# --- the catalogue is lost, the directory is not ---
+
+
+@pytest.fixture
+def own_registry(new_directory):
+    server = DockerRegistry(new_directory("registry"))
+    yield server.start()
+    server.close()
+
+
+@pytest.fixture
+def orphaned(make_larder, postgres, new_directory, own_registry, built_images):
+    """Two images in a directory whose catalogue is gone, and a registry that is, too."""
+    name = f"fsck_{next(NUMBERS)}"
+    database = postgres.create_database(name)
+    node = make_larder(database=database, blob_dir=new_directory("orphaned"))
+    details = {
+        image: pulling.push_and_pull(node, own_registry.address, built_images[image], f"lost/{image}:1")
+        for image in ("shared-one", "multi", "same-layer-twice")
+    }
+    node.close()
+    postgres.drop_database(name)
+    own_registry.stop()
+    empty = postgres.create_database(name)
+    yield {"database": empty, "blob_dir": node.blob_dir}, details
+    postgres.drop_database(name)
+
+
+def test_the_catalogue_is_rebuilt_from_the_directory_alone(make_larder, orphaned):
+    shared, details = orphaned
+    before = invariants.published(shared["blob_dir"])
+    age()
+    code, report = fsck(**shared)
+    assert code == LEFT and {p["problem"] for p in report["problems"]} == {"extra", "unknown_image"}
+    code, report = fsck("--repair", **shared)
+    assert (code, report["found"], report["repaired"]) == (REPAIRED, 3, 3), report
+    code, report = fsck("--verify", **shared)
+    assert code == CLEAN, report["problems"]
+    assert invariants.published(shared["blob_dir"]) == before
+    invariants.check(**shared)
+    node = make_larder(**shared)
+    for detail in details.values():
+        again = pulling.inspect(node, detail["handle"]["reference"])
+        for times in (again["handle"], detail["handle"]):
+            times["created_at"] = times["last_used_at"] = 0
+        assert again == detail
+
+
+def test_what_cannot_be_taken_in_stays_where_it_is(orphaned):
+    """A layer is damaged, and the registry is gone."""
+    shared, details = orphaned
+    own = details["shared-one"]["files"]["layers"][-1]["path"]
+    flip_a_bit(shared["blob_dir"] / own)
+    before = invariants.published(shared["blob_dir"])
+    age()
+    code, report = fsck("--repair", **shared)
+    assert code == REPAIRED | LEFT and report["repaired"] == 2
+    assert invariants.published(shared["blob_dir"]) == before, "nothing was put aside"
+    left = {p["path"] for p in report["problems"] if not p["repaired"]}
+    assert own in left and any(path.startswith("manifests/") for path in left)
+
+
+def test_a_description_that_is_condemned_is_not_taken_in(cache, registry, built_images):
+    """A deleted image comes back as its tag stands now, however slow the reaper is."""
+    description = cache.path("manifests")
+    with filelock.held(cache.shared["database"], description):
+        assert cache.node.delete(f"/images/{cache.reference}").status_code == 204
+        assert description.exists(), "the reaper found its lock taken"
+        images.push_to(registry, built_images["bare"], cache.reference.split("/", 1)[1])
+        started = cache.node.post("/images:pull", json={"reference": cache.reference}).json()
+        where = f"/pulls/{started['id']}"
+        wait_until(lambda: cache.node.get(where).json()["manifest_digest"], "it is resolved")
+        resolved = cache.node.get(where).json()["manifest_digest"]
+    assert resolved == built_images["bare"].descriptor["digest"]

@@ -288,8 +288,7 @@ class World:
             elif key == "?":
                 model.doubtful.add(value)
             elif key in ("-h", "?h"):
-                for sandbox in [s for s in model.sandboxes if f"h{s[-1]}" == value]:
-                    model.doubtful.add(sandbox)
+                model.doubtful.add(f"s{value[1:]}")  # the one that this host may have
             else:
                 # Beside other work only a word that nobody else of the step has on it counts.
                 alone = not several or [k for k, _ in said].count(key) == 1
