@@ -19,7 +19,6 @@ struct layer_budget {
     pthread_cond_t granted;
     unsigned used;
     struct waiter *first;
-    struct waiter **end; /* where the next one in line goes */
 };
 
 struct layer_budget *layer_budget_new(unsigned slots)
@@ -28,7 +27,6 @@ struct layer_budget *layer_budget_new(unsigned slots)
     if (!budget)
         abort();
     budget->slots = slots;
-    budget->end = &budget->first;
     pthread_mutex_init(&budget->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -63,14 +61,20 @@ static bool try_now(struct layer_budget *budget, struct layer_share *share)
     return true;
 }
 
+static void join_line(struct layer_budget *budget, struct waiter *waiter)
+{
+    struct waiter **slot = &budget->first;
+    while (*slot)
+        slot = &(*slot)->next;
+    *slot = waiter;
+}
+
 static void leave_line(struct layer_budget *budget, const struct waiter *waiter)
 {
     struct waiter **slot = &budget->first;
     while (*slot != waiter)
         slot = &(*slot)->next;
     *slot = waiter->next;
-    if (!waiter->next)
-        budget->end = slot;
 }
 
 static void serve_line(struct layer_budget *budget)
@@ -99,8 +103,7 @@ static bool wait_in_line(struct layer_budget *budget, struct layer_share *share,
                          const atomic_bool *cancel)
 {
     struct waiter waiter = {.share = share};
-    *budget->end = &waiter;
-    budget->end = &waiter.next;
+    join_line(budget, &waiter);
     while (!waiter.granted && !atomic_load(cancel)) {
         struct timespec until = next_look();
         pthread_cond_timedwait(&budget->granted, &budget->mutex, &until);
