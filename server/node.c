@@ -86,10 +86,11 @@ static bool start_postgres(struct node *node, struct error *error)
 }
 
 /* Of each pull: its locks keep one for each layer that is built, and are written through
- * it; the pull itself has one beside them, and its progress another. */
+ * it; the pull itself has one beside them, and its progress another. There are as many loads
+ * as pulls. */
 static unsigned sessions_of_pulls(const struct options *options)
 {
-    return (unsigned)(options->pull_jobs * (2 + options->layer_jobs));
+    return (unsigned)(2 * options->pull_jobs * (2 + options->layer_jobs));
 }
 
 bool node_open_catalogue(struct node *node, const struct options *options, struct error *error)
@@ -166,6 +167,7 @@ bool node_start_puller(struct node *node, struct error *error)
         .max_layer_bytes = options->max_layer_bytes,
         .max_image_bytes = options->max_image_bytes,
         .max_inflate_ratio = options->max_inflate_ratio,
+        .max_archive_bytes = options->max_archive_bytes,
         .max_image_layers = (unsigned)options->max_image_layers,
         .log = log_pull,
         .log_context = node,

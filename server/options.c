@@ -70,6 +70,8 @@ static const struct option_row rows[] = {
      "200",
      "how many times its compressed size a layer over 256 MiB may hold, zeros not counted; 0: any",
      0, 1000000, NULL},
+    {"--max-archive-bytes", KIND_BYTES, AT(max_archive_bytes), OPTIONS_SERVE, "BYTES", "100GiB",
+     "the largest archive that may be loaded, uncompressed", 1, EXBIBYTE, NULL},
     {"--max-image-layers", KIND_NUMBER, AT(max_image_layers), OPTIONS_SERVE | OPTIONS_FSCK, "N",
      "128", "the most layers of one image", 1, 1024, NULL},
     {"--sweep-seconds", KIND_NUMBER, AT(sweep_seconds), OPTIONS_SERVE, "SECONDS", "3600",

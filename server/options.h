@@ -37,6 +37,7 @@ struct options {
     uint64_t max_layer_bytes;
     uint64_t max_image_bytes;
     uint64_t max_inflate_ratio; /* 0: any */
+    uint64_t max_archive_bytes;
     uint64_t max_image_layers;
     uint64_t sweep_seconds;
     uint64_t grace_seconds;

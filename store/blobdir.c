@@ -163,14 +163,13 @@ static int create_draft(struct blobdir *blobdir, const char *name)
     return openat(blobdir->tmp_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
 }
 
-struct blob_draft *blob_draft_new(struct blobdir *blobdir, enum blob_kind kind,
-                                  const struct digest *key, struct error *error)
+static struct blob_draft *draft_new(struct blobdir *blobdir, const char *what, struct error *error)
 {
     struct blob_draft *draft = calloc(1, sizeof(*draft));
     if (!draft)
         abort();
-    *draft = (struct blob_draft){.blobdir = blobdir, .kind = kind, .key = *key};
-    snprintf(draft->name, sizeof(draft->name), "%s/%s-%u", blobdir->node_id, blob_kinds[kind].name,
+    draft->blobdir = blobdir;
+    snprintf(draft->name, sizeof(draft->name), "%s/%s-%u", blobdir->node_id, what,
              atomic_fetch_add(&blobdir->draft_count, 1));
     draft->fd = create_draft(blobdir, draft->name);
     if (draft->fd < 0 && errno == ENOENT) {
@@ -185,6 +184,22 @@ struct blob_draft *blob_draft_new(struct blobdir *blobdir, enum blob_kind kind,
         return NULL;
     }
     return draft;
+}
+
+struct blob_draft *blob_draft_new(struct blobdir *blobdir, enum blob_kind kind,
+                                  const struct digest *key, struct error *error)
+{
+    struct blob_draft *draft = draft_new(blobdir, blob_kinds[kind].name, error);
+    if (draft) {
+        draft->kind = kind;
+        draft->key = *key;
+    }
+    return draft;
+}
+
+struct blob_draft *blob_scratch_new(struct blobdir *blobdir, struct error *error)
+{
+    return draft_new(blobdir, "scratch", error);
 }
 
 int blob_draft_fd(const struct blob_draft *draft)

@@ -78,6 +78,10 @@ struct blob_draft;
 /* Frees; unlinks the file unless it was published. NULL is fine. */
 void blob_draft_free(struct blob_draft *draft);
 
+/* A file that is never published, for what is needed while something is made; an empty
+ * draft, gone with blob_draft_free(). */
+[[nodiscard]] struct blob_draft *blob_scratch_new(struct blobdir *blobdir, struct error *error);
+
 /* Opens a published file for reading: an fd, or -1 with os_errno (ENOENT: not there). */
 [[nodiscard]] int blob_open(struct blobdir *blobdir, enum blob_kind kind, const struct digest *key,
                             struct error *error);

@@ -1,7 +1,7 @@
 #include "store/puller.h"
 
 #include "store/metrics.h"
-#include "store/pull/pull_task.h"
+#include "store/pull/running_pulls.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,20 +26,21 @@ struct puller {
     pthread_cond_t changed;
     bool stopping;
     uint64_t wake_count;
-    struct pull_task **running; /* one slot for each thread; NULL while idle */
+
+    struct running_pulls running;
 
     pthread_mutex_t end_mutex; /* guards what follows; taken alone */
     void (*ended)(void *context, const char *pull_id);
     void *ended_context;
 };
 
-struct thread_argument {
-    struct puller *puller;
-    unsigned slot;
-};
+const struct puller_config *puller_config(const struct puller *puller)
+{
+    return &puller->config;
+}
 
-static void log_event(const struct puller *puller, const char *event, const struct pull *pull,
-                      const struct error *error, const char *detail)
+void puller_log(const struct puller *puller, const char *event, const struct pull *pull,
+                const struct error *error, const char *detail)
 {
     puller->config.log(puller->config.log_context, event, pull, error, detail);
 }
@@ -76,15 +77,29 @@ static void wait_for_work(struct puller *puller, uint64_t seen, long millisecond
     pthread_mutex_unlock(&puller->mutex);
 }
 
-/* Lets the heartbeat and puller_cancel() reach the task. One that comes when the
- * puller is stopping stops at once. */
-static void show_task(struct puller *puller, unsigned slot, struct pull_task *task)
+void puller_show(struct puller *puller, struct pull_task *task)
 {
-    pthread_mutex_lock(&puller->mutex);
-    puller->running[slot] = task;
-    if (task && puller->stopping)
-        atomic_store(&task->stop, true);
-    pthread_mutex_unlock(&puller->mutex);
+    running_pulls_add(&puller->running, task);
+}
+
+void puller_hide(struct puller *puller, struct pull_task *task)
+{
+    running_pulls_remove(&puller->running, task);
+}
+
+void puller_give_back_later(struct puller *puller, const char *pull_id)
+{
+    running_pulls_give_back_later(&puller->running, pull_id);
+}
+
+void puller_stop_loads(struct puller *puller)
+{
+    running_pulls_stop_loads(&puller->running);
+}
+
+bool puller_are_loads_stopping(struct puller *puller)
+{
+    return running_pulls_are_loads_stopping(&puller->running);
 }
 
 /* Its end could not be written down: back to the queue, as soon as the catalogue is
@@ -100,7 +115,7 @@ static void requeue(struct puller *puller, const struct pull *pull)
     } while (!is_stopping(puller)); /* then other nodes see the heartbeat end */
 }
 
-static void tell_end(struct puller *puller, const char *pull_id)
+void puller_tell_end(struct puller *puller, const char *pull_id)
 {
     pthread_mutex_lock(&puller->end_mutex);
     if (puller->ended)
@@ -116,33 +131,33 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
     if (done) {
         if (!task->again)
             metric_add(METRIC_PULLS_ENDED, 1, ENDED_DONE);
-        log_event(puller, task->again ? "pull runs again" : "pull done", pull, NULL,
-                  task->again ? "somebody joined it with a stricter wish" : NULL);
+        puller_log(puller, task->again ? "pull runs again" : "pull done", pull, NULL,
+                   task->again ? "somebody joined it with a stricter wish" : NULL);
         return;
     }
     if (why->code == ERROR_PULL_CANCELLED && !atomic_load(&task->cancelled)) {
         metric_add(METRIC_PULLS_ENDED, 1, ENDED_GIVEN_BACK);
-        log_event(puller, "pull given back", pull, why, NULL);
+        puller_log(puller, "pull given back", pull, why, NULL);
         requeue(puller, pull);
         return;
     }
     /* Before its end is told, so that who hears of it finds nothing. */
     if (pull_leaves_nothing(why->code) && !pull_leave_nothing(&puller->config, pull->id, &error))
-        log_event(puller, "what the pull built stays until a prune", pull, &error, NULL);
+        puller_log(puller, "what the pull built stays until a prune", pull, &error, NULL);
     if (why->code == ERROR_CATALOGUE_UNAVAILABLE ||
         !catalogue_pull_failed(puller->config.catalogue, puller->node_id, pull->id, why, &error)) {
         metric_add(METRIC_PULLS_ENDED, 1, ENDED_GIVEN_BACK);
-        log_event(puller, "pull interrupted", pull, why, NULL);
+        puller_log(puller, "pull interrupted", pull, why, NULL);
         requeue(puller, pull);
         return;
     }
     bool cancelled = why->code == ERROR_PULL_CANCELLED;
     metric_add(METRIC_PULLS_ENDED, 1, cancelled ? ENDED_CANCELLED : ENDED_FAILED);
-    log_event(puller, cancelled ? "pull cancelled" : "pull failed", pull, why, NULL);
+    puller_log(puller, cancelled ? "pull cancelled" : "pull failed", pull, why, NULL);
 }
 
 /* True when there was a pull to run. */
-static bool run_next(struct puller *puller, unsigned slot)
+static bool run_next(struct puller *puller)
 {
     struct pull_task task = {.config = &puller->config};
     struct error error = {0};
@@ -150,12 +165,12 @@ static bool run_next(struct puller *puller, unsigned slot)
     if (catalogue_claim_pull(puller->config.catalogue, puller->node_id, &task.arena, &task.pull,
                              &claimed, &error) &&
         claimed) {
-        show_task(puller, slot, &task);
-        log_event(puller, "pull started", &task.pull, NULL, NULL);
+        puller_show(puller, &task);
+        puller_log(puller, "pull started", &task.pull, NULL, NULL);
         bool done = pull_run(&task, &error);
-        show_task(puller, slot, NULL);
+        puller_hide(puller, &task);
         finish_task(puller, &task, done, &error);
-        tell_end(puller, task.pull.id);
+        puller_tell_end(puller, task.pull.id);
     }
     arena_free(&task.arena);
     return claimed;
@@ -163,12 +178,11 @@ static bool run_next(struct puller *puller, unsigned slot)
 
 static void *pull_thread(void *context)
 {
-    struct thread_argument argument = *(struct thread_argument *)context;
-    free(context);
-    while (!is_stopping(argument.puller)) {
-        uint64_t seen = wakes_so_far(argument.puller);
-        if (!run_next(argument.puller, argument.slot))
-            wait_for_work(argument.puller, seen, POLL_INTERVAL_MS);
+    struct puller *puller = context;
+    while (!is_stopping(puller)) {
+        uint64_t seen = wakes_so_far(puller);
+        if (!run_next(puller))
+            wait_for_work(puller, seen, POLL_INTERVAL_MS);
     }
     return NULL;
 }
@@ -191,7 +205,7 @@ static void clean_dead_nodes(struct puller *puller)
         names && catalogue_dead_nodes(puller->config.catalogue, names, &arena, &dead, &error);
     for (size_t i = 0; known && i < dead.count; i++)
         if (!blobdir_remove_node(puller->config.blobdir, dead.ids[i], &error))
-            log_event(puller, "cleaning tmp/ failed", NULL, &error, dead.ids[i]);
+            puller_log(puller, "cleaning tmp/ failed", NULL, &error, dead.ids[i]);
     free_names(names);
 }
 
@@ -199,33 +213,7 @@ static void trim_history(struct puller *puller)
 {
     struct error error;
     if (!catalogue_trim_history(puller->config.catalogue, &error))
-        log_event(puller, "trimming the history failed", NULL, &error, NULL);
-}
-
-/* The pulls that run here at this moment. */
-static void list_running(struct puller *puller, struct arena *arena, struct id_list *running)
-{
-    unsigned jobs = puller->config.pull_jobs;
-    *running = (struct id_list){.ids = arena_alloc_array(arena, jobs, sizeof(*running->ids))};
-    pthread_mutex_lock(&puller->mutex);
-    for (unsigned slot = 0; slot < jobs; slot++)
-        if (puller->running[slot])
-            running->ids[running->count++] = arena_strdup(arena, puller->running[slot]->pull.id);
-    pthread_mutex_unlock(&puller->mutex);
-}
-
-static void stop_running(struct puller *puller, const char *pull_id, bool cancelled)
-{
-    pthread_mutex_lock(&puller->mutex);
-    for (unsigned slot = 0; slot < puller->config.pull_jobs; slot++) {
-        struct pull_task *task = puller->running[slot];
-        if (task && strcmp(task->pull.id, pull_id) == 0) {
-            if (cancelled)
-                atomic_store(&task->cancelled, true);
-            atomic_store(&task->stop, true);
-        }
-    }
-    pthread_mutex_unlock(&puller->mutex);
+        puller_log(puller, "trimming the history failed", NULL, &error, NULL);
 }
 
 /* Was a pull that runs here cancelled on another node, or taken over by one? */
@@ -236,16 +224,16 @@ static void look_after_running(struct puller *puller)
     struct id_list cancelled = {0};
     struct id_list lost = {0};
     struct error error;
-    list_running(puller, &arena, &running);
+    running_pulls_list(&puller->running, &arena, &running);
     /* When it fails, the catalogue is away, which readiness says; others take over. */
     if (running.count == 0 ||
         !catalogue_look_after_pulls(puller->config.catalogue, puller->node_id, &running, &arena,
                                     &cancelled, &lost, &error))
         return;
     for (size_t i = 0; i < cancelled.count; i++)
-        stop_running(puller, cancelled.ids[i], true);
+        running_pulls_stop(&puller->running, cancelled.ids[i], true);
     for (size_t i = 0; i < lost.count; i++)
-        stop_running(puller, lost.ids[i], false);
+        running_pulls_stop(&puller->running, lost.ids[i], false);
 }
 
 static void beat(struct puller *puller, unsigned beats)
@@ -253,6 +241,7 @@ static void beat(struct puller *puller, unsigned beats)
     struct error ignored; /* as above */
     (void)(catalogue_beat_node(puller->config.catalogue, puller->node_id, &ignored) &&
            catalogue_disconnect_dead_nodes(puller->config.catalogue, &ignored));
+    running_pulls_give_back(&puller->running, puller->config.catalogue, puller->node_id);
     if (beats % CLEAN_EVERY_BEATS == 0) {
         clean_dead_nodes(puller);
         trim_history(puller);
@@ -282,9 +271,9 @@ static struct puller *puller_new(const struct puller_config *config)
     puller->config.node_id = puller->node_id;
     puller->config.layer_budget = layer_budget_new(config->layer_jobs);
     puller->threads = calloc(config->pull_jobs, sizeof(*puller->threads));
-    puller->running = calloc(config->pull_jobs, sizeof(struct pull_task *));
-    if (!puller->threads || !puller->running)
+    if (!puller->threads)
         abort();
+    running_pulls_init(&puller->running);
     pthread_mutex_init(&puller->mutex, NULL);
     pthread_mutex_init(&puller->end_mutex, NULL);
     pthread_condattr_t attributes;
@@ -302,20 +291,14 @@ static void puller_free(struct puller *puller)
     pthread_mutex_destroy(&puller->end_mutex);
     layer_budget_free(puller->config.layer_budget);
     free(puller->threads);
-    free((void *)puller->running);
+    running_pulls_free(&puller->running);
     free(puller);
 }
 
 static bool start_pull_thread(struct puller *puller)
 {
-    struct thread_argument *argument = malloc(sizeof(*argument));
-    if (!argument)
-        abort();
-    *argument = (struct thread_argument){puller, puller->thread_count};
-    if (pthread_create(&puller->threads[puller->thread_count], NULL, pull_thread, argument) != 0) {
-        free(argument);
+    if (pthread_create(&puller->threads[puller->thread_count], NULL, pull_thread, puller) != 0)
         return false;
-    }
     puller->thread_count++;
     return true;
 }
@@ -324,11 +307,9 @@ static void join_threads(struct puller *puller, bool has_heartbeat)
 {
     pthread_mutex_lock(&puller->mutex);
     puller->stopping = true;
-    for (unsigned slot = 0; slot < puller->config.pull_jobs; slot++)
-        if (puller->running[slot])
-            atomic_store(&puller->running[slot]->stop, true);
     pthread_cond_broadcast(&puller->changed);
     pthread_mutex_unlock(&puller->mutex);
+    running_pulls_stop_all(&puller->running);
 
     for (unsigned i = 0; i < puller->thread_count; i++)
         pthread_join(puller->threads[i], NULL);
@@ -395,10 +376,10 @@ bool puller_cancel(struct puller *puller, const char *pull_id, struct error *err
     struct error ignored; /* then its layers stay until a prune */
     if (!catalogue_cancel_pull(puller->config.catalogue, pull_id, &ended, error))
         return false;
-    stop_running(puller, pull_id, true);
+    running_pulls_stop(&puller->running, pull_id, true);
     if (ended) {
         (void)pull_leave_nothing(&puller->config, pull_id, &ignored);
-        tell_end(puller, pull_id);
+        puller_tell_end(puller, pull_id);
     }
     return true;
 }

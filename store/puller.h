@@ -25,6 +25,7 @@ struct puller_config {
     uint64_t max_layer_bytes;
     uint64_t max_image_bytes;   /* of all layers' tars together */
     uint64_t max_inflate_ratio; /* of tar to blob; 0: any */
+    uint64_t max_archive_bytes; /* uncompressed; of a load */
     unsigned max_image_layers;
     /* Called from the puller's threads: one line of what happened ("pull done"), as
      * a JSON object of fields. Never NULL. */
@@ -52,6 +53,9 @@ void puller_on_end(struct puller *puller, void (*ended)(void *context, const cha
 
 /* Cancels a pull, whichever node runs it. ERROR_PULL_NOT_FOUND. Any thread that may wait. */
 [[nodiscard]] bool puller_cancel(struct puller *puller, const char *pull_id, struct error *error);
+
+/* Ends all loads, and refuses further ones. Any thread. */
+void puller_stop_loads(struct puller *puller);
 
 /* Gives running pulls back, stops the threads, frees. NULL is fine. */
 void puller_stop(struct puller *puller);

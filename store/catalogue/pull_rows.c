@@ -34,6 +34,7 @@ static const char *const policy_names[] = {
     [PULL_IF_MISSING] = "if_missing",
     [PULL_ALWAYS] = "always",
     [PULL_NEVER] = "never",
+    [PULL_LOAD] = "load",
 };
 
 static const char *const state_names[] = {

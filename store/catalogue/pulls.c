@@ -34,7 +34,7 @@ bool catalogue_queue_pull(struct catalogue *catalogue, const struct pull_request
                       " VALUES ($1, $2, $3, $4::boolean)"
                       " ON CONFLICT (reference, platform)"
                       "    WHERE finished_at IS NULL AND NOT cancel_requested"
-                      "      AND policy <> 'never'"
+                      "      AND policy NOT IN ('never', 'load')"
                       " DO UPDATE SET force = p.force OR excluded.force,"
                       "    policy = CASE excluded.policy WHEN 'always' THEN 'always'"
                       "             ELSE p.policy END"

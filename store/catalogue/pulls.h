@@ -18,7 +18,12 @@
 #include "store/catalogue/images.h"
 #include "store/digest.h"
 
-enum pull_policy { PULL_IF_MISSING, PULL_ALWAYS, PULL_NEVER };
+enum pull_policy {
+    PULL_IF_MISSING,
+    PULL_ALWAYS,
+    PULL_NEVER,
+    PULL_LOAD, /* out of an archive that was sent to its node: nobody joins it or takes it over */
+};
 enum pull_state {
     PULL_QUEUED,
     PULL_RESOLVING,
@@ -143,6 +148,13 @@ struct pull_page {
 [[nodiscard]] bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id,
                                         struct arena *arena, struct pull *pull, bool *claimed,
                                         struct error *error);
+
+/* Records that the node has an archive with that image: a pull of policy PULL_LOAD, which it
+ * runs (`resolving`). */
+[[nodiscard]] bool catalogue_begin_load(struct catalogue *catalogue, const char *node_id,
+                                        const struct reference *reference,
+                                        const struct platform *platform, struct arena *arena,
+                                        struct pull *pull, struct error *error);
 
 /* The manifest is known: records its layers and moves on to `fetching`. */
 [[nodiscard]] bool catalogue_pull_resolved(struct catalogue *catalogue, const char *node_id,

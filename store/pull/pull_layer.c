@@ -51,9 +51,20 @@ static bool feed_converter(void *context, const void *bytes, size_t size_bytes, 
         return false;
     }
     atomic_fetch_add(&transfer->layer->received_bytes, size_bytes);
-    metric_add(METRIC_PULL_RECEIVED_BYTES, (int64_t)size_bytes);
+    if (!transfer->task->fetch_blob)
+        metric_add(METRIC_PULL_RECEIVED_BYTES, (int64_t)size_bytes);
     atomic_store(&transfer->layer->tar_bytes, converter_tar_bytes(transfer->converter));
     return check_image_size(transfer->task, error);
+}
+
+static bool fetch_blob(struct pull_task *task, struct transfer *transfer, enum blob_source from,
+                       struct error *error)
+{
+    const struct manifest_layer *source = transfer->layer->source;
+    if (task->fetch_blob)
+        return task->fetch_blob(task, source, feed_converter, transfer, error);
+    return registry_fetch_blob(task->config->registry, &task->reference, &source->blob, from,
+                               feed_converter, transfer, &task->stop, error);
 }
 
 static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer,
@@ -78,9 +89,7 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer,
 
     struct transfer transfer = {.task = task, .layer = layer, .converter = converter};
     atomic_store(&layer->received_bytes, 0);
-    if (!registry_fetch_blob(task->config->registry, &task->reference, &source->blob, from,
-                             feed_converter, &transfer, &task->stop, error) &&
-        !transfer.converter_is_gone)
+    if (!fetch_blob(task, &transfer, from, error) && !transfer.converter_is_gone)
         return false;
     return converter_finish(converter, report, error);
 }
@@ -168,7 +177,7 @@ static bool build_layer(struct pull_task *task, struct task_layer *layer, struct
 {
     if (build_from(task, layer, BLOB_FROM_MIRRORS, lock, error))
         return true;
-    if (error->code != ERROR_DIGEST_MISMATCH ||
+    if (error->code != ERROR_DIGEST_MISMATCH || task->fetch_blob ||
         !registry_has_mirror(task->config->registry, &task->reference))
         return false;
     return build_from(task, layer, BLOB_FROM_REGISTRY, lock, error);

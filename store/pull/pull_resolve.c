@@ -164,6 +164,11 @@ bool pull_resolve(struct pull_task *task, struct error *error)
         return false;
     if (!recalled && !ask_registry(task, error))
         return false;
+    return pull_record_resolution(task, error);
+}
+
+bool pull_record_resolution(struct pull_task *task, struct error *error)
+{
     task->manifest_digest = task->manifest_bytes.digest;
     task->pull.manifest_digest = digest_text(task, &task->manifest_digest);
     list_layers(task);

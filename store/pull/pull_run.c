@@ -61,6 +61,11 @@ bool pull_run(struct pull_task *task, struct error *error)
     if (!reference_parse(pull->reference, &task->reference, error) ||
         !platform_parse(pull->platform, &task->wanted, error))
         return false;
+    if (pull->policy == PULL_LOAD)
+        return error_set(error, ERROR_PULL_FAILED,
+                         "the node that %s for %s was sent to ended before it was loaded; send it "
+                         "again",
+                         pull->reference, pull->platform);
     bool confirmed = false;
     if (pull->policy == PULL_ALWAYS && !pull->force && !pull_confirm(task, &confirmed, error))
         return false;

@@ -22,6 +22,12 @@ struct task_layer {
     atomic_ullong tar_bytes;
 };
 
+struct pull_task;
+
+/* Streams a blob of the task's manifest into the sink, as registry_fetch_blob() does. */
+typedef bool pull_blob_fetcher(struct pull_task *task, const struct manifest_layer *layer,
+                               registry_sink *sink, void *context, struct error *error);
+
 struct pull_task {
     const struct puller_config *config; /* the puller's */
     struct arena arena;                 /* what the steps learn; the pull thread's */
@@ -32,7 +38,13 @@ struct pull_task {
     atomic_bool cancelled; /* that reason: somebody asked for it */
     bool again;            /* it ended well, but not as strictly as somebody wants it now */
 
-    /* set by pull_resolve */
+    struct pull_task *next_running; /* the puller's, who guards it */
+
+    /* set by a load: where its blobs come from instead of the registry */
+    pull_blob_fetcher *fetch_blob; /* NULL: from the registry */
+    const void *blobs;             /* fetch_blob's own */
+
+    /* set by pull_resolve, or by a load */
     bool is_from_index;
     char index_digest[DIGEST_TEXT_SIZE];
     struct digest manifest_digest;
@@ -74,6 +86,10 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 /* Manifest, config, and which layers: recalled, or else asked of the registry. */
 [[nodiscard]] bool pull_resolve(struct pull_task *task, struct error *error);
 
+/* The second half of it, for who has the documents already: lists the layers and records
+ * them. */
+[[nodiscard]] bool pull_record_resolution(struct pull_task *task, struct error *error);
+
 /* Makes every layer file be there, `layer_jobs` at a time, and held for the pull. */
 [[nodiscard]] bool pull_fetch_layers(struct pull_task *task, struct error *error);
 
@@ -99,5 +115,24 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 
 /* All steps, for a pull that was claimed. */
 [[nodiscard]] bool pull_run(struct pull_task *task, struct error *error);
+
+/* --- of the puller, for who runs tasks on a thread of its own --- */
+
+[[nodiscard]] const struct puller_config *puller_config(const struct puller *puller);
+
+/* Lets cancels and the puller's end reach the task, until it is hidden again. */
+void puller_show(struct puller *puller, struct pull_task *task);
+void puller_hide(struct puller *puller, struct pull_task *task);
+
+/* Loads are to end (puller_stop_loads). */
+[[nodiscard]] bool puller_are_loads_stopping(struct puller *puller);
+
+void puller_log(const struct puller *puller, const char *event, const struct pull *pull,
+                const struct error *error, const char *detail);
+void puller_tell_end(struct puller *puller, const char *pull_id);
+
+/* The end of a pull that ran here could not be written down: the heartbeat gives it back
+ * to the queue as soon as the catalogue is there again. */
+void puller_give_back_later(struct puller *puller, const char *pull_id);
 
 #endif
