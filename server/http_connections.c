@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -15,6 +16,16 @@ enum {
     LOOK_EVERY_MS = 1000,
 };
 
+/* libmicrohttpd 0.9.75 takes a short read for the last of what there is, and then misses
+ * an end that came together with it: a reader would wait for the rest until the connection
+ * times out. Shutting what is shut already only wakes the loop. */
+static void wake_if_left(const struct http_connection *connection)
+{
+    struct pollfd look = {.fd = connection->fd, .events = POLLRDHUP};
+    if (poll(&look, 1, 0) > 0)
+        shutdown(connection->fd, SHUT_RD);
+}
+
 static void end_slow_ones(struct http_connections *connections)
 {
     int64_t now_us = clock_now_us();
@@ -23,6 +34,8 @@ static void end_slow_ones(struct http_connections *connections)
         int64_t deadline_us = c->is_excess ? EXCESS_DEADLINE_US : REQUEST_DEADLINE_US;
         if (since != 0 && since < now_us - deadline_us)
             shutdown(c->fd, SHUT_RDWR);
+        else if (since != 0 && atomic_load(&c->uploads))
+            wake_if_left(c);
     }
 }
 

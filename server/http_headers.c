@@ -58,6 +58,8 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
         framing->transfer_encoding = (framing->transfer_encodings++, text);
     else if (is(name, "Content-Type"))
         headers->content_type = text;
+    else if (is(name, "Expect"))
+        headers->expects_continue = is(text, "100-continue");
     else if (is(name, "X-Request-Id"))
         headers->request_id = text;
     else if (is(name, "Prefer"))
@@ -121,12 +123,6 @@ bool http_headers_read(struct request *request, const char *line_fault, struct e
     if (ambiguity) {
         request->must_close = true;
         return error_set(error, ERROR_INVALID_ARGUMENT, "%s", ambiguity);
-    }
-    if (length > REQUEST_BODY_MAX_BYTES) {
-        request->must_close = true;
-        return error_set(error, ERROR_PAYLOAD_TOO_LARGE,
-                         "The body has %llu bytes; at most %d are taken",
-                         (unsigned long long)length, REQUEST_BODY_MAX_BYTES);
     }
     return true;
 }

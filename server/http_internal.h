@@ -28,6 +28,7 @@ struct http_connection {
     struct http_connection *previous;
     int fd;                        /* MHD's; open for as long as this is linked */
     _Atomic int64_t waiting_since; /* monotonic microseconds; 0 while a request is handled */
+    atomic_bool uploads;           /* a body is streamed: who sends it may go at any time */
     struct request *request;       /* that was begun and is not over; its loop's alone */
     bool is_excess;                /* beyond the limits: is told to come again */
     char remote[REMOTE_SIZE];      /* for the log: "127.0.0.1:4711", "unix" */
@@ -71,6 +72,8 @@ struct http_server {
     struct node *node;
     struct worker_pool *workers;
     struct worker_pool *long_workers; /* for what would keep the others from short work */
+    struct worker_pool *uploads;      /* as many threads as uploads may run */
+    atomic_uint uploads_running;
     struct pull_watch *pull_watch;
     struct connector *connector;
     struct log_writer *log_writer;
@@ -85,7 +88,7 @@ struct http_server {
 };
 
 /* Reads the headers into the request; fails with what makes the message ambiguous
- * or too large (RFC 9112, 6.3), or with the fault of its request line, unless that is NULL. */
+ * (RFC 9112, 6.3), or with the fault of its request line, unless that is NULL. */
 [[nodiscard]] bool http_headers_read(struct request *request, const char *line_fault,
                                      struct error *error);
 
@@ -94,6 +97,26 @@ void *http_request_new(void *loop, const char *target, struct MHD_Connection *co
 enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **context);
+/* The request is over; `whole` when all of its answer was sent. Adds its line to `lines`,
+ * counts it, frees it. */
+void http_request_over(struct request *request, bool whole, struct json_writer *lines);
+/* After the handler of a route that changes images, before its answer is sent. */
+void http_request_forget_changes(const struct request *request);
+/* Fails with what a node says that has too much to do. */
+bool http_request_refuse_busy(struct error *error);
+
+/* A body that is streamed (route.body is BODY_STREAM). On the first call: starts its reader,
+ * unless there are too many; no answer may be queued by it. */
+[[nodiscard]] bool http_upload_begin(struct request *request, struct error *error);
+enum MHD_Result http_upload_take(struct request *request, const char *bytes, size_t *size);
+/* Is that type, which may be NULL, one of an archive's? */
+[[nodiscard]] bool http_upload_check_type(const char *type, struct error *error);
+/* The connection is done with the request. True: so is its reader, if there is one; else the
+ * reader frees it. */
+[[nodiscard]] bool http_upload_is_over(struct request *request);
+/* All of it is here. True: the answer is, too; else the connection waits for it. */
+[[nodiscard]] bool http_upload_end(struct request *request);
+
 /* The request is answered, or its stream has more: its loop goes on with it. Any thread. */
 void http_request_resume(struct request *request);
 /* MHD forgets a request that it refuses itself, for headers that are too large: then its

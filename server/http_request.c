@@ -2,6 +2,7 @@
 
 #include "server/audit.h"
 #include "server/auth.h"
+#include "server/body_stream.h"
 #include "server/cache_lease.h"
 #include "server/cross_site.h"
 #include "server/http_lines.h"
@@ -77,18 +78,43 @@ static void choose_id(struct request *request)
     http_loop_new_id(request->loop, request->id);
 }
 
+static bool is_streamed(const struct request *request)
+{
+    return request->route && request->route->body == BODY_STREAM;
+}
+
+/* A body that is too long is not even read. */
+static bool check_length(struct request *request, struct error *error)
+{
+    const uint64_t most =
+        is_streamed(request) ? request->node->options->max_archive_bytes : REQUEST_BODY_MAX_BYTES;
+    if (request->headers.content_length <= most)
+        return true;
+    request->must_close = true;
+    return error_set(error, ERROR_PAYLOAD_TOO_LARGE,
+                     "The body has %llu bytes; at most %llu are taken",
+                     (unsigned long long)request->headers.content_length, (unsigned long long)most);
+}
+
+static bool is_type(const char *type, const char *wanted)
+{
+    size_t length = strcspn(type, "; \t");
+    return length == strlen(wanted) && strncasecmp(type, wanted, length) == 0;
+}
+
 static bool check_body(struct request *request, struct error *error)
 {
     static const char wanted[] = "application/json";
     const char *type = request->headers.content_type;
+    if (is_streamed(request))
+        return http_upload_check_type(type, error);
     if (!request->headers.has_body)
         return request->route->body != BODY_REQUIRED ||
                error_set(error, ERROR_INVALID_ARGUMENT, "The body is missing; it is a JSON object");
     if (request->route->body == BODY_NONE)
         return error_set(error, ERROR_INVALID_ARGUMENT, "%s %s takes no body",
                          request->route->method, request->route->pattern);
-    size_t length = type ? strcspn(type, "; \t") : 0;
-    if (length == strlen(wanted) && strncasecmp(type, wanted, length) == 0)
+    if (type && is_type(type, wanted))
         return true;
     return error_set(error, ERROR_UNSUPPORTED_MEDIA_TYPE, "The body is %s; only %s is taken",
                      type ? type : "of no type (Content-Type is missing)", wanted);
@@ -101,10 +127,15 @@ static bool examine(struct request *request, const char *version, struct error *
         http_request_line_fault(request->target_in_place, strlen(request->target), version);
     bool framed = http_headers_read(request, fault, error);
     choose_id(request);
-    return framed && path_split(&request->arena, request->target, &request->path, error) &&
-           query_split(&request->arena, request->target, &request->query, error) &&
-           route_find(request, &request->allow, error) && cross_site_check(request, error) &&
-           auth_check(request, error) && check_body(request, error);
+    bool found = framed && path_split(&request->arena, request->target, &request->path, error) &&
+                 query_split(&request->arena, request->target, &request->query, error) &&
+                 route_find(request, &request->allow, error);
+    if (framed && !check_length(request, error))
+        return false;
+    return found && cross_site_check(request, error) && auth_check(request, error) &&
+           check_body(request, error) &&
+           (!request->route->check || request->route->check(request, error)) &&
+           (!is_streamed(request) || http_upload_begin(request, error));
 }
 
 /* Queues the answer. The request is over when MHD says that it is completed. */
@@ -118,12 +149,23 @@ static enum MHD_Result send_answer(struct request *request)
     return MHD_queue_response(request->connection, request->status, request->response);
 }
 
+static bool refuse_busy(const char *why, struct error *error)
+{
+    metric_add(METRIC_HTTP_OVERLOADED, 1);
+    error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "%s; try again", why);
+    error->retry_after_seconds = 1;
+    return false;
+}
+
+bool http_request_refuse_busy(struct error *error)
+{
+    return refuse_busy("This node takes as many archives as it can", error);
+}
+
 static void answer_busy(struct request *request, const char *why)
 {
     struct error error;
-    metric_add(METRIC_HTTP_OVERLOADED, 1);
-    error_set(&error, ERROR_CATALOGUE_UNAVAILABLE, "%s; try again", why);
-    error.retry_after_seconds = 1;
+    (void)refuse_busy(why, &error);
     request_answer_problem(request, &error);
 }
 
@@ -146,6 +188,9 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
     if (examine(request, version, &error))
         return MHD_YES;
     request->early = error;
+    /* One who asks first hears it before he sends an archive. */
+    if (is_streamed(request) && request->headers.expects_continue)
+        request->must_close = true;
     /* An answer now costs the connection: only where its body must not be read. */
     if (!request->must_close)
         return MHD_YES;
@@ -156,6 +201,8 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
 static enum MHD_Result take_body(struct request *request, const char *bytes, size_t *size)
 {
     size_t taken = *size;
+    if (request->upload)
+        return http_upload_take(request, bytes, size);
     *size = 0;
     request->body_seen_bytes += taken;
     if (request->body_seen_bytes > DISCARD_MAX_BYTES)
@@ -219,7 +266,7 @@ void http_request_watch(struct request *request)
 
 /* Who is told of a change reads it here from now on. When nobody knows whether it was
  * made, memory is not believed until PostgreSQL was asked. */
-static void forget_changes(const struct request *request)
+void http_request_forget_changes(const struct request *request)
 {
     if (!request->route->changes_images)
         return;
@@ -237,7 +284,7 @@ static void run_suspended(void *context)
         answer_busy(request, "This node is busy");
     else
         run_handler(request, request->on_worker ? request->on_worker : request->route->handler);
-    forget_changes(request);
+    http_request_forget_changes(request);
     if (request->response)
         http_request_resume(request);
     else
@@ -279,6 +326,10 @@ static enum MHD_Result dispatch(struct request *request)
         request_answer_problem(request, &request->early);
         return send_answer(request);
     }
+    if (request->upload) {
+        request->phase = REQUEST_RUNNING;
+        return http_upload_end(request) ? send_answer(request) : MHD_YES;
+    }
     return request->route->on_loop ? run_on_loop(request) : run_on_worker(request);
 }
 
@@ -304,24 +355,30 @@ enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection,
     return MHD_YES;
 }
 
-static void log_request(const struct request *request, bool whole)
+static const char *remote_of(const struct request *request)
 {
+    if (request->remote)
+        return request->remote;
     const struct http_connection *record = http_connection_of(request->connection);
+    return record ? record->remote : NULL;
+}
+
+static void log_request(const struct request *request, bool whole, struct json_writer *lines)
+{
     size_t path_length = strcspn(request->target, "?");
     char path[512];
     snprintf(path, sizeof(path), "%.*s", (int)(path_length < 511 ? path_length : 511),
              request->target);
     enum log_level level = request->status >= 500 ? LOG_WARNING : LOG_INFO;
-    LOG_APPEND(&request->node->log, http_loop_log(request->loop), level,
-               whole ? "request" : "request aborted", FIELD_TEXT("request_id", request->id),
-               FIELD_TEXT("method", request->method),
+    LOG_APPEND(&request->node->log, lines, level, whole ? "request" : "request aborted",
+               FIELD_TEXT("request_id", request->id), FIELD_TEXT("method", request->method),
                FIELD_TEXT("route", request->route ? request->route->pattern : NULL),
                FIELD_TEXT("path", path), FIELD_INT("status", (int64_t)request->status),
                FIELD_INT("bytes", request->response_size_bytes),
                FIELD_INT("duration_us", clock_now_us() - request->started_us),
                FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
-               FIELD_TEXT("remote", record ? record->remote : NULL));
-    audit_request(request, record ? record->remote : NULL);
+               FIELD_TEXT("remote", remote_of(request)));
+    audit_request(request, remote_of(request));
 }
 
 static void count_request(const struct request *request)
@@ -340,10 +397,18 @@ void http_request_free(struct request *request)
     if (request->response)
         MHD_destroy_response(request->response);
     json_writer_free(&request->stream.pending);
+    body_stream_free(request->upload);
     json_decref(request->json);
     free(request->body);
     arena_free(&request->arena);
     free(request);
+}
+
+void http_request_over(struct request *request, bool whole, struct json_writer *lines)
+{
+    log_request(request, whole, lines);
+    count_request(request);
+    http_request_free(request);
 }
 
 void http_request_completed(void *loop, struct MHD_Connection *connection, void **context,
@@ -354,12 +419,13 @@ void http_request_completed(void *loop, struct MHD_Connection *connection, void 
     *context = NULL;
     if (!request)
         return;
-    log_request(request, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
-    count_request(request);
     struct http_connection *record = http_connection_of(connection);
-    if (record) {
+    struct http_server *server = request->server;
+    if (record)
         record->request = NULL;
-        http_connection_wait(request->server, record);
-    }
-    http_request_free(request);
+    if (http_upload_is_over(request))
+        http_request_over(request, why == MHD_REQUEST_TERMINATED_COMPLETED_OK,
+                          http_loop_log(request->loop));
+    if (record)
+        http_connection_wait(server, record);
 }

@@ -14,6 +14,7 @@ enum {
     FILES_BESIDE_THEM = 512, /* PostgreSQL, registries, layers, files being sent */
     IDLE_GRACE_MS = 500,
     DRAIN_TIMEOUT_MS = 10 * 1000,
+    STOP_LOADS_TIMEOUT_MS = 1000,
     WORKER_COUNT = 8,
     WORKER_QUEUE_LIMIT = 256, /* at 5 ms a job, the last one waits 160 ms */
     LONG_WORKER_COUNT = 2,    /* one prunes, one waits for its files to go */
@@ -67,11 +68,13 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
                            node->options->max_connections_per_address);
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
     server->long_workers = worker_pool_start(LONG_WORKER_COUNT, LONG_WORKER_QUEUE_LIMIT, error);
+    unsigned uploads = (unsigned)node->options->pull_jobs;
+    server->uploads = worker_pool_start(uploads, uploads, error);
     server->pull_watch = pull_watch_start(node, http_request_resume, error);
     server->connector = connector_start(node, error);
     server->log_writer = log_writer_start(&node->log, error);
-    if (!server->workers || !server->long_workers || !server->pull_watch || !server->connector ||
-        !server->log_writer || !start_loops(server, error)) {
+    if (!server->workers || !server->long_workers || !server->uploads || !server->pull_watch ||
+        !server->connector || !server->log_writer || !start_loops(server, error)) {
         http_server_stop(server);
         return NULL;
     }
@@ -111,7 +114,10 @@ static void drain(struct http_server *server)
     if (http_connections_wait_closed(&server->connections, IDLE_GRACE_MS))
         return;
     http_connections_shut_idle(&server->connections, SHUT_RDWR);
-    if (!http_connections_wait_closed(&server->connections, DRAIN_TIMEOUT_MS))
+    if (http_connections_wait_closed(&server->connections, DRAIN_TIMEOUT_MS))
+        return;
+    puller_stop_loads(server->node->puller);
+    if (!http_connections_wait_closed(&server->connections, STOP_LOADS_TIMEOUT_MS))
         http_connections_shut_all(&server->connections);
 }
 
@@ -121,6 +127,8 @@ void http_server_stop(struct http_server *server)
         return;
     drain(server);
     /* A worker that is done has resumed its connection; MHD aborts on suspended ones. */
+    puller_stop_loads(server->node->puller);
+    worker_pool_stop(server->uploads);
     worker_pool_stop(server->workers);
     worker_pool_stop(server->long_workers);
     puller_on_end(server->node->puller, NULL, NULL);

@@ -6,8 +6,10 @@
 
 static void write_route(struct json_writer *out, const struct route *route)
 {
-    static const char *const bodies[] = {
-        [BODY_NONE] = "none", [BODY_OPTIONAL] = "optional", [BODY_REQUIRED] = "required"};
+    static const char *const bodies[] = {[BODY_NONE] = "none",
+                                         [BODY_OPTIONAL] = "optional",
+                                         [BODY_REQUIRED] = "required",
+                                         [BODY_STREAM] = "required"};
     json_begin_object(out, NULL);
     json_write_text(out, "method", route->method);
     json_write_text(out, "pattern", route->pattern);

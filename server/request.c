@@ -14,6 +14,8 @@
 #include <string.h>
 
 static const char json_media_type[] = "application/json";
+static const char archive_media_types[] =
+    "application/x-tar, application/gzip, application/zstd, application/octet-stream";
 static const char problem_media_type[] = "application/problem+json";
 
 static void answer(struct request *request, unsigned status, struct MHD_Response *response,
@@ -123,7 +125,10 @@ void request_answer_problem(struct request *request, const struct error *error)
     if (error->code == ERROR_UNAUTHORIZED && request->challenge)
         request_add_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE, request->challenge);
     if (error->code == ERROR_UNSUPPORTED_MEDIA_TYPE)
-        request_add_header(request, MHD_HTTP_HEADER_ACCEPT, json_media_type);
+        request_add_header(request, MHD_HTTP_HEADER_ACCEPT,
+                           request->route && request->route->body == BODY_STREAM
+                               ? archive_media_types
+                               : json_media_type);
     if (error->retry_after_seconds > 0) {
         char seconds[16];
         snprintf(seconds, sizeof(seconds), "%d", error->retry_after_seconds);

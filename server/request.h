@@ -17,6 +17,7 @@
 #include <jansson.h>
 #include <microhttpd.h>
 
+struct body_stream;
 struct node;
 struct http_loop;
 struct http_server;
@@ -58,6 +59,7 @@ struct request_headers {
     const char *authorization; /* a secret */
     uint64_t content_length;
     bool has_body;
+    bool expects_continue; /* the body comes only when we ask for it */
 };
 
 /* An answer that has to wait for a pull (pull_watch.h). */
@@ -114,8 +116,10 @@ struct request {
 
     char *body; /* owned */
     size_t body_size_bytes;
-    size_t body_seen_bytes; /* also what was thrown away */
-    json_t *json;           /* owned; the body when the route takes one; NULL: none came */
+    size_t body_seen_bytes;     /* also what was thrown away */
+    const char *remote;         /* of a streamed body, which may outlive its connection */
+    struct body_stream *upload; /* owned with its reader; NULL: the body is not streamed */
+    json_t *json;               /* owned; the body when the route takes one; NULL: none came */
 
     struct error early;    /* code set: what was wrong before a handler saw it */
     const char *allow;     /* of a 405 */

@@ -7,6 +7,7 @@
 route_handler health_alive, health_ready, version_show, metrics_show;
 route_handler openapi_show_yaml, openapi_show_json, page_show;
 route_handler images_list, images_show, images_inspect, images_remove, images_prune;
+route_handler images_load, images_check_load;
 route_handler pulls_start, pulls_list, pulls_show, pulls_follow, pulls_cancel;
 route_handler sandboxes_put, sandboxes_put_batch, sandboxes_show, sandboxes_list, sandboxes_remove,
     sandboxes_remove_host;

@@ -4,15 +4,21 @@
 
 #include "server/request.h"
 
-enum route_body { BODY_NONE, BODY_OPTIONAL, BODY_REQUIRED };
+enum route_body {
+    BODY_NONE,
+    BODY_OPTIONAL, /* JSON */
+    BODY_REQUIRED, /* JSON */
+    BODY_STREAM,   /* an archive, of any size: the handler reads request->upload as it comes */
+};
 
 struct route {
     const char *method; /* GET answers HEAD too */
     const char *pattern;
     route_handler *handler;
-    enum role role; /* what it takes at least; each row says it */
-    bool on_loop;   /* never blocks: runs on the event loop's thread */
-    bool is_long;   /* takes seconds: has workers of its own */
+    route_handler *check; /* of what can be judged before the body; on the loop; may be NULL */
+    enum role role;       /* what it takes at least; each row says it */
+    bool on_loop;         /* never blocks: runs on the event loop's thread */
+    bool is_long;         /* takes seconds: has workers of its own */
     /* Answers what images there are from now on: memory is brought up to that first. */
     bool changes_images;
     enum route_body body;

@@ -175,6 +175,8 @@ def check_request_body(what, operation, request):
     if not content:
         broken(f"{what} was granted", "it takes no body")
     media_type = request.headers.get("Content-Type", "").split(";")[0].strip().lower()
+    if not media_type and "application/octet-stream" in content:
+        return  # bytes of no type (RFC 9110, 8.3)
     if media_type not in content:
         broken(f"{what} was granted", f"a body of {media_type or 'no type'} is not taken")
     if media_type == "application/json":

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import archives
 import images
 from daemons import free_port
 from larder import program
@@ -37,8 +38,11 @@ def expectations(block):
 
 
 def run_walk_through(url, blob_dir, image, directory):
-    """Runs it in `directory` against the node at `url`, with an image that can be pulled."""
+    """Runs it in `directory` against the node at `url`, with an image that can be pulled
+    and an image.tar as of `docker save app:1`."""
     blocks = walk_through()
+    saved = archives.docker_save([(["app:1"], [archives.Archive().add("f", b"f").data()])])
+    (Path(directory) / "image.tar").write_bytes(saved.data())
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LARDER": url,

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+import archives
 import images
 import pulling
 from daemons import wait_until
@@ -59,3 +60,29 @@ def test_a_pull_that_fills_the_disk_is_told_and_leaves_the_directory_as_it_was(
     assert refusals > 8, "there was too much room to fail between the files"
     (small_disk / "filler").unlink()
     pulling.pull(larder, reference)
+
+
+def test_a_load_that_fills_the_disk_is_told_and_leaves_the_directory_as_it_was(
+    make_larder, built_images, small_disk
+):
+    larder = make_larder(blob_dir=small_disk / "blobs")
+    images = [(["q.io/full/load:1"], archives.tars_of(built_images["bare"]))]
+    big = archives.Archive().add("noise", os.urandom(1 << 20)).data()
+    data = archives.docker_save([*images, (["q.io/full/load:2"], [big])]).data()
+    refusals = 0
+    for room in range(1, 2 * len(data) // BLOCK_BYTES + 40, 40):  # unpacking, in a layer, after
+        leave_room(small_disk, room * BLOCK_BYTES)
+        answer = larder.post("/images:load", data=data)
+        if answer.status_code == 200:
+            break
+        refusals += 1
+        problem = answer.json()
+        assert (problem["status"], problem["code"]) == (507, "StorageFull"), problem
+        assert not [path for path in (larder.blob_dir / "tmp").rglob("*") if path.is_file()]
+        if larder.get("/images").json()["images"]:
+            assert "1 of the archive's 2 images" in problem["detail"]
+            larder.delete("/images/q.io/full/load:1")
+        wait_until(lambda: not pulling.published_files(larder), "what was published in vain goes")
+    assert refusals > 8, "there was too much room to fail between the files"
+    (small_disk / "filler").unlink()
+    assert len(archives.load(larder, data)) == 2

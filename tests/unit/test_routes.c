@@ -14,6 +14,7 @@ static const struct {
     {"GET", "/images/{reference}", ROLE_READER},
     {"DELETE", "/images/{reference}", ROLE_ADMIN},
     {"GET", "/images", ROLE_READER},
+    {"POST", "/images:load", ROLE_ADMIN}, /* whose archive may give any name to anything */
     {"POST", "/images:prune", ROLE_ADMIN},
     {"POST", "/images:pull", ROLE_HOST},
     {"GET", "/pulls", ROLE_READER},
