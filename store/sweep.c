@@ -144,13 +144,13 @@ static bool sweep_unknown(struct sweep *sweep, enum blob_kind kind, const struct
     struct blob_state state;
     if (!blob_look_up(sweep->config->blobdir, kind, key, &state, error))
         return false;
+    /* Of whatever age: its layers may be older than the grace period. (One that a pull is about
+     * to commit is condemned, and so known.) */
+    if (kind == BLOB_MANIFEST)
+        sweep->swept->unknown_images += state.exists;
+    if (kind == BLOB_MANIFEST || sweep->swept->unknown_images > 0)
+        return true;
     if (!state.exists || state.changed_at_ms >= sweep->before_ms)
-        return true;
-    if (kind == BLOB_MANIFEST) {
-        sweep->swept->unknown_images++;
-        return true;
-    }
-    if (sweep->swept->unknown_images > 0)
         return true;
     rest(sweep, ORPHAN_EVERY_MS);
     return condemn_orphan(sweep, kind, key, error);

@@ -33,7 +33,7 @@ struct swept {
     int64_t busy;           /* orphans whose lock was taken: next time */
     int64_t foreign;        /* names that are not ours, past the grace period; they stay */
     int64_t drafts;         /* strays under tmp/ that went */
-    int64_t unknown_images; /* descriptions past the grace period; then nothing is condemned */
+    int64_t unknown_images; /* descriptions of any age; then nothing is condemned */
 };
 
 [[nodiscard]] bool sweep_if_due(const struct sweep_config *config, struct swept *swept,

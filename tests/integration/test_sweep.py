@@ -137,6 +137,23 @@ def test_an_image_that_the_catalogue_lost_keeps_all_orphans(
     assert '"event":"images in the blob directory that the catalogue lacks","images":1' in node.log()
 
 
+def test_an_image_that_was_lost_young_keeps_its_old_layers(
+    make_larder, shared, postgres, registry, built_images
+):
+    first = make_larder(**shared)
+    pulling.push_and_pull(first, registry, built_images["shared-one"], "sweep/young:1")
+    before = pulling.published_files(first)
+    first.close()
+    time.sleep(5.1)
+    next((shared["blob_dir"] / "manifests").iterdir()).touch()
+    empty = postgres.create_database("sweep_young")
+    flags = ["--sweep-seconds", "1", "--grace-seconds", "5"]
+    node = make_larder(database=empty, blob_dir=shared["blob_dir"], flags=flags)
+    wait_for_sweeps(node, 3)
+    assert pulling.published_files(node) == before
+    assert not sql(empty, "SELECT digest FROM condemned_files")
+
+
 def test_one_node_sweeps_for_all(make_larder, shared):
     nodes = [make_larder(**shared, flags=["--sweep-seconds", "3"]) for _ in range(3)]
     begun = "SELECT extract(epoch FROM begun_at) FROM chores WHERE name = 'sweep'"
