@@ -15,12 +15,17 @@
 #include <sys/random.h>
 
 enum {
-    CONNECTION_MEMORY_BYTES = 32 * 1024, /* request line and headers of one request */
+    CONNECTION_MEMORY_BYTES = 16 * 1024, /* request line and headers of one request */
     IDLE_TIMEOUT_SECONDS = 60,
     SLEEP_MAX_MS = 1000,
     LOG_LINES_MAX_BYTES = 64 * 1024, /* then they are handed on, */
     LOG_LINES_MAX_MS = 100,          /* or after that time */
     EVENTS_AT_ONCE = 16,
+#ifdef __SANITIZE_ADDRESS__
+    SPARE_REQUESTS_MAX = 0, /* so that it sees who touches one that is over */
+#else
+    SPARE_REQUESTS_MAX = 64, /* some 10 KiB each */
+#endif
 };
 
 /* A libmicrohttpd daemon and its listening socket. */
@@ -44,6 +49,8 @@ struct http_loop {
     size_t daemon_count;
     struct reader *reader;
     bool reader_is_due;
+    struct request *spare_requests; /* owned; linked by next_resumed */
+    unsigned spare_request_count;
     struct json_writer log_lines;
     int64_t log_lines_since_us;
     uint64_t id_prefix; /* drawn at the start */
@@ -277,6 +284,43 @@ struct http_server *http_loop_server(const struct http_loop *loop)
     return loop->server;
 }
 
+struct request *http_loop_take_request(struct http_loop *loop)
+{
+    struct request *request = loop->spare_requests;
+    if (request) {
+        loop->spare_requests = request->next_resumed;
+        loop->spare_request_count--;
+        request->next_resumed = NULL;
+        return request;
+    }
+    request = calloc(1, sizeof(*request));
+    if (!request)
+        abort();
+    return request;
+}
+
+void http_loop_give_request(struct http_loop *loop, struct request *request)
+{
+    if (loop->spare_request_count + 1 > SPARE_REQUESTS_MAX) {
+        arena_free(&request->arena);
+        free(request);
+        return;
+    }
+    arena_reset(&request->arena);
+    *request = (struct request){.arena = request->arena, .next_resumed = loop->spare_requests};
+    loop->spare_requests = request;
+    loop->spare_request_count++;
+}
+
+static void free_spare_requests(struct http_loop *loop)
+{
+    while (loop->spare_requests) {
+        struct request *request = http_loop_take_request(loop);
+        arena_free(&request->arena);
+        free(request);
+    }
+}
+
 struct json_writer *http_loop_log(struct http_loop *loop)
 {
     if (loop->log_lines.size_bytes == 0)
@@ -403,6 +447,7 @@ void http_loop_stop(struct http_loop *loop)
     pipeline_discard(loop->connection);
     for (size_t i = 0; i < loop->daemon_count; i++)
         close_daemon(&loop->daemons[i]);
+    free_spare_requests(loop);
     if (loop->log_lines.size_bytes > 0)
         log_writer_take(loop->server->log_writer, &loop->log_lines);
     json_writer_free(&loop->log_lines);

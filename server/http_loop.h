@@ -29,6 +29,11 @@ struct request;
 [[nodiscard]] struct http_server *http_loop_server(const struct http_loop *loop);
 [[nodiscard]] struct reader *http_loop_reader(const struct http_loop *loop);
 
+/* A zeroed request whose arena is empty; given back, it may be handed out again, so that a
+ * request costs no allocation of its own. On the loop's thread, or after its end. */
+[[nodiscard]] struct request *http_loop_take_request(struct http_loop *loop);
+void http_loop_give_request(struct http_loop *loop, struct request *request);
+
 /* Where the lines of its requests gather for the log; on the loop's thread. */
 [[nodiscard]] struct json_writer *http_loop_log(struct http_loop *loop);
 /* A request's id when the client gave none: 32 hex digits, unique, no secret. On the loop's

@@ -37,9 +37,7 @@ static void read_certificate(struct tls *tls, struct MHD_Connection *connection,
 
 void *http_request_new(void *loop, const char *target, struct MHD_Connection *connection)
 {
-    struct request *request = calloc(1, sizeof(*request));
-    if (!request)
-        abort();
+    struct request *request = http_loop_take_request(loop);
     request->loop = loop;
     request->server = http_loop_server(loop);
     request->reader = http_loop_reader(loop);
@@ -400,8 +398,7 @@ void http_request_free(struct request *request)
     body_stream_free(request->upload);
     json_decref(request->json);
     free(request->body);
-    arena_free(&request->arena);
-    free(request);
+    http_loop_give_request(request->loop, request);
 }
 
 void http_request_over(struct request *request, bool whole, struct json_writer *lines)

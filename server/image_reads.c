@@ -60,8 +60,13 @@ static void name_image(struct request *request, struct image_question *image, ch
     if (image->selection.choice.wanted)
         platform_format(image->selection.choice.wanted, platform);
     change_key_of(&image->selection.reference, change);
-    const char *text =
-        arena_printf(&request->arena, "%c%s\n%s", view, platform, request->about_reference);
+    char *text = arena_alloc(&request->arena,
+                             strlen(platform) + strlen(request->about_reference) + sizeof("h\n"));
+    char *at = text;
+    *at++ = view;
+    at = stpcpy(at, platform);
+    *at++ = '\n';
+    stpcpy(at, request->about_reference);
     image->read.key = (struct cache_key){
         .text = text,
         .length = strlen(text),

@@ -25,6 +25,25 @@ void arena_free(struct arena *arena)
     }
 }
 
+void arena_reset(struct arena *arena)
+{
+    struct arena_block *kept = NULL;
+    while (arena->blocks) {
+        struct arena_block *block = arena->blocks;
+        arena->blocks = block->next;
+        if (block->size == BLOCK_SIZE && !kept)
+            kept = block;
+        else
+            free(block);
+    }
+    if (!kept)
+        return;
+    memset(kept->bytes, 0, kept->used);
+    kept->used = 0;
+    kept->next = NULL;
+    arena->blocks = kept;
+}
+
 static struct arena_block *block_new(size_t size)
 {
     if (size > SIZE_MAX - sizeof(struct arena_block))

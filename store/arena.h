@@ -20,6 +20,9 @@ struct arena {
 /* Frees every piece; the arena may be used again. */
 void arena_free(struct arena *arena);
 
+/* As arena_free(), but keeps the memory of a usual request for the next one. */
+void arena_reset(struct arena *arena);
+
 /* `size` zeroed bytes. */
 [[nodiscard]] void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnull));
 
