@@ -118,8 +118,9 @@ static bool read_line(struct reading *reading, const char *at, const char *end)
         return refuse(reading, "it has more than three words");
     if (!identity_name_is_valid(entry->name))
         return refuse(reading, "its name is not 1 to 255 letters, digits and any of ._:@-");
-    if (!role_parse(role, &entry->role, reading->error))
-        return error_context(reading->error, "line %zu", reading->line);
+    struct error quoting; /* the word, which is the secret when the role was left out */
+    if (!role_parse(role, &entry->role, &quoting))
+        return refuse(reading, "its second word is no role; there are reader, host and admin");
     if (!take_fingerprint(reading, proof, entry, fingerprint) ||
         !check_others(reading, entry, fingerprint))
         return false;

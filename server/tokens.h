@@ -13,6 +13,7 @@
 #define LARDER_SERVER_TOKENS_H
 
 #include "server/identity.h"
+#include "store/cleanup.h"
 
 #include <stddef.h>
 
@@ -25,8 +26,8 @@ enum {
 
 struct tokens; /* opaque */
 
-/* Fails with ERROR_INVALID_ARGUMENT, which names the line and never repeats its third
- * word: that may be a secret put there by mistake. */
+/* Fails with ERROR_INVALID_ARGUMENT, which names the line and repeats no word of it: that
+ * may be a secret put there by mistake. */
 [[nodiscard]] struct tokens *tokens_parse(const char *bytes, size_t size, struct error *error);
 /* The same of a file, which only its owner and group may be able to write. */
 [[nodiscard]] struct tokens *tokens_load(const char *path, struct error *error);

@@ -1,8 +1,12 @@
 """make_seeds.py BUILD_DIR: writes seeds for the targets of the converter from its
-fixtures, into BUILD_DIR/seeds/<target>/. Small ones only: a fuzzer is fast on those."""
+fixtures, and for that of archives, into BUILD_DIR/seeds/<target>/. Small ones only: a fuzzer is fast on those."""
 
+import hashlib
+import io
+import json
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -42,9 +46,48 @@ def images_of(build, tars):
         return [path.read_bytes() for path in sorted(output.glob("*/*.erofs"))]
 
 
+def tar_of(files):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+def archives():
+    """The same image as `docker save` and as an OCI layout writes it."""
+    layer = tar_of({"a": b"b"})
+    diff_id = hashlib.sha256(layer).hexdigest()
+    config = {"os": "linux", "architecture": "amd64"}
+    config |= {"rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]}}
+    config = json.dumps(config).encode()
+    blobs = {}
+
+    def descriptor(kind, data):
+        digest = hashlib.sha256(data).hexdigest()
+        blobs[f"blobs/sha256/{digest}"] = data
+        media_type = f"application/vnd.oci.image.{kind}"
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
+
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"}
+    manifest["config"] = descriptor("config.v1+json", config)
+    manifest["layers"] = [descriptor("layer.v1.tar", layer)]
+    entry = descriptor("manifest.v1+json", json.dumps(manifest).encode())
+    entry["annotations"] = {"io.containerd.image.name": "docker.io/library/a:b"}
+    index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    yield "oci", tar_of({"oci-layout": b"{}", "index.json": index, **blobs})
+    saved = [{"Config": "c.json", "RepoTags": ["a:b"], "Layers": ["l.tar"]}]
+    files = {"manifest.json": json.dumps(saved).encode(), "c.json": config, "l.tar": layer}
+    yield "docker", tar_of(files)
+
+
 def main():
     build = Path(sys.argv[1])
     seeds = build / "seeds"
+    for name, data in archives():
+        write(seeds / "archive", name, data)
     for name, fixture in tarfixtures.ALL.items():
         tars = fixture.tars()
         if len(tars) > LAYERS_MAX or max(map(len, tars)) > TAR_BYTES_MAX:

@@ -1,0 +1,43 @@
+/* store/registry/origin.h, proxy.h and address.h: a URL, a newline, another URL or a
+ * no_proxy. What is accepted is an http or https URL with a clean host; hosts are of one
+ * owner both ways round; an address in a host is what it is by itself. */
+#include "store/cleanup.h"
+#include "store/registry/address.h"
+#include "store/registry/origin.h"
+#include "store/registry/proxy.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+static void check(const struct origin *origin)
+{
+    size_t length = strnlen(origin->host, sizeof(origin->host));
+    assert(length > 0 && length < sizeof(origin->host));
+    assert(origin->port > 0 && origin->port < 65536);
+    for (size_t i = 0; i < length; i++)
+        assert((unsigned char)origin->host[i] > ' ' && !strchr("/?#@", origin->host[i]));
+    assert(origin_equal(origin, origin) && origin_same_domain(origin, origin));
+    if (origin_host_is_loopback(origin->host) && strcmp(origin->host, "localhost") != 0)
+        assert(address_kind_of_host(origin->host) == ADDRESS_LOOPBACK);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
+{
+    struct origin one;
+    struct origin other;
+    cleanup_free char *text = strndup((const char *)data, size_bytes);
+    char *second = strchr(text, '\n');
+    if (second)
+        *second++ = '\0';
+    bool is_one = origin_parse(text, &one);
+    bool is_other = second && origin_parse(second, &other);
+    if (is_one)
+        check(&one);
+    if (is_one && second)
+        (void)proxy_is_left_out(one.host, second);
+    if (is_one && is_other)
+        assert(origin_same_domain(&one, &other) == origin_same_domain(&other, &one));
+    return 0;
+}
