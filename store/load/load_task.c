@@ -1,5 +1,7 @@
 #include "store/load/load_task.h"
 
+#include <stdio.h>
+
 /* Where the blobs of a task's manifest lie. */
 struct blobs {
     const struct archive *archive;
@@ -29,13 +31,16 @@ static bool fetch_blob(struct pull_task *task, const struct manifest_layer *laye
     return true;
 }
 
-static struct registry_document document_of(const struct archive_document *document)
+static struct registry_document document_of(const struct archive_document *document,
+                                            const char *media_type)
 {
-    return (struct registry_document){
+    struct registry_document found = {
         .bytes = document->bytes,
         .size_bytes = document->size_bytes,
         .digest = document->digest,
     };
+    snprintf(found.media_type, sizeof(found.media_type), "%s", media_type);
+    return found;
 }
 
 void load_task_fill(struct pull_task *task, const struct puller_config *config,
@@ -48,8 +53,8 @@ void load_task_fill(struct pull_task *task, const struct puller_config *config,
     task->wanted = image->platform;
     task->is_from_index = image->is_from_index;
     digest_format(&image->index_digest, task->index_digest);
-    task->manifest_bytes = document_of(&image->manifest_bytes);
-    task->config_bytes = document_of(&image->config_bytes);
+    task->manifest_bytes = document_of(&image->manifest_bytes, image->manifest.media_type);
+    task->config_bytes = document_of(&image->config_bytes, image->manifest.config.media_type);
     task->manifest = image->manifest;
     task->image_config = image->config;
     task->platform = image->platform;
