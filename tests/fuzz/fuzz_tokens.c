@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
         assert(error.code == ERROR_INVALID_ARGUMENT && !strstr(error.message, hash));
         return 0;
     }
-    assert(!tokens_find(tokens, "two", 3, &who) && !tokens_find(tokens, "", 0, &who));
+    assert(!tokens_find(tokens, "three", 5, &who) && !tokens_find(tokens, "", 0, &who));
     bool has_hash = memmem(data, size_bytes, hash, sizeof(hash) - 1) != NULL;
     if (tokens_find(tokens, "one", 3, &who)) {
         assert(has_hash && who.role >= ROLE_READER && who.role <= ROLE_ADMIN);
