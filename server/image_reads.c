@@ -20,11 +20,11 @@ struct image_question {
 };
 
 static bool ask_image(struct request *request, const struct read_question *question,
-                      const char **parameters, struct error *error)
+                      const char **parameters, size_t *parameter_count, struct error *error)
 {
     (void)error;
     const struct image_question *image = (const struct image_question *)question;
-    image_parameters(&image->selection.reference, &request->arena, parameters);
+    *parameter_count = image_parameters(&image->selection.reference, &request->arena, parameters);
     return true;
 }
 
@@ -81,7 +81,6 @@ static struct image_question *image_question_new(struct request *request, char v
     if (!image_selection_read(request, &image->selection, error))
         return NULL;
     name_image(request, image, view);
-    image->read.parameter_count = IMAGE_PARAMETERS;
     image->read.ask = ask_image;
     return image;
 }
@@ -91,7 +90,7 @@ bool images_show(struct request *request, struct error *error)
     struct image_question *image = image_question_new(request, 'h', error);
     if (!image)
         return false;
-    image->read.statement = &image_find_statement;
+    image->read.statement = image_find_statement(&image->selection.reference);
     image->read.render = render_handle;
     reader_read(request->reader, request, &image->read);
     return true;
@@ -102,7 +101,7 @@ bool images_inspect(struct request *request, struct error *error)
     struct image_question *image = image_question_new(request, 'i', error);
     if (!image)
         return false;
-    image->read.statement = &image_inspect_statement;
+    image->read.statement = image_inspect_statement(&image->selection.reference);
     image->read.render = render_detail;
     reader_read(request->reader, request, &image->read);
     return true;
@@ -156,9 +155,10 @@ static bool read_filter(struct request *request, struct image_filter *filter, st
 }
 
 static bool ask_list(struct request *request, const struct read_question *question,
-                     const char **parameters, struct error *error)
+                     const char **parameters, size_t *parameter_count, struct error *error)
 {
     const struct list_question *list = (const struct list_question *)question;
+    *parameter_count = IMAGE_LIST_PARAMETERS;
     return image_list_parameters(&list->filter, list->limit, list->page_token, &request->arena,
                                  parameters, error);
 }
@@ -240,7 +240,6 @@ bool images_list(struct request *request, struct error *error)
     }
     name_list(request, list);
     list->read.statement = &image_list_statement;
-    list->read.parameter_count = IMAGE_LIST_PARAMETERS;
     list->read.ask = ask_list;
     list->read.render = render_list;
     reader_read(request->reader, request, &list->read);

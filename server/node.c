@@ -25,6 +25,7 @@ enum {
      * with its own and one more, the scrub likewise, the puller's heartbeat, and some to
      * spare. */
     SESSIONS_BESIDE_PULLS = 18,
+    SESSIONS_FOR_STARTS = 8, /* one a worker; made when it is needed */
     ACQUIRE_TIMEOUT_MS = 2000,
     STATEMENT_TIMEOUT_MS = 10000,
 };
@@ -185,6 +186,20 @@ static bool open_files(struct node *node, struct error *error)
     return node->blobdir && make_registry_client(node, options, error);
 }
 
+static bool open_starts(struct node *node, struct error *error)
+{
+    struct catalogue_config config = {
+        .conninfo = node->conninfo,
+        .name = "larder starts",
+        .generic_plans = true,
+        .max_sessions = SESSIONS_FOR_STARTS,
+        .acquire_timeout_ms = ACQUIRE_TIMEOUT_MS,
+        .statement_timeout_ms = STATEMENT_TIMEOUT_MS,
+    };
+    node->starts = catalogue_open(&config, error);
+    return node->starts;
+}
+
 static bool start_cache(struct node *node, struct error *error)
 {
     node->cache = read_cache_new(node->options->cache_bytes);
@@ -195,7 +210,8 @@ static bool start_cache(struct node *node, struct error *error)
 
 static bool start_parts(struct node *node, struct error *error)
 {
-    if (!open_files(node, error) || !start_cache(node, error) || !node_start_puller(node, error))
+    if (!open_files(node, error) || !open_starts(node, error) || !start_cache(node, error) ||
+        !node_start_puller(node, error))
         return false;
     node->reaper = reaper_thread_start(node->catalogue, node->blobdir, &node->log, error);
     if (!node->reaper)
@@ -260,6 +276,7 @@ void node_stop(struct node *node)
     cache_poller_stop(node->poller);
     cache_lease_free(node->lease);
     read_cache_free(node->cache);
+    catalogue_close(node->starts);
     catalogue_close(node->catalogue);
     private_postgres_stop(node->postgres);
     auth_free(node->auth);

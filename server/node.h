@@ -35,6 +35,7 @@ struct node {
     struct private_postgres *postgres; /* NULL with --database */
     const char *conninfo;              /* of the catalogue */
     struct catalogue *catalogue;
+    struct catalogue *starts; /* for registering sandboxes: planned once */
     struct read_cache *cache;
     struct cache_lease *lease;
     struct cache_poller *poller;

@@ -225,7 +225,6 @@ static bool start_fill(struct reader *reader, struct request *request, struct er
     struct fill *fill = arena_alloc(&request->arena, sizeof(*fill));
     *fill = (struct fill){
         .query = {.statement = question->statement,
-                  .parameter_count = question->parameter_count,
                   .deadline_ms = monotonic_deadline_ms(),
                   .done = fill_done},
         .reader = reader,
@@ -234,7 +233,8 @@ static bool start_fill(struct reader *reader, struct request *request, struct er
         .asked_us = clock_now_us(),
         .asker = request,
     };
-    if (!question->ask(request, question, fill->query.parameters, error) ||
+    if (!question->ask(request, question, fill->query.parameters, &fill->query.parameter_count,
+                       error) ||
         !pipeline_submit(reader->pipeline, &fill->query, error))
         return false;
     struct fill **bucket = bucket_of(reader, &question->key);

@@ -24,10 +24,9 @@ struct reader;
 struct read_question {
     struct cache_key key;
     const struct statement *statement;
-    size_t parameter_count;
     /* The statement's parameters, in the request's arena. Only called on a miss. */
     bool (*ask)(struct request *request, const struct read_question *question,
-                const char **parameters, struct error *error);
+                const char **parameters, size_t *parameter_count, struct error *error);
     /* The body, from the rows; or the error to answer with. */
     bool (*render)(struct request *request, const struct read_question *question,
                    const struct rows *rows, struct json_writer *out, struct error *error);

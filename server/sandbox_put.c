@@ -160,7 +160,7 @@ static bool register_all(struct request *request, const struct starts *starts,
     for (size_t i = 0; i < starts->count; i++)
         given[i] = starts->each[i].registration;
     request->memory_is_right = true;
-    if (!catalogue_register_sandboxes(request->node->catalogue, given, starts->count, platform,
+    if (!catalogue_register_sandboxes(request->node->starts, given, starts->count, platform,
                                       &request->arena, registered, error))
         return false;
     for (size_t i = 0; i < starts->count; i++)

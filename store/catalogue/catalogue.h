@@ -28,6 +28,9 @@ struct catalogue_config {
     const char
         *node_id;     /* whose connections these are, for nodes.c to see; copied; NULL: nobody's */
     const char *name; /* in pg_stat_activity, without a node_id; copied; NULL: "larder" */
+    /* Plan each statement once for all values, whatever PostgreSQL makes of it: for
+     * statements that always want their indexes, and are run more often than planned. */
+    bool generic_plans;
     unsigned max_sessions;
     unsigned acquire_timeout_ms;   /* how long to wait for a free session */
     unsigned statement_timeout_ms; /* for statements that set none of their own */

@@ -60,13 +60,15 @@ static void ignore_notice(void *unused, const PGresult *notice)
 
 static bool set_up(struct catalogue_session *session, struct error *error)
 {
-    char sql[384];
+    char sql[512];
     snprintf(sql, sizeof(sql),
              "SET application_name = '%s'; " /* wins over the conninfo's */
              "SET statement_timeout = %u; SET idle_session_timeout = 0; " /* locks are kept idle */
              "SET client_min_messages = error; SET jit = off; " /* it takes longer than they do */
-             "SET bytea_output = 'hex'; SET default_transaction_isolation = 'read committed'",
-             session->application_name, session->statement_timeout_ms);
+             "SET bytea_output = 'hex'; SET default_transaction_isolation = 'read committed'; "
+             "SET plan_cache_mode = %s",
+             session->application_name, session->statement_timeout_ms,
+             session->generic_plans ? "force_generic_plan" : "auto");
     return session_execute(session, sql, SETUP_TIMEOUT_MS, error);
 }
 

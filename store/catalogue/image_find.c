@@ -4,8 +4,10 @@
 
 #include <string.h>
 
-/* $1 the canonical reference, $2 its name, $3 its digest or NULL. One index each:
- * the primary key, image_refs_by_manifest, image_refs_by_index. */
+/* The usual reference has no digest: then one index does. Else $1 is the canonical reference, $2
+ * its name, $3 its digest, and each of the three has an index: the primary key,
+ * image_refs_by_manifest, image_refs_by_index. */
+#define IS_CALLED " WHERE r.reference = $1"
 #define IS_MEANT                                                                                   \
     " WHERE (r.reference = $1"                                                                     \
     "        OR (r.name = $2 AND r.manifest_digest = $3)"                                          \
@@ -13,33 +15,49 @@
 /* The very reference comes before what only has its digest. */
 #define BEST_FIRST " ORDER BY r.reference <> $1, r.reference, r.os, r.architecture, r.variant"
 
-const struct statement image_find_statement = {
-    "image_find", "SELECT " HANDLE_COLUMNS "  FROM image_refs r"
-                  "  JOIN manifests m ON m.digest = r.manifest_digest" IS_MEANT BEST_FIRST};
-const struct statement image_inspect_statement = {
-    "image_inspect",
-    "SELECT " HANDLE_COLUMNS ", " DETAIL_COLUMNS "  FROM image_refs r"
-    "  JOIN manifests m ON m.digest = r.manifest_digest" DETAIL_JOINS IS_MEANT BEST_FIRST
-    ", ml.position"};
+#define FIND(which)                                                                                \
+    "SELECT " HANDLE_COLUMNS "  FROM image_refs r"                                                 \
+    "  JOIN manifests m ON m.digest = r.manifest_digest" which BEST_FIRST
+#define INSPECT(which)                                                                             \
+    "SELECT " HANDLE_COLUMNS ", " DETAIL_COLUMNS "  FROM image_refs r"                             \
+    "  JOIN manifests m ON m.digest = r.manifest_digest" DETAIL_JOINS which BEST_FIRST             \
+    ", ml.position"
+static const struct statement find_by_name = {"image_find", FIND(IS_CALLED)};
+static const struct statement find_by_digest = {"image_find_digest", FIND(IS_MEANT)};
+static const struct statement inspect_by_name = {"image_inspect", INSPECT(IS_CALLED)};
+static const struct statement inspect_by_digest = {"image_inspect_digest", INSPECT(IS_MEANT)};
 
-void image_parameters(const struct reference *reference, struct arena *arena,
-                      const char *parameters[IMAGE_PARAMETERS])
+const struct statement *image_find_statement(const struct reference *reference)
+{
+    return reference->digest[0] ? &find_by_digest : &find_by_name;
+}
+
+const struct statement *image_inspect_statement(const struct reference *reference)
+{
+    return reference->digest[0] ? &inspect_by_digest : &inspect_by_name;
+}
+
+size_t image_parameters(const struct reference *reference, struct arena *arena,
+                        const char *parameters[IMAGE_PARAMETERS_MAX])
 {
     char text[REFERENCE_TEXT_SIZE];
     reference_format(reference, text);
     parameters[0] = arena_strdup(arena, text);
+    if (!reference->digest[0])
+        return 1;
     reference_format_name(reference, text);
     parameters[1] = arena_strdup(arena, text);
-    parameters[2] = reference->digest[0] ? reference->digest : NULL;
+    parameters[2] = reference->digest;
+    return IMAGE_PARAMETERS_MAX;
 }
 
 static bool query(struct catalogue_session *session, const struct statement *statement,
                   const struct reference *reference, struct arena *arena, struct rows *rows,
                   struct error *error)
 {
-    const char *parameters[IMAGE_PARAMETERS];
-    image_parameters(reference, arena, parameters);
-    return session_query(session, statement, parameters, IMAGE_PARAMETERS, arena, rows, error);
+    const char *parameters[IMAGE_PARAMETERS_MAX];
+    size_t count = image_parameters(reference, arena, parameters);
+    return session_query(session, statement, parameters, count, arena, rows, error);
 }
 
 /* The first row of the image that suits the platform best; false when none does. */
@@ -147,7 +165,8 @@ bool catalogue_find_image(struct catalogue *catalogue, const struct reference *r
 {
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    return session && query(session, &image_find_statement, reference, arena, &rows, error) &&
+    return session &&
+           query(session, image_find_statement(reference), reference, arena, &rows, error) &&
            image_find_read(&rows, reference, choice, arena, handle, error);
 }
 
@@ -156,7 +175,7 @@ bool image_inspect(struct catalogue_session *session, const struct reference *re
                    struct image_detail *detail, struct error *error)
 {
     struct rows rows;
-    return query(session, &image_inspect_statement, reference, arena, &rows, error) &&
+    return query(session, image_inspect_statement(reference), reference, arena, &rows, error) &&
            image_inspect_read(&rows, reference, choice, arena, detail, error);
 }
 

@@ -8,11 +8,12 @@
 #include "store/catalogue/images.h"
 
 /* As catalogue_find_image() and catalogue_inspect_image(). */
-enum { IMAGE_PARAMETERS = 3 };
-extern const struct statement image_find_statement;
-extern const struct statement image_inspect_statement;
-void image_parameters(const struct reference *reference, struct arena *arena,
-                      const char *parameters[IMAGE_PARAMETERS]);
+enum { IMAGE_PARAMETERS_MAX = 3 };
+[[nodiscard]] const struct statement *image_find_statement(const struct reference *reference);
+[[nodiscard]] const struct statement *image_inspect_statement(const struct reference *reference);
+/* How many there are. */
+size_t image_parameters(const struct reference *reference, struct arena *arena,
+                        const char *parameters[IMAGE_PARAMETERS_MAX]);
 [[nodiscard]] bool image_find_read(const struct rows *rows, const struct reference *reference,
                                    const struct platform_choice *choice, struct arena *arena,
                                    struct image_handle *handle, struct error *error);

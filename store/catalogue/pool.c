@@ -83,6 +83,7 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
         sessions[i].catalogue = catalogue;
         sessions[i].default_timeout_ms = config->statement_timeout_ms;
         sessions[i].statement_timeout_ms = config->statement_timeout_ms;
+        sessions[i].generic_plans = config->generic_plans;
         sessions[i].application_name = name;
         push_free(catalogue, &sessions[i]);
     }
@@ -196,6 +197,7 @@ PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
                           unsigned statement_timeout_ms, struct error *error)
 {
     struct catalogue_session session = {.application_name = name,
+                                        .generic_plans = true,
                                         .statement_timeout_ms = statement_timeout_ms};
     return session_connect(&session, catalogue->conninfo, error) ? session.connection : NULL;
 }

@@ -11,6 +11,7 @@
 struct catalogue_session {
     struct catalogue *catalogue; /* not owned */
     struct catalogue_session *next_free;
+    bool generic_plans;                /* the pool's */
     unsigned statement_timeout_ms;     /* of the transaction: the pool's, or more */
     unsigned default_timeout_ms;       /* the pool's */
     const char *application_name;      /* the catalogue's */
