@@ -167,7 +167,8 @@ def converters(larder):
     return [int(pid) for pid in pids if "\0convert\0" in text_of(Path(f"/proc/{pid}/cmdline"))]
 
 
-def test_a_killed_converter_is_one_failed_pull(larder, faulty, layers, request):
+def test_a_killed_converter_is_one_failed_pull(make_larder, faulty, layers, request):
+    larder = make_larder()  # without the layers of the tests before
     reference = reference_of(faulty, request)
     before = pulling.published_files(larder)
     faulty.fault("blobs", layers[-1]["digest"], Fault(pause_seconds=0.5, chunk=8))
