@@ -83,6 +83,7 @@ struct http_server {
     struct listener *listeners; /* the caller's */
     size_t listener_count;
     struct http_loop **loops; /* one a core */
+    size_t loops_wanted;      /* set before the first of them runs */
     size_t loop_count;
     atomic_size_t connected_loops; /* to PostgreSQL */
 };

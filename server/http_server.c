@@ -45,6 +45,7 @@ static bool start_loops(struct http_server *server, struct error *error)
     server->loops = calloc(count, sizeof(struct http_loop *));
     if (!server->loops)
         abort();
+    server->loops_wanted = count;
     for (; server->loop_count < count; server->loop_count++) {
         struct http_loop *loop = http_loop_start(server, server->loop_count == 0, error);
         if (!loop)
@@ -87,10 +88,10 @@ bool http_server_is_ready(const struct http_server *server, struct error *error)
     if (atomic_load(&server->ending) || atomic_load(&server->draining))
         return error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "this node ends");
     size_t connected = atomic_load(&server->connected_loops);
-    return connected == server->loop_count ||
+    return connected == server->loops_wanted ||
            error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
                      "%zu of %zu event loops are connected to PostgreSQL", connected,
-                     server->loop_count);
+                     server->loops_wanted);
 }
 
 void http_server_announce_end(struct http_server *server)
