@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from daemons import Daemon, free_port, wait_until
+from daemons import Daemon, free_port, processes_below, wait_until
 
 SUPERUSER = "postgres"
 # No fsync: these clusters need not survive a power cut, only kill -9.
@@ -86,6 +86,8 @@ class Postgres:
         """As a crash: the postmaster dies, and its children with it."""
         self.daemon.kill()
         wait_until(lambda: not self._answers(), "postgres is gone")
+        # Its backends work in the data directory, and keep the next one from starting.
+        wait_until(lambda: not processes_below(self.data), "its children are gone, too")
 
     def restart(self):
         self.stop()
