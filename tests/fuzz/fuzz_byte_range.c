@@ -2,6 +2,7 @@
  * part lies within the file and is not empty. */
 #include "server/byte_range.h"
 #include "store/cleanup.h"
+#include "text_input.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -15,8 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     if (size_bytes < sizeof(total))
         return -1;
     memcpy(&total, data, sizeof(total));
-    cleanup_free char *header =
-        strndup((const char *)data + sizeof(total), size_bytes - sizeof(total));
+    cleanup_free char *header = text_input(data + sizeof(total), size_bytes - sizeof(total));
     if (byte_range_parse(header, total, &offset, &size) == RANGE_PART)
         assert(size > 0 && offset < total && size <= total - offset);
     return 0;

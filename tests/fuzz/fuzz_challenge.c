@@ -1,6 +1,7 @@
 /* store/registry/challenge.h: realms are bounded and free of control characters. */
 #include "store/cleanup.h"
 #include "store/registry/challenge.h"
+#include "text_input.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -18,7 +19,7 @@ static void check_text(const char *text, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
     struct challenge challenge = {0};
-    cleanup_free char *text = strndup((const char *)data, size_bytes);
+    cleanup_free char *text = text_input(data, size_bytes);
     challenge_parse(text, &challenge);
     check_text(challenge.realm, sizeof(challenge.realm));
     check_text(challenge.service, sizeof(challenge.service));

@@ -2,6 +2,7 @@
  * normalising it again changes nothing; only a layer has a compression. */
 #include "store/cleanup.h"
 #include "store/registry/media_type.h"
+#include "text_input.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -14,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     char twice[MEDIA_TYPE_SIZE];
     enum layer_compression compression;
     struct error error;
-    cleanup_free char *text = strndup((const char *)data, size_bytes);
+    cleanup_free char *text = text_input(data, size_bytes);
     media_type_normalise(text, once);
     assert(strnlen(once, sizeof(once)) < sizeof(once) && !strpbrk(once, "; \t\r\n"));
     media_type_normalise(once, twice);

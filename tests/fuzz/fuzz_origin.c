@@ -5,6 +5,7 @@
 #include "store/registry/address.h"
 #include "store/registry/origin.h"
 #include "store/registry/proxy.h"
+#include "text_input.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -27,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
     struct origin one;
     struct origin other;
-    cleanup_free char *text = strndup((const char *)data, size_bytes);
+    cleanup_free char *text = text_input(data, size_bytes);
     char *second = strchr(text, '\n');
     if (second)
         *second++ = '\0';

@@ -1,6 +1,7 @@
 /* server/problem.h: whatever an error quotes, the problem is one JSON object in UTF-8, with
  * the code and its status. The first byte is the code, the rest the words. */
 #include "server/problem.h"
+#include "text_input.h"
 
 #include <assert.h>
 #include <jansson.h>
@@ -12,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     if (size_bytes < 1)
         return -1;
     enum error_code code = (enum error_code)(1 + data[0] % (ERROR_CODE_COUNT - 1));
-    cleanup_free char *words = strndup((const char *)data + 1, size_bytes - 1);
+    cleanup_free char *words = text_input(data + 1, size_bytes - 1);
     struct error error;
     error_set(&error, code, "%s", words);
     error_context(&error, "about %.20s", words);

@@ -1,5 +1,6 @@
 /* store/reference.h: what parses has one canonical form, which parses to the same. */
 #include "store/reference.h"
+#include "text_input.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -11,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
     struct reference second;
     struct error error = {0};
     char canonical[REFERENCE_TEXT_SIZE];
-    cleanup_free char *text = strndup((const char *)data, size_bytes);
+    cleanup_free char *text = text_input(data, size_bytes);
     if (!reference_parse(text, &first, &error)) {
         assert(error.code == ERROR_INVALID_REFERENCE);
         return 0;
