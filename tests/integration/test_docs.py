@@ -126,6 +126,7 @@ def run_page(name, environment, directory):
     printed = re.split(rf"{MARK}\d+\n", done.stdout)[1:]
     assert done.returncode == 0, f"it stopped in block {len(printed)}:\n{done.stdout}{done.stderr}"
     for block, output in zip(blocks, printed, strict=True):
+        assert "null" not in output.splitlines(), f"{block}\njq finds no such field"
         for text in expectations(block):
             assert text in output, f"{block}\nprints {text!r}; it printed:\n{output}"
 
