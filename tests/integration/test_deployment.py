@@ -73,8 +73,10 @@ def proxy_configuration(directory, ports, listen):
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     path = directory / "nginx.conf"
+    # One process: a worker would outlive a master that is killed.
     path.write_text(
-        f"pid {directory}/nginx.pid;\nerror_log stderr;\ndaemon off;\nevents {{}}\n"
+        f"pid {directory}/nginx.pid;\nerror_log stderr;\ndaemon off;\nmaster_process off;\n"
+        "events {}\n"
         f"http {{\naccess_log off;\n{temporary}{text}\n}}\n"
     )
     return path
