@@ -168,6 +168,7 @@ bool node_start_puller(struct node *node, struct error *error)
         .max_layer_bytes = options->max_layer_bytes,
         .max_image_bytes = options->max_image_bytes,
         .max_inflate_ratio = options->max_inflate_ratio,
+        .convert_timeout_seconds = (unsigned)((options->convert_timeout_ms + 999) / 1000),
         .max_archive_bytes = options->max_archive_bytes,
         .max_image_layers = (unsigned)options->max_image_layers,
         .log = log_pull,

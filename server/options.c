@@ -70,6 +70,11 @@ static const struct option_row rows[] = {
      "200",
      "how many times its compressed size a layer over 256 MiB may hold, zeros not counted; 0: any",
      0, 1000000, NULL},
+    {"--convert-timeout", KIND_DURATION, AT(convert_timeout_ms), OPTIONS_SERVE | OPTIONS_FSCK,
+     "TIME", NULL,
+     "for how long in all the converter of one layer may keep its pull waiting [5 minutes, and a "
+     "second for each 20 MiB of --max-layer-bytes]",
+     1000, 7 * DAY_MS, NULL},
     {"--max-archive-bytes", KIND_BYTES, AT(max_archive_bytes), OPTIONS_SERVE, "BYTES", "100GiB",
      "the largest archive that may be loaded, uncompressed", 1, EXBIBYTE, NULL},
     {"--max-image-layers", KIND_NUMBER, AT(max_image_layers), OPTIONS_SERVE | OPTIONS_FSCK, "N",

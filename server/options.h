@@ -36,7 +36,8 @@ struct options {
     uint64_t layer_jobs;
     uint64_t max_layer_bytes;
     uint64_t max_image_bytes;
-    uint64_t max_inflate_ratio; /* 0: any */
+    uint64_t max_inflate_ratio;  /* 0: any */
+    uint64_t convert_timeout_ms; /* 0: by max_layer_bytes */
     uint64_t max_archive_bytes;
     uint64_t max_image_layers;
     uint64_t sweep_seconds;

@@ -26,7 +26,10 @@ enum layer_compression {
     LAYER_ZSTD, /* of one or several frames (RFC 8878) */
 };
 
-enum { CONVERT_RATIO_DEFAULT = 200 };
+enum {
+    CONVERT_RATIO_DEFAULT = 200,
+    CONVERT_THREADS = 3, /* of the process */
+};
 
 struct convert_limits {
     uint64_t max_tar_bytes;    /* --max-layer-bytes */
@@ -34,7 +37,7 @@ struct convert_limits {
     uint64_t max_output_bytes; /* of the layer file: each of its files begins a block */
     uint64_t max_entries;
     uint64_t max_memory_bytes; /* address space of the process */
-    unsigned deadline_seconds;
+    unsigned deadline_seconds; /* --convert-timeout: of waiting for the process, in all */
 };
 
 struct convert_request {
@@ -77,8 +80,9 @@ void converter_set_cancel(struct converter *converter, const atomic_bool *cancel
 
 /* Ends the blob, waits for the process and takes its report. Fails with what the
  * process found (ERROR_DIGEST_MISMATCH, ERROR_UNSUPPORTED_LAYER,
- * ERROR_LAYER_TOO_LARGE, ERROR_STORAGE_FULL) or, when it died, with
- * ERROR_UNSUPPORTED_LAYER naming the signal or limit. */
+ * ERROR_LAYER_TOO_LARGE, ERROR_STORAGE_FULL) or, when it crashed or went beyond a limit,
+ * with ERROR_UNSUPPORTED_LAYER naming the signal or limit; when somebody else killed it,
+ * with ERROR_PULL_FAILED. */
 [[nodiscard]] bool converter_finish(struct converter *converter, struct convert_report *report,
                                     struct error *error);
 

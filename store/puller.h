@@ -23,9 +23,10 @@ struct puller_config {
     unsigned pull_jobs;
     unsigned layer_jobs; /* over all pulls: pull/layer_budget.h */
     uint64_t max_layer_bytes;
-    uint64_t max_image_bytes;   /* of all layers' tars together */
-    uint64_t max_inflate_ratio; /* of tar to blob; 0: any */
-    uint64_t max_archive_bytes; /* uncompressed; of a load */
+    uint64_t max_image_bytes;         /* of all layers' tars together */
+    uint64_t max_inflate_ratio;       /* of tar to blob; 0: any */
+    unsigned convert_timeout_seconds; /* of one layer; 0: by the largest one taken */
+    uint64_t max_archive_bytes;       /* uncompressed; of a load */
     unsigned max_image_layers;
     /* Called from the puller's threads: one line of what happened ("pull done"), as
      * a JSON object of fields. Never NULL. */

@@ -274,22 +274,38 @@ bool box_write(struct box *box, const void *bytes, size_t size_bytes, struct err
 
 /* Judge */
 
+/* What signal ends a process for what it did, and how; of others, NULL. */
+static const char *own_doing(int signal)
+{
+    switch (signal) {
+    case SIGSYS:
+        return "it made a system call that it has no use for";
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGSEGV:
+    case SIGTRAP:
+        return "it crashed, or ran out of the memory that it may use";
+    default:
+        return NULL;
+    }
+}
+
+/* What the bytes did to the process is told of them. A signal from outside (an OOM killer, an
+ * operator) says nothing about them: the same again may well succeed. */
 static bool explain_signal(const struct box *box, struct error *error)
 {
-    int number = WTERMSIG(box->status);
-    const char *name = sigabbrev_np(number);
-    const char *meaning = "";
-    if (number == SIGSYS)
-        meaning = ": it made a system call that it has no use for";
-    else if (number == SIGABRT || number == SIGSEGV || number == SIGBUS)
-        meaning = ": it crashed, or ran out of the memory that it may use";
-    else if (number == SIGKILL)
-        meaning = ": the machine may be out of memory";
-    if (number == SIGXCPU)
-        return error_set(error, box->job->failure, "%s took more than the limit of %u CPU seconds",
-                         box->job->work, box->deadline_seconds);
-    return error_set(error, box->job->failure, "the %s was killed by SIG%s%s", box->job->name,
-                     name ? name : "?", meaning);
+    int signal = WTERMSIG(box->status);
+    const char *name = sigabbrev_np(signal);
+    const char *doing = own_doing(signal);
+    if (signal == SIGXCPU)
+        return error_set(error, box->job->failure,
+                         "%s took more CPU time than the limit of %u seconds allows%s",
+                         box->job->work, box->deadline_seconds, box->job->deadline_flag);
+    return error_set(error, doing ? box->job->failure : ERROR_PULL_FAILED,
+                     "the %s was killed by SIG%s: %s", box->job->name, name ? name : "?",
+                     doing ? doing : "not by this node; the machine may be out of memory");
 }
 
 /* What a boxed process may say itself; anything else is the job's failure. */
@@ -318,8 +334,8 @@ static bool judge(const struct box *box, struct error *error)
     if (box->patience == PATIENCE_CANCELLED)
         return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
     if (box->patience == PATIENCE_LOST)
-        return error_set(error, box->job->failure, "%s took more than the limit of %u seconds",
-                         box->job->work, box->deadline_seconds);
+        return error_set(error, box->job->failure, "%s took more than the limit of %u seconds%s",
+                         box->job->work, box->deadline_seconds, box->job->deadline_flag);
     if (WIFSIGNALED(box->status))
         return explain_signal(box, error);
     if (WEXITSTATUS(box->status) == 0 && box->channel->verdict == BOX_SUCCEEDED)

@@ -13,10 +13,11 @@
 #include <stddef.h>
 
 struct box_job {
-    const char *command;     /* of `larder COMMAND`, which it is started as */
-    const char *name;        /* "converter" */
-    const char *work;        /* "converting the layer" */
-    enum error_code failure; /* what its death is, and what it cannot name better */
+    const char *command;       /* of `larder COMMAND`, which it is started as */
+    const char *name;          /* "converter" */
+    const char *work;          /* "converting the layer" */
+    const char *deadline_flag; /* " (--flag)" behind the deadline that it missed, or "" */
+    enum error_code failure;   /* what its crash is, and what it cannot name better */
 };
 
 /* One process. One thread at a time. */
@@ -44,8 +45,9 @@ void box_set_cancel(struct box *box, const atomic_bool *cancel);
                              struct error *error);
 
 /* Ends the stream and waits for the process. True: the report in the channel holds, and
- * nobody changes it any more. Fails with what the process found or, when it died, with
- * the job's `failure` naming the signal or limit. */
+ * nobody changes it any more. Fails with what the process found or, when it crashed or
+ * went beyond a limit, with the job's `failure` naming the signal or limit; when somebody
+ * else killed it, with ERROR_PULL_FAILED. */
 [[nodiscard]] bool box_finish(struct box *box, struct error *error);
 
 /* Kills the process if it still runs, reaps it and frees. NULL is fine. */

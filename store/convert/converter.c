@@ -15,6 +15,7 @@ static const struct box_job convert_job = {
     .command = "convert",
     .name = "converter",
     .work = "converting the layer",
+    .deadline_flag = " (--convert-timeout)",
     .failure = ERROR_UNSUPPORTED_LAYER,
 };
 

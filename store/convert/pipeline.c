@@ -309,7 +309,7 @@ struct pipeline *pipeline_start(const struct convert_request *request, int input
         .tar_state = digest_state_new(),
     };
     inflate_limit_ratio(pipeline->inflate, request->limits.max_ratio);
-    pthread_barrier_init(&pipeline->arrived, NULL, 3);
-    pthread_barrier_init(&pipeline->go, NULL, 3);
+    pthread_barrier_init(&pipeline->arrived, NULL, CONVERT_THREADS);
+    pthread_barrier_init(&pipeline->go, NULL, CONVERT_THREADS);
     return start_threads(pipeline, error) ? pipeline : NULL;
 }

@@ -99,7 +99,8 @@ static bool limit_resources(const struct convert_limits *limits, struct error *e
     /* The sanitizers reserve terabytes of address space. */
     rlim_t memory = SANITIZED ? RLIM_INFINITY : limits->max_memory_bytes;
     rlim_t file_size = limits->max_output_bytes + FILE_SIZE_MARGIN;
-    rlim_t seconds = limits->deadline_seconds;
+    /* The deadline is of waiting, in which each thread may have a core. */
+    rlim_t seconds = (rlim_t)CONVERT_THREADS * limits->deadline_seconds;
 
     signal(SIGXFSZ, SIG_IGN); /* EFBIG says it better */
     return limit(RLIMIT_CORE, 0, 0, "core files", error) &&

@@ -9,6 +9,7 @@ static const struct box_job unpack_job = {
     .command = "unpack",
     .name = "unpacker",
     .work = "unpacking the archive",
+    .deadline_flag = "",
     .failure = ERROR_INVALID_ARGUMENT,
 };
 

@@ -81,6 +81,8 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer,
             smaller(task->config->max_layer_bytes, task->config->max_image_bytes)),
     };
     request.limits.max_ratio = task->config->max_inflate_ratio;
+    if (task->config->convert_timeout_seconds > 0)
+        request.limits.deadline_seconds = task->config->convert_timeout_seconds;
     cleanup(cleanup_converter_slot) struct converter *converter =
         converter_start(&request, output_fd, error);
     if (!converter)

@@ -290,7 +290,7 @@ def test_an_unpacker_that_dies_is_one_failed_load(make_larder):
     os.kill(unpacker_of(larder), 9)
     connection.sendall(GOOD[3000:])
     head = connection.recv(65536)
-    assert b" 400 " in head.split(b"\r\n")[0] and b"SIGKILL" in head, head
+    assert b" 502 " in head.split(b"\r\n")[0] and b"SIGKILL" in head, head
     connection.close()
     assert drafts(larder) == []
     assert archives.load(larder, GOOD)

@@ -167,6 +167,24 @@ def converters(larder):
     return [int(pid) for pid in pids if "\0convert\0" in text_of(Path(f"/proc/{pid}/cmdline"))]
 
 
+def test_a_converter_that_hangs_ends_at_its_deadline(make_larder, faulty, layers, request):
+    larder = make_larder(flags=["--convert-timeout", "1500ms"])
+    reference = reference_of(faulty, request)
+    before = pulling.published_files(larder)
+    half = layers[-1]["size"] // 2 + 1
+    faulty.fault("blobs", layers[-1]["digest"], Fault(pause_seconds=2, chunk=half))
+    path = larder.post("/images:pull", json={"reference": reference}).headers["Location"]
+    stopped = wait_until(lambda: converters(larder), "a converter runs")
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: larder.get(path).json()["state"] == "failed", "the pull has failed")
+    problem = larder.get(path).json()["error"]
+    assert (problem["code"], problem["status"]) == ("UnsupportedLayer", 422)
+    assert "the limit of 2 seconds (--convert-timeout)" in problem["detail"], "rounded up"
+    assert_nothing_is_left(larder, reference, before)
+    assert not converters(larder)
+
+
 def test_a_killed_converter_is_one_failed_pull(make_larder, faulty, layers, request):
     larder = make_larder()  # without the layers of the tests before
     reference = reference_of(faulty, request)
@@ -186,7 +204,7 @@ def test_a_killed_converter_is_one_failed_pull(make_larder, faulty, layers, requ
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: larder.get(path).json()["state"] == "failed", "the pull has failed")
     problem = larder.get(path).json()["error"]
-    assert (problem["code"], problem["status"]) == ("UnsupportedLayer", 422)
+    assert (problem["code"], problem["status"]) == ("PullFailed", 502), "not the layer's fault"
     assert "the converter was killed by SIGKILL" in problem["detail"]
     assert layers[-1]["digest"] in problem["detail"], "it names the layer"
     assert_nothing_is_left(larder, reference, before)

@@ -37,7 +37,7 @@ def test_help_lists_every_flag_with_its_twin():
     said = run("serve", "--help").stdout
     for flag in ("listen", "data-dir", "blob-dir", "database", "insecure-registry", "platform",
                  "allow-registry", "registry-auth", "pull-jobs", "layer-jobs", "max-layer-bytes",
-                 "max-image-layers", "sweep-seconds", "grace-seconds", "log-format",
+                 "max-image-layers", "convert-timeout", "sweep-seconds", "grace-seconds", "log-format",
                  "cache-bytes", "drain-delay", "max-connections", "max-staleness", "max-stale-if-error",
                  "no-auth", "tokens", "unix-user", "open-metrics", "no-tls",
                  "tls-cert", "tls-key", "tls-client-ca"):  # fmt: skip

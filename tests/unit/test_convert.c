@@ -1,4 +1,5 @@
 #include "store/convert.h"
+#include "store/convert/sanitized.h"
 
 #include "blobs.h"
 #include "tars.h"
@@ -338,11 +339,40 @@ Test(convert, a_killed_process_is_a_clear_failure_and_leaves_nothing)
     cr_expect_eq(error.code, ERROR_PULL_FAILED, "no SIGPIPE, but an error");
     struct convert_report report;
     cr_expect_not(converter_finish(converter, &report, &error));
-    cr_expect_eq(error.code, ERROR_UNSUPPORTED_LAYER);
     cr_expect(strstr(error.message, "SIGKILL"), "\"%s\" names the signal", error.message);
     converter_free(converter);
     cr_expect_eq(waitpid(-1, NULL, WNOHANG), -1, "no child is left");
     cr_expect_eq(open_descriptors(), descriptors, "no descriptor is left");
+}
+
+Test(convert, a_process_that_others_kill_says_nothing_against_its_layer)
+{
+    static const struct {
+        int signal;
+        enum error_code code;
+        const char *said;
+    } deaths[] = {
+        {SIGKILL, ERROR_PULL_FAILED, "SIGKILL: not by this node"},
+        {SIGTERM, ERROR_PULL_FAILED, "SIGTERM: not by this node"},
+        {SIGABRT, ERROR_UNSUPPORTED_LAYER, "SIGABRT: it crashed"},
+        {SIGSYS, ERROR_UNSUPPORTED_LAYER, "SIGSYS: it made a system call"},
+        {SIGXCPU, ERROR_UNSUPPORTED_LAYER, "(--convert-timeout)"},
+        {SIGSEGV, ERROR_UNSUPPORTED_LAYER, "SIGSEGV: it crashed"}, /* ASan takes this one */
+    };
+    struct bytes tar = tar_of("file", 4096);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    for (size_t i = 0; i < sizeof(deaths) / sizeof(deaths[0]) - SANITIZED; i++) {
+        cleanup_fd int output = output_file();
+        struct error error = {0};
+        struct converter *converter = converter_start(&request, output, &error);
+        cr_assert_not_null(converter);
+        cr_assert_eq(kill(find_child(), deaths[i].signal), 0);
+        struct convert_report report;
+        cr_expect_not(converter_finish(converter, &report, &error));
+        cr_expect_eq(error.code, deaths[i].code, "%s", error.message);
+        cr_expect(strstr(error.message, deaths[i].said), "\"%s\" names it", error.message);
+        converter_free(converter);
+    }
 }
 
 Test(convert, a_conversion_that_is_given_up_leaves_nothing)
