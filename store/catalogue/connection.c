@@ -49,7 +49,7 @@ void session_disconnect(struct catalogue_session *session)
 {
     PQfinish(session->connection);
     session->connection = NULL;
-    session->prepared_count = 0;
+    session->prepared.count = 0;
 }
 
 static void ignore_notice(void *unused, const PGresult *notice)

@@ -8,7 +8,6 @@
 
 enum {
     TRIES_MAX = 3,
-    STATEMENTS_MAX = 16,
     STATEMENT_TIMEOUT_MS = PIPELINE_SILENCE_MAX_MS,
 };
 
@@ -27,8 +26,7 @@ struct pipeline {
 
     PGconn *connection; /* owned; NULL: none */
     bool wants_write;
-    const struct statement *prepared[STATEMENTS_MAX];
-    size_t prepared_count;
+    struct prepared prepared; /* on the connection */
 
     struct pipeline_query *waiting; /* first come first */
     struct pipeline_query **waiting_end;
@@ -167,7 +165,7 @@ static void give_up(struct pipeline *pipeline)
     PQfinish(pipeline->connection); /* which takes its socket out of the epoll */
     pipeline->connection = NULL;
     pipeline->wants_write = false;
-    pipeline->prepared_count = 0;
+    pipeline->prepared.count = 0;
 }
 
 static void lose(struct pipeline *pipeline)
@@ -186,6 +184,7 @@ void pipeline_free(struct pipeline *pipeline)
         pipeline->waiting = query->next;
         fail_unavailable(pipeline, query, "this node ends");
     }
+    prepared_free(&pipeline->prepared);
     free(pipeline->expected);
     free(pipeline);
 }
@@ -207,23 +206,14 @@ bool pipeline_submit(struct pipeline *pipeline, struct pipeline_query *query, st
     return true;
 }
 
-static bool is_prepared(const struct pipeline *pipeline, const struct statement *statement)
-{
-    for (size_t i = 0; i < pipeline->prepared_count; i++)
-        if (pipeline->prepared[i] == statement)
-            return true;
-    return false;
-}
-
 static bool prepare(struct pipeline *pipeline, const struct statement *statement)
 {
-    if (is_prepared(pipeline, statement))
+    if (prepared_has(&pipeline->prepared, statement))
         return true;
-    assert(pipeline->prepared_count < STATEMENTS_MAX);
     if (!PQsendPrepare(pipeline->connection, statement->name, statement->sql, 0, NULL))
         return false;
     expect(pipeline, (struct expected){.what = EXPECT_PREPARED});
-    pipeline->prepared[pipeline->prepared_count++] = statement;
+    prepared_add(&pipeline->prepared, statement);
     return true;
 }
 
@@ -288,33 +278,14 @@ void pipeline_flush(struct pipeline *pipeline)
 
 /* --- receiving --- */
 
-/* The values stay in the result: they are read before it goes. */
-static void rows_view(const PGresult *result, struct arena *arena, struct rows *rows)
-{
-    int row_count = PQntuples(result);
-    int column_count = PQnfields(result);
-    *rows = (struct rows){.count = (size_t)row_count, .column_count = (size_t)column_count};
-    if (row_count == 0)
-        return;
-    const char **values =
-        arena_alloc_array(arena, rows->count * rows->column_count, sizeof(*values));
-    for (int row = 0; row < row_count; row++)
-        for (int column = 0; column < column_count; column++)
-            if (!PQgetisnull(result, row, column))
-                values[(size_t)row * rows->column_count + (size_t)column] =
-                    PQgetvalue(result, row, column);
-    rows->values = values;
-}
-
 /* False when the connection is to be given up, with the query waiting again. */
-static bool take_rows(struct pipeline *pipeline, struct pipeline_query *query,
-                      const PGresult *result)
+static bool take_rows(struct pipeline *pipeline, struct pipeline_query *query, PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
         cleanup_arena struct arena arena = {0};
         struct rows rows;
-        rows_view(result, &arena, &rows);
+        rows_of_result(result, false, &arena, &rows);
         finish(pipeline, query, &rows, NULL);
         return true;
     }
@@ -341,7 +312,7 @@ static bool take_answer(struct pipeline *pipeline)
     if (one.what == EXPECT_ROWS)
         return take_rows(pipeline, one.query, result);
     if (one.what == EXPECT_PREPARED && PQresultStatus(result) != PGRES_COMMAND_OK)
-        pipeline->prepared_count = 0; /* known or not, they are all told anew on another one */
+        pipeline->prepared.count = 0; /* known or not, they are all told anew on another one */
     return one.what != EXPECT_PREPARED || PQresultStatus(result) == PGRES_COMMAND_OK;
 }
 

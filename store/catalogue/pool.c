@@ -98,7 +98,7 @@ void catalogue_close(struct catalogue *catalogue)
     assert(catalogue->free_count == catalogue->session_count);
     for (unsigned i = 0; i < catalogue->session_count; i++) {
         session_disconnect(&catalogue->sessions[i]);
-        free(catalogue->sessions[i].prepared);
+        prepared_free(&catalogue->sessions[i].prepared);
     }
     pthread_cond_destroy(&catalogue->released);
     pthread_mutex_destroy(&catalogue->mutex);

@@ -1,7 +1,6 @@
 /* Statements and transactions on a session. */
 #include "store/catalogue/session_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static bool connection_lost(struct catalogue_session *session, const struct statement *statement,
@@ -16,34 +15,12 @@ static bool connection_lost(struct catalogue_session *session, const struct stat
     return false;
 }
 
-static bool is_prepared(const struct catalogue_session *session, const struct statement *statement)
-{
-    for (size_t i = 0; i < session->prepared_count; i++)
-        if (session->prepared[i] == statement)
-            return true;
-    return false;
-}
-
-static void remember_prepared(struct catalogue_session *session, const struct statement *statement)
-{
-    if (session->prepared_count == session->prepared_capacity) {
-        size_t capacity = session->prepared_capacity ? 2 * session->prepared_capacity : 32;
-        const struct statement **grown =
-            reallocarray(session->prepared, capacity, sizeof(struct statement *));
-        if (!grown)
-            abort();
-        session->prepared = grown;
-        session->prepared_capacity = capacity;
-    }
-    session->prepared[session->prepared_count++] = statement;
-}
-
 static bool prepare(struct catalogue_session *session, const struct statement *statement,
                     struct error *error)
 {
     if (!session->connection)
         return connection_lost(session, statement, error);
-    if (is_prepared(session, statement))
+    if (prepared_has(&session->prepared, statement))
         return true;
     if (!PQsendPrepare(session->connection, statement->name, statement->sql, 0, NULL))
         return connection_lost(session, statement, error);
@@ -51,29 +28,8 @@ static bool prepare(struct catalogue_session *session, const struct statement *s
         session_receive(session, session->statement_timeout_ms, statement->name, error);
     if (!result)
         return false;
-    remember_prepared(session, statement);
+    prepared_add(&session->prepared, statement);
     return true;
-}
-
-/* Copies the values, for the result goes. */
-static void rows_take(PGresult *result, struct arena *arena, struct rows *rows)
-{
-    int row_count = PQntuples(result);
-    int column_count = PQnfields(result);
-    *rows = (struct rows){.count = (size_t)row_count,
-                          .column_count = (size_t)column_count,
-                          .affected = strtoull(PQcmdTuples(result), NULL, 10)};
-    if (row_count == 0)
-        return;
-    const char **values =
-        arena_alloc_array(arena, rows->count * rows->column_count, sizeof(*values));
-    for (int row = 0; row < row_count; row++)
-        for (int column = 0; column < column_count; column++)
-            if (!PQgetisnull(result, row, column))
-                values[(size_t)row * rows->column_count + (size_t)column] =
-                    arena_strndup(arena, PQgetvalue(result, row, column),
-                                  (size_t)PQgetlength(result, row, column));
-    rows->values = values;
 }
 
 bool session_query(struct catalogue_session *session, const struct statement *statement,
@@ -89,7 +45,7 @@ bool session_query(struct catalogue_session *session, const struct statement *st
         session_receive(session, session->statement_timeout_ms, statement->name, error);
     if (!result)
         return false;
-    rows_take(result, arena, rows);
+    rows_of_result(result, true, arena, rows);
     return true;
 }
 

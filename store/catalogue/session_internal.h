@@ -1,4 +1,5 @@
-/* What pool.c, session.c, connection.c, migrate.c and nodes.c share: the inside of a session. */
+/* What pool.c, session.c, pipeline.c, connection.c, migrate.c and nodes.c share: the inside of a
+ * session. */
 #ifndef LARDER_STORE_CATALOGUE_SESSION_INTERNAL_H
 #define LARDER_STORE_CATALOGUE_SESSION_INTERNAL_H
 
@@ -6,19 +7,31 @@
 
 #include <libpq-fe.h>
 
+/* The statements that a connection knows. */
+struct prepared {
+    const struct statement **statements; /* owned */
+    size_t count;
+    size_t capacity;
+};
+
+[[nodiscard]] bool prepared_has(const struct prepared *prepared, const struct statement *statement);
+void prepared_add(struct prepared *prepared, const struct statement *statement);
+void prepared_free(struct prepared *prepared);
+
+/* The rows of a result, with their values copied into the arena, or as they are in it. */
+void rows_of_result(PGresult *result, bool copied, struct arena *arena, struct rows *rows);
+
 /* Belongs to the pool while it is free, to the thread that acquired it until it is
  * released. */
 struct catalogue_session {
     struct catalogue *catalogue; /* not owned */
     struct catalogue_session *next_free;
-    bool generic_plans;                /* the pool's */
-    unsigned statement_timeout_ms;     /* of the transaction: the pool's, or more */
-    unsigned default_timeout_ms;       /* the pool's */
-    const char *application_name;      /* the catalogue's */
-    PGconn *connection;                /* owned; NULL: none, or it broke */
-    const struct statement **prepared; /* owned; those the connection knows */
-    size_t prepared_count;
-    size_t prepared_capacity;
+    bool generic_plans;            /* the pool's */
+    unsigned statement_timeout_ms; /* of the transaction: the pool's, or more */
+    unsigned default_timeout_ms;   /* the pool's */
+    const char *application_name;  /* the catalogue's */
+    PGconn *connection;            /* owned; NULL: none, or it broke */
+    struct prepared prepared;      /* on the connection */
 };
 
 /* What PostgreSQL calls the connections of a node; its id stands behind it. */
