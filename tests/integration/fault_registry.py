@@ -94,6 +94,8 @@ class Bearer:
 
 
 class FaultRegistry:
+    handler = None  # a class of RegistryHandler's; None: that one itself
+
     def __init__(self, layout=None, address="127.0.0.1", tls=None, name=None):
         """`tls` is an ssl.SSLContext, `name` the host name that clients know it by."""
         self.layout = layout
@@ -119,7 +121,7 @@ class FaultRegistry:
     def make_handler(self):
         registry = self
 
-        class Handler(RegistryHandler):
+        class Handler(self.handler or RegistryHandler):
             pass
 
         Handler.registry = registry

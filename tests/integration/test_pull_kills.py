@@ -6,6 +6,7 @@ LARDER_KILLS says how many (20), LARDER_KILL_SEED repeats a run; it is printed a
 
 import os
 import random
+import socket
 import time
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import requests
 import images
 import invariants
 from daemons import wait_until
-from fault_registry import Fault, FaultRegistry
+from fault_registry import Fault, FaultRegistry, RegistryHandler
 from postgres import sql
 
 KILLS = int(os.environ.get("LARDER_KILLS", "20"))
@@ -25,6 +26,7 @@ NODES = 3
 PULLS_AT_ONCE = 4
 LAYER_BYTES = 1 << 20  # of noise; 64 KiB come every 10 ms, so a layer takes 0.2 s
 END_SECONDS = 120
+TCP_ESTABLISHED = 1  # of linux/tcp.h
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,21 @@ class Download:
     was_here: bool
 
 
+def is_there(connection):
+    """Whether the other end lives: what a node asked for just before it died is no download."""
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_ESTABLISHED
+
+
+class WatchfulHandler(RegistryHandler):
+    def answer_content(self, kind, what):
+        self.registry.watch(what, self.connection)
+        super().answer_content(kind, what)
+
+
 class WatchfulRegistry(FaultRegistry):
     """Looks into the catalogue whenever a layer is asked for."""
+
+    handler = WatchfulHandler
 
     def __init__(self, layout, database):
         super().__init__(layout)
@@ -51,23 +66,23 @@ class WatchfulRegistry(FaultRegistry):
         for layer, diff_id in zip(image.manifest()["layers"], config):
             self.diff_ids[layer["digest"]] = diff_id
 
-    def next_fault(self, kind, what, method="GET"):
-        at = time.monotonic()  # before the look, for a node may be killed meanwhile
+    def watch(self, what, connection):
         diff_id = self.diff_ids.get(what)
-        if diff_id:
-            query = f"SELECT FROM layers WHERE diff_id = '{diff_id}'"
-            rows = sql(self.database, f"SELECT count(*) FROM ({query}) found")
-            download = Download(what, at, rows != [["0"]])
+        if not diff_id:
+            return
+        at = time.monotonic()  # before the looks, for a node may be killed meanwhile
+        query = f"SELECT FROM layers WHERE diff_id = '{diff_id}'"
+        was_here = sql(self.database, f"SELECT count(*) FROM ({query}) found") != [["0"]]
+        if is_there(connection):
             with self.lock:
-                self.downloads.append(download)
-        return super().next_fault(kind, what, method)
+                self.downloads.append(Download(what, at, was_here))
 
 
 class Fleet:
     def __init__(self, nodes, chance):
         self.nodes = nodes
         self.chance = chance
-        self.kills = []
+        self.kills = []  # when each was begun, and when the node was surely dead
 
     def ask(self, method, path, **options):
         """The answer of whichever node is well; a killed one is passed over."""
@@ -88,8 +103,9 @@ class Fleet:
 
     def kill(self):
         node = self.chance.choice(self.nodes)
-        self.kills.append(time.monotonic())
+        begun = time.monotonic()
         node.kill9()
+        self.kills.append((begun, time.monotonic()))
         node.start()
 
 
@@ -137,10 +153,10 @@ def assert_nothing_twice(registry, kills):
     for download in sorted(registry.downloads, key=lambda download: download.at):
         before = last.get(download.digest)
         if before:
-            died = [at for at in kills if before.at < at < download.at]
+            died = [kill for kill in kills if before.at < kill[1] and kill[0] < download.at]
             assert died, (
                 f"{download.digest} was fetched at {before.at:.3f} and at {download.at:.3f},"
-                f" and nobody died in between; kills: {[round(at, 3) for at in kills]}"
+                f" and nobody died in between; kills: {kills}"
             )
         last[download.digest] = download
 
