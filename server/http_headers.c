@@ -76,6 +76,8 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
         headers->authorization = (framing->authorizations++, text);
     else if (is(name, "Accept"))
         headers->accept = text;
+    else if (is(name, "Accept-Encoding"))
+        headers->accept_encoding = text;
     return MHD_YES;
 }
 

@@ -12,6 +12,20 @@
 
 enum { GLOB_MAX_BYTES = 1024 };
 
+enum view { VIEW_HANDLE = 'h', VIEW_DETAIL = 'i' };
+
+static void choose_coding(struct request *request, struct read_question *question)
+{
+    question->varies = true;
+    question->coding = content_coding_choose(request->headers.accept_encoding);
+}
+
+/* Each coding is an answer of its own in memory. */
+static char coding_letter(const struct read_question *question)
+{
+    return (char)('0' + question->coding);
+}
+
 /* --- one image --- */
 
 struct image_question {
@@ -52,8 +66,8 @@ static bool render_detail(struct request *request, const struct read_question *q
     return true;
 }
 
-/* `view` is a letter; platforms have no line break, nor have references. */
-static void name_image(struct request *request, struct image_question *image, char view)
+/* Platforms have no line break, nor have references. */
+static void name_image(struct request *request, struct image_question *image, enum view view)
 {
     char platform[PLATFORM_TEXT_SIZE] = "";
     char change[REFERENCE_TEXT_SIZE];
@@ -61,9 +75,10 @@ static void name_image(struct request *request, struct image_question *image, ch
         platform_format(image->selection.choice.wanted, platform);
     change_key_of(&image->selection.reference, change);
     char *text = arena_alloc(&request->arena,
-                             strlen(platform) + strlen(request->about_reference) + sizeof("h\n"));
+                             strlen(platform) + strlen(request->about_reference) + sizeof("h0\n"));
     char *at = text;
-    *at++ = view;
+    *at++ = (char)view;
+    *at++ = coding_letter(&image->read);
     at = stpcpy(at, platform);
     *at++ = '\n';
     stpcpy(at, request->about_reference);
@@ -74,12 +89,14 @@ static void name_image(struct request *request, struct image_question *image, ch
     };
 }
 
-static struct image_question *image_question_new(struct request *request, char view,
+static struct image_question *image_question_new(struct request *request, enum view view,
                                                  struct error *error)
 {
     struct image_question *image = arena_alloc(&request->arena, sizeof(*image));
     if (!image_selection_read(request, &image->selection, error))
         return NULL;
+    if (view == VIEW_DETAIL)
+        choose_coding(request, &image->read);
     name_image(request, image, view);
     image->read.ask = ask_image;
     return image;
@@ -87,7 +104,7 @@ static struct image_question *image_question_new(struct request *request, char v
 
 bool images_show(struct request *request, struct error *error)
 {
-    struct image_question *image = image_question_new(request, 'h', error);
+    struct image_question *image = image_question_new(request, VIEW_HANDLE, error);
     if (!image)
         return false;
     image->read.statement = image_find_statement(&image->selection.reference);
@@ -98,7 +115,7 @@ bool images_show(struct request *request, struct error *error)
 
 bool images_inspect(struct request *request, struct error *error)
 {
-    struct image_question *image = image_question_new(request, 'i', error);
+    struct image_question *image = image_question_new(request, VIEW_DETAIL, error);
     if (!image)
         return false;
     image->read.statement = image_inspect_statement(&image->selection.reference);
@@ -218,10 +235,11 @@ static bool search_images(struct request *request, struct error *error)
 static void name_list(struct request *request, struct list_question *list)
 {
     const struct image_filter *filter = &list->filter;
-    const char *text = arena_printf(&request->arena, "l%zu\n%s\n%s\n%s", list->limit,
-                                    filter->reference ? filter->reference : "",
-                                    filter->manifest_digest ? filter->manifest_digest : "",
-                                    list->page_token ? list->page_token : "");
+    const char *text =
+        arena_printf(&request->arena, "l%c%zu\n%s\n%s\n%s", coding_letter(&list->read), list->limit,
+                     filter->reference ? filter->reference : "",
+                     filter->manifest_digest ? filter->manifest_digest : "",
+                     list->page_token ? list->page_token : "");
     list->read.key = (struct cache_key){
         .text = text,
         .length = strlen(text),
@@ -238,6 +256,7 @@ bool images_list(struct request *request, struct error *error)
         request->on_worker = search_images;
         return true;
     }
+    choose_coding(request, &list->read);
     name_list(request, list);
     list->read.statement = &image_list_statement;
     list->read.ask = ask_list;

@@ -10,7 +10,7 @@ static bool show(struct request *request, const char *name, const char *content_
     assert(file);
     cleanup_json_writer struct json_writer out = {0};
     json_append(&out, file->bytes, file->size);
-    request_answer_text(request, 200, content_type, &out);
+    request_answer_coded(request, 200, content_type, &out);
     return true;
 }
 

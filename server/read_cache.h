@@ -11,6 +11,8 @@
 #ifndef LARDER_SERVER_READ_CACHE_H
 #define LARDER_SERVER_READ_CACHE_H
 
+#include "server/content_coding.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +24,9 @@ struct read_cache;
 struct cached_answer {
     char *body; /* never written: not const, for libmicrohttpd takes it so */
     size_t body_size_bytes;
-    const char *etag; /* strong, with its quotes */
+    const char *etag;           /* strong, with its quotes */
+    enum content_coding coding; /* of the body */
+    bool varies;                /* clients that accept other codings get another one */
 };
 
 /* What was asked: `text` is unique among all questions; `change` is the hash of the key

@@ -181,8 +181,11 @@ static struct cached_answer *make_answer(struct fill *fill, const struct rows *r
     if (!fill->question->render(fill->asker, fill->question, rows, &out, error))
         return NULL;
     json_append(&out, "\n", 1);
+    enum content_coding coding = content_coding_apply(fill->question->coding, &out);
     struct cached_answer *answer =
         cached_answer_new(cache, &fill->question->key, out.bytes, out.size_bytes);
+    answer->coding = coding;
+    answer->varies = fill->question->varies;
     *stored = read_cache_store(cache, answer, fill->ticket);
     return answer;
 }

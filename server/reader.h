@@ -22,7 +22,9 @@ struct reader;
 
 /* What a request wants to read; in its arena. */
 struct read_question {
-    struct cache_key key;
+    struct cache_key key; /* also of the coding */
+    bool varies;          /* it may be large: `coding` is what the client likes */
+    enum content_coding coding;
     const struct statement *statement;
     /* The statement's parameters, in the request's arena. Only called on a miss. */
     bool (*ask)(struct request *request, const struct read_question *question,

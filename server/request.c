@@ -1,5 +1,6 @@
 #include "server/request.h"
 
+#include "server/content_coding.h"
 #include "server/etag.h"
 #include "server/log.h"
 #include "server/node.h"
@@ -46,10 +47,29 @@ void request_answer_text(struct request *request, unsigned status, const char *c
     request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
 }
 
+static void add_coding(struct request *request, enum content_coding coding, bool varies)
+{
+    if (varies)
+        request_add_header(request, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
+    if (coding != CODING_IDENTITY)
+        request_add_header(request, MHD_HTTP_HEADER_CONTENT_ENCODING, content_coding_name(coding));
+}
+
+void request_answer_coded(struct request *request, unsigned status, const char *content_type,
+                          struct json_writer *out)
+{
+    bool varies = content_coding_is_worth(out->size_bytes);
+    enum content_coding coding = CODING_IDENTITY;
+    if (varies)
+        coding = content_coding_apply(content_coding_choose(request->headers.accept_encoding), out);
+    request_answer_text(request, status, content_type, out);
+    add_coding(request, coding, varies);
+}
+
 void request_answer_json(struct request *request, unsigned status, struct json_writer *out)
 {
     json_append(out, "\n", 1);
-    request_answer_text(request, status, json_media_type, out);
+    request_answer_coded(request, status, json_media_type, out);
 }
 
 void request_answer_empty(struct request *request, unsigned status)
@@ -68,6 +88,7 @@ void request_answer_cached(struct request *request, struct cached_answer *cached
     if (etag_is_named(request->headers.if_none_match, cached->etag)) {
         request_answer_empty(request, 304);
         request_add_header(request, MHD_HTTP_HEADER_ETAG, cached->etag);
+        add_coding(request, CODING_IDENTITY, cached->varies);
         cached_answer_release(cached);
         return;
     }
@@ -77,6 +98,7 @@ void request_answer_cached(struct request *request, struct cached_answer *cached
            cached->body_size_bytes);
     request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, json_media_type);
     request_add_header(request, MHD_HTTP_HEADER_ETAG, cached->etag);
+    add_coding(request, cached->coding, cached->varies);
 }
 
 void request_answer_file(struct request *request, unsigned status, int fd, uint64_t offset,

@@ -52,6 +52,7 @@ struct request_headers {
     const char *if_range;
     const char *if_none_match;
     const char *accept;
+    const char *accept_encoding;
     const char *host;
     const char *origin;
     const char *fetch_site;    /* Sec-Fetch-Site */
@@ -141,9 +142,13 @@ struct request {
 
 /* --- answering; exactly once for each request --- */
 
-/* Takes the writer's buffer as an application/json body. */
+/* Takes the writer's buffer as an application/json body, in a coding that the client likes when
+ * it is large. */
 void request_answer_json(struct request *request, unsigned status, struct json_writer *out);
-/* A body of another type; takes the buffer. */
+/* The same with another type. */
+void request_answer_coded(struct request *request, unsigned status, const char *content_type,
+                          struct json_writer *out);
+/* A body that is sent as it is; takes the buffer. */
 void request_answer_text(struct request *request, unsigned status, const char *content_type,
                          struct json_writer *out);
 /* No body: 204, 304. */

@@ -19,8 +19,9 @@ METHODS = ("get", "put", "post", "delete", "head", "patch", "options")
 
 # Answers of any route, which the file describes once, as `default`.
 ANYWHERE = {401, 403, 404, 405, 413, 429, 500, 503}
-# Headers that belong to the connection or to every HTTP answer.
+# Headers that belong to the connection, to every HTTP answer, or (the last) to every large one.
 UNDOCUMENTED = {"date", "connection", "content-length", "content-type", "transfer-encoding"}
+UNDOCUMENTED |= {"content-encoding", "vary"}
 
 
 class ContractBroken(AssertionError):
