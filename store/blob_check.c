@@ -1,14 +1,13 @@
 #include "store/blob_check.h"
 
 #include "store/description.h"
+#include "store/file_digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
-
-enum { BUFFER_SIZE = 256 * 1024 };
 
 const char *blob_condition_name(enum blob_condition condition)
 {
@@ -39,37 +38,44 @@ static void keep_pace(const struct blob_reading *reading, ssize_t count)
     }
 }
 
-/* False when it cannot be read: errno. */
-static bool read_digest(int fd, struct blob_reading *reading, struct digest *digest)
+/* A slow reader takes small bites, so that each second is as busy as the next. */
+static uint64_t bite_of(const struct blob_reading *reading)
 {
-    cleanup_free unsigned char *buffer = malloc(BUFFER_SIZE);
-    if (!buffer)
-        abort();
-    /* A slow reader takes small bites, so that each second is as busy as the next. */
-    size_t bite = BUFFER_SIZE;
-    if (reading->bytes_per_second > 0 && reading->bytes_per_second / 10 < BUFFER_SIZE)
-        bite = reading->bytes_per_second < 40960 ? 4096 : (size_t)reading->bytes_per_second / 10;
-    cleanup_digest_state struct digest_state *state = digest_state_new();
-    for (ssize_t count; (count = read(fd, buffer, bite)) != 0 && !is_stopped(reading);) {
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
+    enum { LARGEST = 256 * 1024, SMALLEST = 4096 };
+    int64_t tenth = reading->bytes_per_second / 10;
+    if (reading->bytes_per_second == 0 || tenth > LARGEST)
+        return LARGEST;
+    return tenth < SMALLEST ? SMALLEST : (uint64_t)tenth;
+}
+
+/* The bytes up to `end`, at their pace. */
+static bool read_part(int fd, struct digest_state *state, struct blob_reading *reading,
+                      uint64_t offset, uint64_t end, struct error *error)
+{
+    while (offset < end && !is_stopped(reading)) {
+        uint64_t begin = offset;
+        uint64_t bite_end = end - offset < bite_of(reading) ? end : offset + bite_of(reading);
+        if (!file_digest_read(state, fd, &offset, bite_end, error))
             return false;
-        digest_state_update(state, buffer, (size_t)count);
-        reading->read_bytes += count;
-        keep_pace(reading, count);
+        reading->read_bytes += (int64_t)(offset - begin);
+        keep_pace(reading, (ssize_t)(offset - begin));
     }
-    *digest = digest_state_finish(state);
     return true;
 }
 
 static void check_bytes(int fd, const struct blob_record *record, struct blob_reading *reading,
                         struct arena *arena, enum blob_condition *condition, const char **detail)
 {
-    struct digest digest;
-    if (!read_digest(fd, reading, &digest)) {
+    cleanup_digest_state struct digest_state *state = digest_state_new();
+    const uint64_t size = (uint64_t)record->size_bytes;
+    const uint64_t head = size < FILE_DIGEST_HEAD_BYTES ? size : FILE_DIGEST_HEAD_BYTES;
+    struct error why;
+    bool was_read = read_part(fd, state, reading, head, size, &why) &&
+                    read_part(fd, state, reading, 0, head, &why);
+    struct digest digest = digest_state_finish(state);
+    if (!was_read) {
         *condition = BLOB_IS_DAMAGED;
-        *detail = arena_printf(arena, "cannot be read: %s", strerror(errno));
+        *detail = arena_strdup(arena, why.message);
     } else if (!is_stopped(reading) && !digest_equal(&digest, &record->digest)) {
         char found[DIGEST_TEXT_SIZE];
         char recorded[DIGEST_TEXT_SIZE];

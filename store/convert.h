@@ -28,7 +28,7 @@ enum layer_compression {
 
 enum {
     CONVERT_RATIO_DEFAULT = 200,
-    CONVERT_THREADS = 3, /* of the process */
+    CONVERT_THREADS = 4, /* of the process */
 };
 
 struct convert_limits {
@@ -51,7 +51,7 @@ struct convert_request {
 struct convert_report {
     uint64_t tar_size_bytes;
     uint64_t erofs_size_bytes;
-    struct digest erofs_digest; /* sha256 of the layer file as read back */
+    struct digest erofs_digest; /* of the layer file as read back (file_digest.h) */
     uint64_t entries;
 };
 

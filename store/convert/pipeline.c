@@ -2,6 +2,7 @@
 
 #include "store/compose.h"
 #include "store/convert/inflate.h"
+#include "store/convert/readback.h"
 #include "store/convert/ring.h"
 #include "store/layer.h"
 
@@ -19,8 +20,11 @@ struct pipeline {
     pthread_barrier_t go;      /* pipeline_run() was called */
     pthread_t reader_thread;
     pthread_t inflater_thread;
-    struct ring *blob_ring; /* reader to inflater */
-    struct ring *tar_ring;  /* inflater to builder */
+    pthread_t verifier_thread;
+    struct ring *blob_ring;    /* reader to inflater */
+    struct ring *tar_ring;     /* inflater to builder */
+    struct readback *readback; /* builder to verifier */
+    int output_fd;             /* before pipeline_run(): -1 */
 
     /* The reader's, until it is joined. */
     int input_fd;
@@ -34,6 +38,10 @@ struct pipeline {
 
     /* The builder's. */
     struct digest_state *tar_state;
+
+    /* The verifier's, until it is joined. */
+    struct digest erofs_digest;
+    struct error verify_error; /* ERROR_NONE: all was read */
 };
 
 static void wait_for_go(struct pipeline *pipeline)
@@ -128,6 +136,13 @@ static void *run_inflater(void *context)
 
 /* Builder */
 
+/* All that was written is in the file: the writer seeks nowhere. */
+static uint64_t output_size(const struct pipeline *pipeline)
+{
+    off_t size = lseek(pipeline->output_fd, 0, SEEK_END);
+    return size < 0 ? 0 : (uint64_t)size;
+}
+
 /* struct tar_source's next(). */
 static bool next_tar_piece(void *context, const void **bytes, size_t *size_bytes,
                            struct error *error)
@@ -143,11 +158,11 @@ static bool next_tar_piece(void *context, const void **bytes, size_t *size_bytes
     if (*size_bytes > 0)
         digest_state_update(pipeline->tar_state, piece, *size_bytes);
     atomic_fetch_add_explicit(pipeline->tar_bytes, *size_bytes, memory_order_relaxed);
+    readback_grow(pipeline->readback, output_size(pipeline));
     return true;
 }
 
-static bool build(struct pipeline *pipeline, int output_fd, struct layer_result *result,
-                  struct error *error)
+static bool build(struct pipeline *pipeline, struct layer_result *result, struct error *error)
 {
     const struct convert_request *request = pipeline->request;
     const struct tar_source source = {next_tar_piece, pipeline};
@@ -156,7 +171,8 @@ static bool build(struct pipeline *pipeline, int output_fd, struct layer_result 
         .max_path_depth = MAX_PATH_DEPTH,
         .max_output_bytes = request->limits.max_output_bytes,
     };
-    bool built = layer_build(&source, &request->diff_id, &limits, output_fd, result, error);
+    bool built =
+        layer_build(&source, &request->diff_id, &limits, pipeline->output_fd, result, error);
     ring_abandon(pipeline->tar_ring);
     return built;
 }
@@ -193,43 +209,37 @@ static bool check_blob(struct pipeline *pipeline, struct error *error)
     return check_digest("blob's digest", &found, &request->blob_digest, error);
 }
 
-/* Digests the file from its start to its end, which must be where we think it is. */
-static bool digest_file(int fd, uint64_t size_bytes, struct digest *digest, struct error *error)
+/* Verifier */
+
+static void *run_verifier(void *context)
 {
-    cleanup_digest_state struct digest_state *state = digest_state_new();
-    cleanup_free uint8_t *buffer = malloc(RING_SLOT_BYTES);
-    if (!buffer)
-        abort();
-    uint64_t offset = 0;
-    for (;;) {
-        ssize_t got = pread(fd, buffer, RING_SLOT_BYTES, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return error_set_errno(error, ERROR_INTERNAL, errno, "cannot read the layer file");
-        if (got == 0)
-            break;
-        digest_state_update(state, buffer, (size_t)got);
-        offset += (uint64_t)got;
-    }
-    if (offset != size_bytes)
-        return error_set(error, ERROR_INTERNAL, "the layer file has %llu bytes instead of %llu",
-                         (unsigned long long)offset, (unsigned long long)size_bytes);
-    *digest = digest_state_finish(state);
-    return true;
+    struct pipeline *pipeline = context;
+    wait_for_go(pipeline);
+    if (!readback_run(pipeline->readback, pipeline->output_fd, &pipeline->erofs_digest,
+                      &pipeline->verify_error))
+        (void)error_context(&pipeline->verify_error, "the layer file");
+    return NULL;
 }
 
 /* Reads the layer file back and makes it durable. Its write-back goes on meanwhile,
  * so that the fsync has little left to wait for. */
-static bool finish_output(int fd, uint64_t size_bytes, struct digest *digest, struct error *error)
+static bool finish_output(struct pipeline *pipeline, uint64_t size_bytes, struct error *error)
 {
+    int fd = pipeline->output_fd;
     sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    if (output_size(pipeline) != size_bytes)
+        return error_set(error, ERROR_INTERNAL, "the layer file has %llu bytes instead of %llu",
+                         (unsigned long long)output_size(pipeline), (unsigned long long)size_bytes);
+    readback_end(pipeline->readback, size_bytes);
     if (!erofs_file_check(fd, size_bytes, error)) {
         error->code = ERROR_INTERNAL; /* no registry's fault: the disk's or ours */
         return error_context(error, "reading the layer file back");
     }
-    if (!digest_file(fd, size_bytes, digest, error))
+    pthread_join(pipeline->verifier_thread, NULL);
+    if (pipeline->verify_error.code != ERROR_NONE) {
+        *error = pipeline->verify_error;
         return false;
+    }
     if (fsync(fd) != 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot fsync the layer file");
     return true;
@@ -260,10 +270,11 @@ static bool check_input(struct pipeline *pipeline, bool built, const struct erro
 bool pipeline_run(struct pipeline *pipeline, int output_fd, struct convert_report *report,
                   struct error *error)
 {
+    pipeline->output_fd = output_fd;
     pthread_barrier_wait(&pipeline->go);
     struct layer_result result = {0};
     struct error build_error = {0};
-    bool built = build(pipeline, output_fd, &result, &build_error);
+    bool built = build(pipeline, &result, &build_error);
     if (!built && !blob_may_explain(build_error.code)) {
         *error = build_error;
         return false;
@@ -273,12 +284,15 @@ bool pipeline_run(struct pipeline *pipeline, int output_fd, struct convert_repor
     if (!check_input(pipeline, built, &build_error, error))
         return false;
 
+    if (!finish_output(pipeline, result.erofs_size_bytes, error))
+        return false;
     *report = (struct convert_report){
         .tar_size_bytes = atomic_load(pipeline->tar_bytes),
         .erofs_size_bytes = result.erofs_size_bytes,
+        .erofs_digest = pipeline->erofs_digest,
         .entries = result.entries,
     };
-    return finish_output(output_fd, result.erofs_size_bytes, &report->erofs_digest, error);
+    return true;
 }
 
 static bool start_threads(struct pipeline *pipeline, struct error *error)
@@ -286,6 +300,8 @@ static bool start_threads(struct pipeline *pipeline, struct error *error)
     int result = pthread_create(&pipeline->reader_thread, NULL, run_reader, pipeline);
     if (result == 0)
         result = pthread_create(&pipeline->inflater_thread, NULL, run_inflater, pipeline);
+    if (result == 0)
+        result = pthread_create(&pipeline->verifier_thread, NULL, run_verifier, pipeline);
     if (result != 0)
         return error_set_errno(error, ERROR_INTERNAL, result, "cannot start a thread");
     pthread_barrier_wait(&pipeline->arrived);
@@ -303,6 +319,8 @@ struct pipeline *pipeline_start(const struct convert_request *request, int input
         .tar_bytes = tar_bytes,
         .blob_ring = ring_new(),
         .tar_ring = ring_new(),
+        .readback = readback_new(),
+        .output_fd = -1,
         .input_fd = input_fd,
         .blob_state = digest_state_new(),
         .inflate = inflate_new(request->compression, request->limits.max_tar_bytes),

@@ -1,5 +1,6 @@
 #include "store/compose.h"
 #include "store/crash_point.h"
+#include "store/file_digest.h"
 #include "store/file_lock.h"
 #include "store/pull/pull_task.h"
 #include "store/vmdk.h"
@@ -37,27 +38,6 @@ static bool open_layer_files(struct pull_task *task, struct layer_files *files, 
     return true;
 }
 
-static bool read_digest(int fd, int64_t size_bytes, struct digest *digest, struct error *error)
-{
-    enum { BUFFER_SIZE = 128 * 1024 };
-    cleanup_free unsigned char *buffer = malloc(BUFFER_SIZE);
-    if (!buffer)
-        abort();
-    cleanup_digest_state struct digest_state *state = digest_state_new();
-    for (int64_t offset = 0; offset < size_bytes;) {
-        ssize_t count = pread(fd, buffer, BUFFER_SIZE, offset);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count <= 0)
-            return error_set_errno(error, ERROR_INTERNAL, count < 0 ? errno : EIO,
-                                   "cannot read a composed file back");
-        digest_state_update(state, buffer, (size_t)count);
-        offset += count;
-    }
-    *digest = digest_state_finish(state);
-    return true;
-}
-
 /* What was published: its sizes, and its digest as text. */
 struct published {
     int64_t size_bytes;
@@ -70,7 +50,7 @@ static bool publish(struct pull_task *task, struct file_lock *lock, struct blob_
 {
     struct digest digest;
     char *text = arena_alloc(&task->arena, DIGEST_TEXT_SIZE);
-    if (!read_digest(blob_draft_fd(draft), (int64_t)size_bytes, &digest, error))
+    if (!file_digest_of(blob_draft_fd(draft), size_bytes, &digest, error))
         return false;
     digest_format(&digest, text);
     if (!file_lock_check(lock, error) || !blob_draft_publish(draft, error))

@@ -128,7 +128,10 @@ Test(convert, every_compression_of_a_tar_makes_the_same_verified_file)
         cr_assert_eq(outcome.report.erofs_size_bytes, (uint64_t)status.st_size);
         struct bytes file = blobs_zeros((size_t)status.st_size);
         cr_assert_eq(pread(output, file.data, file.size, 0), status.st_size);
-        struct digest found = digest_of(file.data, file.size);
+        cleanup_digest_state struct digest_state *state = digest_state_new();
+        digest_state_update(state, file.data + 4096, file.size - 4096);
+        digest_state_update(state, file.data, 4096);
+        struct digest found = digest_state_finish(state);
         cr_expect(digest_equal(&found, &outcome.report.erofs_digest), "the digest is the file's");
         if (compression == LAYER_PLAIN)
             first = found;
