@@ -2,6 +2,7 @@
  * A published file is whole and never changes, so a cache may keep it for ever. */
 #include "server/byte_range.h"
 #include "server/etag.h"
+#include "server/file_sender.h"
 #include "server/node.h"
 #include "server/resources.h"
 #include "store/blobdir.h"
@@ -10,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 enum { ETAG_SIZE = DIGEST_HEX_SIZE + 24 };
@@ -18,6 +20,7 @@ enum { ETAG_SIZE = DIGEST_HEX_SIZE + 24 };
 struct served_file {
     int fd; /* owned */
     uint64_t size_bytes;
+    const char *content_type;
     char etag[ETAG_SIZE];
 };
 
@@ -46,55 +49,119 @@ static bool open_file(struct request *request, enum blob_kind kind, struct serve
     return true;
 }
 
-static void add_file_headers(struct request *request, const struct served_file *file,
-                             const char *content_type)
+static void add_file_headers(struct request *request, const struct served_file *file)
 {
     request_add_header(request, MHD_HTTP_HEADER_ETAG, file->etag);
     request_add_header(request, MHD_HTTP_HEADER_CACHE_CONTROL,
                        "public, max-age=31536000, immutable");
     request_add_header(request, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
-    request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
 }
 
-static void answer_range(struct request *request, struct served_file *file)
+static char *content_range(struct request *request, const struct byte_range *range,
+                           uint64_t total_bytes)
 {
-    char text[80];
-    uint64_t offset = 0;
-    uint64_t size = file->size_bytes;
-    /* RFC 9110, 14.2: only GET has ranges. */
-    const char *range = strcmp(request->method, "GET") == 0 ? request->headers.range : NULL;
-    if (request->headers.if_range && strcmp(request->headers.if_range, file->etag) != 0)
-        range = NULL;
-    switch (byte_range_parse(range, file->size_bytes, &offset, &size)) {
-    case RANGE_WHOLE:
-        request_answer_file(request, 200, steal_fd(&file->fd), 0, file->size_bytes);
-        return;
-    case RANGE_PART:
-        snprintf(text, sizeof(text), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, offset,
-                 offset + size - 1, file->size_bytes);
-        request_answer_file(request, 206, steal_fd(&file->fd), offset, size);
-        break;
-    case RANGE_UNSATISFIABLE:
-        snprintf(text, sizeof(text), "bytes */%" PRIu64, file->size_bytes);
-        request_answer_empty(request, 416);
-        break;
+    return arena_printf(&request->arena, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range->offset,
+                        range->offset + range->size_bytes - 1, total_bytes);
+}
+
+static bool answer_part(struct request *request, struct served_file *file, unsigned status,
+                        struct byte_range range, struct error *error)
+{
+    struct file_part *part = arena_alloc(&request->arena, sizeof(*part));
+    *part = (struct file_part){.offset = range.offset, .size_bytes = range.size_bytes};
+    struct file_answer answer = {.status = status,
+                                 .content_type = file->content_type,
+                                 .fd = steal_fd(&file->fd),
+                                 .parts = part,
+                                 .part_count = 1};
+    bool answered = request_answer_file(request, &answer, error);
+    cleanup_close_fd(&answer.fd);
+    if (answered && status == 206)
+        request_add_header(request, MHD_HTTP_HEADER_CONTENT_RANGE,
+                           content_range(request, &range, file->size_bytes));
+    return answered;
+}
+
+/* RFC 9110, 14.6. The boundary is drawn, so that no file can have it in it on purpose. */
+static bool answer_parts(struct request *request, struct served_file *file,
+                         const struct byte_ranges *ranges, struct error *error)
+{
+    uint64_t boundary = 0;
+    if (getrandom(&boundary, sizeof(boundary), 0) != (ssize_t)sizeof(boundary))
+        abort();
+    struct file_part *parts =
+        arena_alloc_array(&request->arena, ranges->count + 1, sizeof(struct file_part));
+    for (size_t i = 0; i < ranges->count; i++) {
+        const struct byte_range *range = &ranges->each[i];
+        parts[i] = (struct file_part){
+            .head = arena_printf(
+                &request->arena,
+                "\r\n--%016" PRIx64 "\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n", boundary,
+                file->content_type, content_range(request, range, file->size_bytes)),
+            .offset = range->offset,
+            .size_bytes = range->size_bytes};
+        parts[i].head_size = strlen(parts[i].head);
     }
-    request_add_header(request, MHD_HTTP_HEADER_CONTENT_RANGE, text);
+    struct file_part *end = &parts[ranges->count];
+    end->head = arena_printf(&request->arena, "\r\n--%016" PRIx64 "--\r\n", boundary);
+    end->head_size = strlen(end->head);
+    struct file_answer answer = {
+        .status = 206,
+        .content_type =
+            arena_printf(&request->arena, "multipart/byteranges; boundary=%016" PRIx64, boundary),
+        .fd = steal_fd(&file->fd),
+        .parts = parts,
+        .part_count = ranges->count + 1,
+    };
+    bool answered = request_answer_file(request, &answer, error);
+    cleanup_close_fd(&answer.fd);
+    return answered;
+}
+
+/* What of the file the request wants, as far as it is heard: only GET has ranges (RFC 9110,
+ * 14.2), and a range is of the file that If-Range names. */
+static enum range_kind choose_ranges(const struct request *request, const struct served_file *file,
+                                     struct byte_ranges *ranges)
+{
+    const struct request_headers *headers = &request->headers;
+    if (strcmp(request->method, "GET") != 0 ||
+        (headers->if_range && strcmp(headers->if_range, file->etag) != 0))
+        return RANGE_WHOLE;
+    enum range_kind kind = byte_ranges_parse(headers->range, file->size_bytes, ranges);
+    return ranges->count > 1 && !request_can_send_parts(request) ? RANGE_WHOLE : kind;
+}
+
+static bool answer_ranges(struct request *request, struct served_file *file, struct error *error)
+{
+    struct byte_ranges ranges;
+    switch (choose_ranges(request, file, &ranges)) {
+    case RANGE_WHOLE:
+        break;
+    case RANGE_PART:
+        return ranges.count == 1 ? answer_part(request, file, 206, ranges.each[0], error)
+                                 : answer_parts(request, file, &ranges, error);
+    case RANGE_UNSATISFIABLE:
+        request_answer_empty(request, 416);
+        request_add_header(request, MHD_HTTP_HEADER_CONTENT_RANGE,
+                           arena_printf(&request->arena, "bytes */%" PRIu64, file->size_bytes));
+        return true;
+    }
+    return answer_part(request, file, 200, (struct byte_range){0, file->size_bytes}, error);
 }
 
 static bool show_file(struct request *request, enum blob_kind kind, const char *content_type,
                       struct error *error)
 {
-    struct served_file file = {.fd = -1};
-    bool opened = open_file(request, kind, &file, error);
-    if (opened && etag_is_named(request->headers.if_none_match, file.etag))
+    struct served_file file = {.fd = -1, .content_type = content_type};
+    bool shown = open_file(request, kind, &file, error);
+    if (shown && etag_is_named(request->headers.if_none_match, file.etag))
         request_answer_empty(request, 304);
-    else if (opened)
-        answer_range(request, &file);
-    if (opened)
-        add_file_headers(request, &file, content_type);
+    else if (shown)
+        shown = answer_ranges(request, &file, error);
+    if (shown)
+        add_file_headers(request, &file);
     cleanup_close_fd(&file.fd);
-    return opened;
+    return shown;
 }
 
 bool layers_show(struct request *request, struct error *error)

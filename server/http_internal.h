@@ -5,6 +5,7 @@
 
 #include "server/clock.h"
 #include "server/connector.h"
+#include "server/file_sender.h"
 #include "server/http_loop.h"
 #include "server/http_server.h"
 #include "server/log_writer.h"
@@ -19,7 +20,8 @@
 
 enum {
     REMOTE_SIZE = 64,
-    HTTP_EXCESS_MAX = 32, /* connections beyond a limit that are told so */
+    FILES_OPEN_MAX = 1024, /* being sent */
+    HTTP_EXCESS_MAX = 32,  /* connections beyond a limit that are told so */
 };
 
 /* One open connection. Linked and unlinked under the set's lock. */
@@ -72,7 +74,10 @@ struct http_server {
     struct node *node;
     struct worker_pool *workers;
     struct worker_pool *long_workers; /* for what would keep the others from short work */
-    struct worker_pool *uploads;      /* as many threads as uploads may run */
+    struct worker_pool *file_workers; /* for what the blob directory's disk may hold up */
+    struct file_sender *file_sender;
+    atomic_uint files_open;      /* that are being sent */
+    struct worker_pool *uploads; /* as many threads as uploads may run */
     atomic_uint uploads_running;
     struct pull_watch *pull_watch;
     struct connector *connector;
@@ -103,8 +108,13 @@ enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection,
 void http_request_over(struct request *request, bool whole, struct json_writer *lines);
 /* After the handler of a route that changes images, before its answer is sent. */
 void http_request_forget_changes(const struct request *request);
-/* Fails with what a node says that has too much to do. */
-bool http_request_refuse_busy(struct error *error);
+/* Fails with what a node says that has too much to do: `why` is its sentence. */
+bool http_request_refuse_busy(const char *why, struct error *error);
+
+/* The end of a file that the request sends, if it does. */
+void http_file_close(struct request *request);
+/* All of it was, though libmicrohttpd may not know. */
+[[nodiscard]] bool http_file_was_sent(const struct request *request);
 
 /* A body that is streamed (route.body is BODY_STREAM). On the first call: starts its reader,
  * unless there are too many; no answer may be queued by it. */

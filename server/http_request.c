@@ -147,7 +147,7 @@ static enum MHD_Result send_answer(struct request *request)
     return MHD_queue_response(request->connection, request->status, request->response);
 }
 
-static bool refuse_busy(const char *why, struct error *error)
+bool http_request_refuse_busy(const char *why, struct error *error)
 {
     metric_add(METRIC_HTTP_OVERLOADED, 1);
     error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "%s; try again", why);
@@ -155,15 +155,10 @@ static bool refuse_busy(const char *why, struct error *error)
     return false;
 }
 
-bool http_request_refuse_busy(struct error *error)
-{
-    return refuse_busy("This node takes as many archives as it can", error);
-}
-
 static void answer_busy(struct request *request, const char *why)
 {
     struct error error;
-    (void)refuse_busy(why, &error);
+    (void)http_request_refuse_busy(why, &error);
     request_answer_problem(request, &error);
 }
 
@@ -289,13 +284,19 @@ static void run_suspended(void *context)
         pull_watch_add(request->server->pull_watch, request);
 }
 
+static struct worker_pool *workers_of(const struct request *request)
+{
+    const struct http_server *server = request->server;
+    if (request->route->reads_files)
+        return server->file_workers;
+    return request->route->is_long ? server->long_workers : server->workers;
+}
+
 static enum MHD_Result run_on_worker(struct request *request)
 {
     request->phase = REQUEST_RUNNING;
     request->queued_us = clock_now_us();
-    struct worker_pool *workers =
-        request->route->is_long ? request->server->long_workers : request->server->workers;
-    if (!worker_pool_submit(workers, run_suspended, request)) {
+    if (!worker_pool_submit(workers_of(request), run_suspended, request)) {
         answer_busy(request, "This node is busy");
         return send_answer(request);
     }
@@ -396,6 +397,7 @@ void http_request_free(struct request *request)
         MHD_destroy_response(request->response);
     json_writer_free(&request->stream.pending);
     body_stream_free(request->upload);
+    http_file_close(request);
     json_decref(request->json);
     free(request->body);
     http_loop_give_request(request->loop, request);
@@ -420,9 +422,9 @@ void http_request_completed(void *loop, struct MHD_Connection *connection, void 
     struct http_server *server = request->server;
     if (record)
         record->request = NULL;
+    bool whole = why == MHD_REQUEST_TERMINATED_COMPLETED_OK || http_file_was_sent(request);
     if (http_upload_is_over(request))
-        http_request_over(request, why == MHD_REQUEST_TERMINATED_COMPLETED_OK,
-                          http_loop_log(request->loop));
+        http_request_over(request, whole, http_loop_log(request->loop));
     if (record)
         http_connection_wait(server, record);
 }

@@ -11,7 +11,7 @@
 #include <sys/sysinfo.h>
 
 enum {
-    FILES_BESIDE_THEM = 512, /* PostgreSQL, registries, layers, files being sent */
+    FILES_BESIDE_THEM = 512 + FILES_OPEN_MAX, /* PostgreSQL, registries, layers */
     IDLE_GRACE_MS = 500,
     DRAIN_TIMEOUT_MS = 10 * 1000,
     STOP_LOADS_TIMEOUT_MS = 1000,
@@ -19,6 +19,8 @@ enum {
     WORKER_QUEUE_LIMIT = 256, /* at 5 ms a job, the last one waits 160 ms */
     LONG_WORKER_COUNT = 2,    /* one prunes, one waits for its files to go */
     LONG_WORKER_QUEUE_LIMIT = 16,
+    FILE_WORKER_COUNT = 4,
+    FILE_WORKER_QUEUE_LIMIT = 256,
 };
 
 /* As many as are wanted and there are descriptors for: the soft limit, often 1024, is
@@ -69,13 +71,16 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
                            node->options->max_connections_per_address);
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
     server->long_workers = worker_pool_start(LONG_WORKER_COUNT, LONG_WORKER_QUEUE_LIMIT, error);
+    server->file_workers = worker_pool_start(FILE_WORKER_COUNT, FILE_WORKER_QUEUE_LIMIT, error);
+    server->file_sender = file_sender_start(error);
     unsigned uploads = (unsigned)node->options->pull_jobs;
     server->uploads = worker_pool_start(uploads, uploads, error);
     server->pull_watch = pull_watch_start(node, http_request_resume, error);
     server->connector = connector_start(node, error);
     server->log_writer = log_writer_start(&node->log, error);
-    if (!server->workers || !server->long_workers || !server->uploads || !server->pull_watch ||
-        !server->connector || !server->log_writer || !start_loops(server, error)) {
+    if (!server->workers || !server->long_workers || !server->file_workers ||
+        !server->file_sender || !server->uploads || !server->pull_watch || !server->connector ||
+        !server->log_writer || !start_loops(server, error)) {
         http_server_stop(server);
         return NULL;
     }
@@ -132,6 +137,8 @@ void http_server_stop(struct http_server *server)
     worker_pool_stop(server->uploads);
     worker_pool_stop(server->workers);
     worker_pool_stop(server->long_workers);
+    worker_pool_stop(server->file_workers);
+    file_sender_stop(server->file_sender);
     puller_on_end(server->node->puller, NULL, NULL);
     pull_watch_stop(server->pull_watch);
     connector_stop(server->connector);

@@ -61,13 +61,18 @@ static void read_upload(void *context)
         end_lost(request);
 }
 
+static bool refuse(struct error *error)
+{
+    return http_request_refuse_busy("This node takes as many archives as it can", error);
+}
+
 bool http_upload_begin(struct request *request, struct error *error)
 {
     struct http_server *server = request->server;
     unsigned limit = (unsigned)server->node->options->pull_jobs;
     if (atomic_load(&server->draining) || atomic_fetch_add(&server->uploads_running, 1) >= limit) {
         atomic_fetch_sub(&server->uploads_running, 1);
-        return http_request_refuse_busy(error);
+        return refuse(error);
     }
     /* What is in libmicrohttpd's memory may go before the reader has left. */
     request->method = arena_strdup(&request->arena, request->method);
@@ -81,7 +86,7 @@ bool http_upload_begin(struct request *request, struct error *error)
         return true;
     atomic_fetch_sub(&server->uploads_running, 1);
     body_stream_free(steal(&request->upload));
-    return http_request_refuse_busy(error);
+    return refuse(error);
 }
 
 /* A sender's clock stands still while we keep it waiting. */

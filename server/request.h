@@ -22,9 +22,11 @@ struct node;
 struct http_loop;
 struct http_server;
 struct cached_answer;
+struct file_part;
 struct read_question;
 struct reader;
 struct request;
+struct request_file;
 struct route;
 
 enum {
@@ -88,6 +90,15 @@ struct request_stream {
     int64_t keep_alive_at_us;
 };
 
+/* A file as an answer (http_file.c). */
+struct file_answer {
+    unsigned status;
+    const char *content_type;
+    int fd;                  /* owned */
+    struct file_part *parts; /* in the request's arena, as all that they name */
+    size_t part_count;
+};
+
 struct request {
     struct arena arena;
     struct http_server *server;
@@ -129,6 +140,7 @@ struct request {
     struct request_wait wait;
     struct request_read read;
     struct request_stream stream;
+    struct request_file *file;             /* owned; NULL: none is sent */
     const char *about_reference;           /* for a problem */
     const struct id_list *about_sandboxes; /* for a problem */
 
@@ -155,9 +167,18 @@ void request_answer_text(struct request *request, unsigned status, const char *c
 void request_answer_empty(struct request *request, unsigned status);
 /* A finished answer with its entity tag, or 304 when the request knows it; takes the hold. */
 void request_answer_cached(struct request *request, struct cached_answer *cached);
-/* Part of a file, with sendfile; takes the fd. */
-void request_answer_file(struct request *request, unsigned status, int fd, uint64_t offset,
-                         uint64_t size_bytes);
+/* Parts of a file; takes the fd. False with the error, and no answer. */
+[[nodiscard]] bool request_answer_file(struct request *request, struct file_answer *answer,
+                                       struct error *error);
+/* Whether an answer may have several parts, or text beside them. */
+[[nodiscard]] bool request_can_send_parts(const struct request *request);
+/* Part of a file that libmicrohttpd reads; takes the fd. */
+void request_answer_fd(struct request *request, unsigned status, const char *content_type, int fd,
+                       uint64_t offset, uint64_t size_bytes);
+/* A body of that size that someone else writes to the connection, which is closed then; `wait`
+ * gives no bytes but the end. */
+void request_answer_sent(struct request *request, unsigned status, const char *content_type,
+                         uint64_t size_bytes, MHD_ContentReaderCallback wait);
 /* What `read` gives, which gets the request; see MHD_ContentReaderCallback. */
 void request_answer_stream(struct request *request, const char *content_type,
                            MHD_ContentReaderCallback read);

@@ -125,7 +125,7 @@ def test_a_layer_file_is_served_in_parts(larder, cached):
         assert (answer.status_code, answer.content) == (206, expected), spec
         assert answer.headers["Content-Range"].endswith(f"/{len(stored)}")
     assert part(Range=f"bytes={len(stored)}-").status_code == 416
-    assert part(Range="bytes=0-1,5-6").content == stored
+    assert part(Range="bytes=0-1,5-6").content == stored[:7], "what lies between is no more"
     assert part(Range="bytes=0-9", If_Range=etag).status_code == 206
     assert part(Range="bytes=0-9", If_Range='"other"').status_code == 200
     assert larder.head(file["url"], headers={"Range": "bytes=0-9"}).status_code == 200

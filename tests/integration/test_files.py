@@ -1,0 +1,192 @@
+"""Layer files over HTTP: whole, in parts, to slow readers, and while they are removed."""
+
+import hashlib
+import os
+import random
+import re
+import time
+
+import pytest
+import rawhttp
+from cataloguerows import add_image, digest_of, metric, prepare
+from daemons import wait_until
+from larder import Larder
+
+MIB = 1 << 20
+SIZES = {"empty": 0, "small": 10_000, "large": 3 * MIB + 17}
+
+
+def plant(node, seed, size):
+    """A layer file of that size, of random bytes: its URL and them."""
+    content = random.Random(seed).randbytes(size)
+    hex_digest = hashlib.sha256(seed.encode()).hexdigest()
+    (node.blob_dir / f"layers/sha256_{hex_digest}.erofs").write_bytes(content)
+    return f"/layers/sha256:{hex_digest}", content
+
+
+@pytest.fixture(scope="module")
+def node(new_directory, database):
+    with Larder(new_directory("larder"), database=database) as started:
+        prepare(database)
+        yield started
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def layer(node, request):
+    return plant(node, request.param, SIZES[request.param])
+
+
+def multipart(answer):
+    """(Content-Range, bytes) of each part."""
+    kind, boundary = re.fullmatch(r"(\S+); boundary=(\S+)", answer.headers["Content-Type"]).groups()
+    assert kind == "multipart/byteranges"
+    pieces = answer.content.split(f"\r\n--{boundary}".encode())
+    assert pieces[0] == b"" and pieces[-1] == b"--\r\n"
+    parts = []
+    for piece in pieces[1:-1]:
+        head, _, body = piece.partition(b"\r\n\r\n")
+        assert b"\r\nContent-Type: application/octet-stream" in head
+        parts.append((re.search(rb"Content-Range: (.*)", head).group(1).decode().strip(), body))
+    return parts
+
+
+def test_a_file_comes_whole_and_its_head_says_so(node, layer):
+    url, content = layer
+    for _ in range(2):  # over one connection
+        answer = node.get(url)
+        assert answer.status_code == 200 and answer.content == content
+        assert answer.headers["Content-Length"] == str(len(content))
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert answer.headers["Accept-Ranges"] == "bytes"
+        for word in ("public", "immutable", "max-age="):
+            assert word in answer.headers["Cache-Control"]
+        head = node.head(url)
+        assert head.status_code == 200 and not head.content
+        for name in ("Content-Length", "ETag", "Accept-Ranges", "Content-Type", "Cache-Control"):
+            assert head.headers[name] == answer.headers[name], name
+
+
+def test_a_file_is_never_coded(node, layer):
+    answer = node.get(layer[0], headers={"Accept-Encoding": "gzip, zstd"})
+    assert "Content-Encoding" not in answer.headers and answer.content == layer[1]
+
+
+def test_one_range_is_one_part(node, layer):
+    url, content = layer
+    size = len(content)
+    for spec, first, last in (("0-9", 0, 9), ("4096-", 4096, size - 1), ("-7", size - 7, size - 1),
+                              ("1-999999999", 1, size - 1), ("0-", 0, size - 1)):  # fmt: skip
+        answer = node.get(url, headers={"Range": f"bytes={spec}"})
+        if size == 0:
+            assert answer.status_code == 416 and answer.headers["Content-Range"] == "bytes */0"
+            continue
+        assert answer.status_code == 206 and answer.content == content[first : last + 1], spec
+        assert answer.headers["Content-Range"] == f"bytes {first}-{last}/{size}"
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_several_ranges_come_as_parts_in_their_order(node, size):
+    url, content = plant(node, f"parts {size}", SIZES[size])
+    total = len(content)
+    middle = total // 2
+    answer = node.get(url, headers={"Range": f"bytes={middle}-, 0-99 ,1000-1000,{total}-"})
+    assert answer.status_code == 206 and "Content-Range" not in answer.headers
+    assert multipart(answer) == [
+        (f"bytes {middle}-{total - 1}/{total}", content[middle:]),
+        (f"bytes 0-99/{total}", content[:100]),
+        (f"bytes 1000-1000/{total}", content[1000:1001]),
+    ]
+    again = node.get(url, headers={"Range": "bytes=0-1"})
+    assert again.content == content[:2], "the connection goes on"
+
+
+@pytest.mark.parametrize("ranges", ["0-,0-,0-", "0-99,50-150,151-", "-1,0-"])
+def test_ranges_that_overlap_are_sent_once(node, ranges):
+    url, content = plant(node, "overlap", 10_000)
+    answer = node.get(url, headers={"Range": f"bytes={ranges}"})
+    assert answer.status_code == 206 and answer.content == content
+    assert answer.headers["Content-Range"] == "bytes 0-9999/10000"
+
+
+def test_too_many_ranges_are_not_heard(node):
+    url, content = plant(node, "many", 10_000)
+    spec = ",".join(f"{500 * i}-{500 * i}" for i in range(17))
+    answer = node.get(url, headers={"Range": f"bytes={spec}"})
+    assert answer.status_code == 200 and answer.content == content
+
+
+def test_a_range_is_of_the_file_that_if_range_names(node, layer):
+    url, content = layer
+    tag = node.head(url).headers["ETag"]
+    wanted = {"Range": "bytes=0-9,5000-5009"}
+    for known in (f"W/{tag}", '"other"', "Tue, 24 Nov 2026 00:00:00 GMT"):
+        answer = node.get(url, headers=wanted | {"If-Range": known})
+        assert answer.status_code == 200 and answer.content == content, known
+    answer = node.get(url, headers=wanted | {"If-Range": tag})
+    assert answer.status_code == (206 if content else 416)
+    assert node.get(url, headers=wanted | {"If-None-Match": tag}).status_code == 304
+
+
+def begin(node, url, count=1):
+    """Connections that asked for it and read nothing but the first bytes."""
+    connections = []
+    for number in range(count):
+        one = rawhttp.connect(node.url, source=f"127.0.2.{number % 250 + 1}")
+        one.sendall(f"GET {url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connections.append(one)
+    first = [connection.recv(15) for connection in connections]
+    assert set(first) == {b"HTTP/1.1 200 OK"}
+    return connections
+
+
+def finish(connection):
+    return rawhttp.RawAnswer(b"HTTP/1.1 200 OK" + rawhttp.read_all(connection)).body
+
+
+def test_many_slow_readers_hold_up_nobody(node):
+    url, content = plant(node, "slow", 24 * MIB)
+    before = metric(node, "process_open_fds")
+    connections = begin(node, url, 100)
+    try:
+        for number in range(50):
+            assert node.get("/version").status_code == 200
+            assert node.get("/sandboxes").status_code == 200, "a worker is free"
+            assert node.get(url, headers={"Range": f"bytes={number}-199999"}).status_code == 206
+        assert hashlib.sha256(finish(connections[0])).digest() == hashlib.sha256(content).digest()
+    finally:
+        for connection in connections:
+            connection.close()
+    wait_until(lambda: metric(node, "process_open_fds") <= before, "who left lets go of the file")
+
+
+def test_a_file_that_is_removed_while_it_is_sent_is_sent_to_its_end(node, database):
+    add_image(database, "docker.io/test/going:1", "going")
+    hex_digest = digest_of(database, "layer").removeprefix("sha256:")
+    path = node.blob_dir / f"layers/sha256_{hex_digest}.erofs"
+    content = random.Random(1).randbytes(24 * MIB)
+    path.write_bytes(content)
+    url = f"/layers/sha256:{hex_digest}"
+    (connection,) = begin(node, url)
+    assert node.delete("/images/docker.io/test/going:1").status_code == 204
+    wait_until(lambda: not path.exists(), "the file is condemned and unlinked")
+    assert node.get(url).status_code == 404
+    assert hashlib.sha256(finish(connection)).digest() == hashlib.sha256(content).digest()
+
+
+def test_a_file_that_shrinks_breaks_the_answer_off(node):
+    url, _ = plant(node, "shrinks", 24 * MIB)
+    (connection,) = begin(node, url)
+    os.truncate(node.blob_dir / f"layers/{url[8:].replace(':', '_')}.erofs", 100)
+    assert len(finish(connection)) < 24 * MIB, "it is not made longer, and ends"
+    assert node.get("/version").status_code == 200
+
+
+def test_a_node_ends_though_a_reader_stands_still(make_larder, database):
+    node = make_larder(database=database)
+    url, _ = plant(node, "still", 24 * MIB)
+    connections = begin(node, url, 3)
+    began = time.monotonic()
+    node.stop()
+    assert time.monotonic() - began < 25
+    for connection in connections:
+        connection.close()
