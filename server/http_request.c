@@ -21,8 +21,12 @@ enum {
     /* What is thrown away of a body that is too long, before the connection goes. */
     DISCARD_MAX_BYTES = 8 << 20,
     /* Who waited that long for a worker is told to come again: behind a catalogue that
-     * hangs, a queue would otherwise take its length times the statements' time-out. */
+     * hangs, a queue would otherwise take its length times the statements' time-out. A burst
+     * that fits in the queue may take that long. Once there was no room, more come than can be
+     * answered, and a queue that stays full makes all wait for the same few answers: then the
+     * shorter time holds. */
     QUEUE_PATIENCE_US = 2 * 1000 * 1000,
+    OVERLOAD_PATIENCE_US = 100 * 1000,
 };
 
 /* Once for each connection; its handshake is over. */
@@ -269,11 +273,26 @@ void http_request_forget_changes(const struct request *request)
         cache_lease_distrust(request->node->lease);
 }
 
+static struct worker_pool *workers_of(const struct request *request)
+{
+    const struct http_server *server = request->server;
+    if (request->route->reads_files)
+        return server->file_workers;
+    return request->route->is_long ? server->long_workers : server->workers;
+}
+
+static bool waited_too_long(const struct request *request)
+{
+    int64_t patience_us =
+        worker_pool_is_overloaded(workers_of(request)) ? OVERLOAD_PATIENCE_US : QUEUE_PATIENCE_US;
+    return clock_now_us() - request->queued_us > patience_us;
+}
+
 /* On a worker. */
 static void run_suspended(void *context)
 {
     struct request *request = context;
-    if (clock_now_us() - request->queued_us > QUEUE_PATIENCE_US)
+    if (waited_too_long(request))
         answer_busy(request, "This node is busy");
     else
         run_handler(request, request->on_worker ? request->on_worker : request->route->handler);
@@ -282,14 +301,6 @@ static void run_suspended(void *context)
         http_request_resume(request);
     else
         pull_watch_add(request->server->pull_watch, request);
-}
-
-static struct worker_pool *workers_of(const struct request *request)
-{
-    const struct http_server *server = request->server;
-    if (request->route->reads_files)
-        return server->file_workers;
-    return request->route->is_long ? server->long_workers : server->workers;
 }
 
 static enum MHD_Result run_on_worker(struct request *request)

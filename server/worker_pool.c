@@ -1,8 +1,12 @@
 #include "server/worker_pool.h"
 
+#include "server/clock.h"
 #include "store/cleanup.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+
+enum { OVERLOAD_LASTS_US = 1000 * 1000 };
 
 struct job {
     void (*run)(void *context);
@@ -10,7 +14,8 @@ struct job {
 };
 
 struct worker_pool {
-    pthread_mutex_t lock; /* guards all below but `threads` */
+    _Atomic int64_t was_full_us; /* when there was no room, last; 0: never */
+    pthread_mutex_t lock;        /* guards all below but `threads` */
     pthread_cond_t queued;
     struct job *queue; /* a ring of `limit` jobs */
     size_t limit;
@@ -79,7 +84,15 @@ bool worker_pool_submit(struct worker_pool *pool, void (*run)(void *context), vo
         pthread_cond_signal(&pool->queued);
     }
     pthread_mutex_unlock(&pool->lock);
+    if (!fits)
+        atomic_store(&pool->was_full_us, clock_now_us());
     return fits;
+}
+
+bool worker_pool_is_overloaded(const struct worker_pool *pool)
+{
+    int64_t was_full_us = atomic_load(&pool->was_full_us);
+    return was_full_us != 0 && clock_now_us() - was_full_us < OVERLOAD_LASTS_US;
 }
 
 void worker_pool_stop(struct worker_pool *pool)

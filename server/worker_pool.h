@@ -17,6 +17,9 @@ struct worker_pool;
 [[nodiscard]] bool worker_pool_submit(struct worker_pool *pool, void (*run)(void *context),
                                       void *context);
 
+/* Whether there was no room in its queue within the last second. Any thread. */
+[[nodiscard]] bool worker_pool_is_overloaded(const struct worker_pool *pool);
+
 /* Runs what is queued, joins the threads, frees. Nobody may submit any more. NULL
  * is fine. */
 void worker_pool_stop(struct worker_pool *pool);

@@ -143,3 +143,36 @@ def test_writes_beyond_the_queue_are_told_at_once_and_reads_go_on(make_larder, d
     time.sleep(1)
     for number in range(20):
         assert node.put(f"/sandboxes/after-{number}", json=body).status_code == 201
+
+
+def write_while_locked(node, database, count, name):
+    """The statuses of that many writes at once, for whose table somebody else holds the lock until
+    all are there and have waited a while."""
+    body = {"host": "h", "rootfs": {"type": "bind", "path": "/srv"}}
+    statuses = []
+
+    def write(number):
+        statuses.append(node.put(f"/sandboxes/{name}-{number}", json=body).status_code)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(count)]
+    with Psql(database) as other:
+        other.run("BEGIN")
+        other.run("LOCK TABLE sandboxes")
+        for thread in threads:
+            thread.start()
+        held = lambda: metric(node, "larder_http_requests_in_flight") + len(statuses)  # noqa: E731
+        wait_until(lambda: held() >= count, "all have come")
+        time.sleep(0.2)
+        other.run("ROLLBACK")
+    for thread in threads:
+        thread.join()
+    return statuses
+
+
+def test_a_burst_waits_and_an_overload_is_told_to_come_again(make_larder, database):
+    """Both queue for the same time: what fits in the queue is answered, of what does not even those
+    that had found room are not kept waiting."""
+    node = make_larder(database=database)
+    assert set(write_while_locked(node, database, 60, "burst")) == {201}
+    statuses = write_while_locked(node, database, 400, "overload")
+    assert set(statuses) == {201, 503} and statuses.count(201) < 60
