@@ -3,6 +3,7 @@
 #include "store/crash_point.h"
 #include "store/metrics.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,7 +29,7 @@ struct batch {
     const char **digests;
     const char **bytes; /* what each freed */
     size_t done;
-    bool is_touched[BLOB_KIND_COUNT]; /* directories */
+    bool *is_touched; /* of each kind: its directory, which is synced in the end */
     struct reaped reaped;
     bool failed;
     struct error error; /* the first file that could not be unlinked */
@@ -141,15 +142,18 @@ static void unlink_row(struct batch *batch, size_t row)
     CRASH_POINT(REAP_UNLINKED);
 }
 
-static bool sync_directories(struct batch *batch, struct error *error)
+/* Once for all batches: each would have the file system write its journal, which takes as
+ * long as to unlink them. Should the power fail before, files may be back without their rows:
+ * the sweep takes them. */
+static bool sync_directories(struct blobdir *blobdir, const bool *is_touched, struct error *error)
 {
     for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
-        if (batch->is_touched[kind] && !blob_sync(batch->blobdir, (enum blob_kind)kind, error))
+        if (is_touched[kind] && !blob_sync(blobdir, (enum blob_kind)kind, error))
             return false;
     return true;
 }
 
-static bool unlink_locked(struct batch *batch, struct error *error)
+static void unlink_locked(struct batch *batch)
 {
     size_t count = batch->rows.count;
     batch->kinds = arena_alloc_array(batch->arena, count, sizeof(*batch->kinds));
@@ -160,7 +164,6 @@ static bool unlink_locked(struct batch *batch, struct error *error)
     for (size_t row = 0; row < count && may_unlink(batch); row++)
         if (rows_bool(&batch->rows, row, 2))
             unlink_row(batch, row);
-    return sync_directories(batch, error);
 }
 
 /* Deletes the rows, and adds to the figures of the prunes that condemned them. The files
@@ -204,8 +207,10 @@ static bool run_batch(struct batch *batch, const struct choice *choice, struct e
     batch->locked_us = metric_now_us();
     if (!session_begin(batch->session, error) ||
         !(choice->files ? lock_given(batch, choice->files, choice->file_count, error)
-                        : lock_after(batch, choice->after_kind, choice->after_digest, error)) ||
-        !unlink_locked(batch, error) || (batch->done > 0 && !forget(batch, error)))
+                        : lock_after(batch, choice->after_kind, choice->after_digest, error)))
+        return false;
+    unlink_locked(batch);
+    if (batch->done > 0 && !forget(batch, error))
         return false;
     if (batch->done > 0)
         CRASH_POINT(REAP_FORGOTTEN);
@@ -216,30 +221,65 @@ static bool run_batch(struct batch *batch, const struct choice *choice, struct e
     return true;
 }
 
-static bool reap_batch(struct catalogue *catalogue, struct batch *batch,
-                       const struct choice *choice, struct error *error)
+/* What several batches did. */
+struct tally {
+    struct reaped reaped;
+    bool is_touched[BLOB_KIND_COUNT];
+    bool failed;
+    struct error error; /* the first */
+};
+
+static void tally_failure(struct tally *tally, const struct error *error)
 {
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    batch->session = session;
-    return session && run_batch(batch, choice, error);
+    if (!tally->failed)
+        tally->error = *error;
+    tally->failed = true;
 }
 
-/* Adds what the batch did. The first file that could not be unlinked is what is told. */
-static void add_batch(const struct batch *batch, struct reaped *reaped, bool *failed,
-                      struct error *error)
+static void tally_add(struct tally *sum, const struct tally *more)
 {
-    add_reaped(reaped, &batch->reaped);
-    if (batch->failed && !*failed)
-        *error = batch->error;
-    *failed = *failed || batch->failed;
+    add_reaped(&sum->reaped, &more->reaped);
+    for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
+        sum->is_touched[kind] |= more->is_touched[kind];
+    if (more->failed)
+        tally_failure(sum, &more->error);
+}
+
+/* The end of all batches; gives what they did, or why some of it failed. */
+static bool finish(const struct tally *tally, struct blobdir *blobdir, struct reaped *reaped,
+                   struct error *error)
+{
+    *reaped = tally->reaped;
+    bool synced = sync_directories(blobdir, tally->is_touched, error);
+    if (tally->failed)
+        *error = tally->error;
+    return synced && !tally->failed;
+}
+
+/* Runs one batch, whose rows are left in it. False when it came to nothing. */
+static bool reap_batch(struct catalogue *catalogue, struct batch *batch,
+                       const struct choice *choice, struct tally *tally)
+{
+    struct error error;
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, &error);
+    batch->session = session;
+    batch->is_touched = tally->is_touched;
+    bool done = session && run_batch(batch, choice, &error);
+    if (!done)
+        tally_failure(tally, &error);
+    else if (batch->failed)
+        tally_failure(tally, &batch->error);
+    if (done)
+        add_reaped(&tally->reaped, &batch->reaped);
+    return done;
 }
 
 bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const struct blob_id *files,
                  size_t file_count, struct reaped *reaped, struct error *error)
 {
-    *reaped = (struct reaped){0};
-    bool failed = false;
-    for (size_t i = 0; i < file_count; i += FILES_A_BATCH) {
+    struct tally tally = {0};
+    bool goes_on = true;
+    for (size_t i = 0; i < file_count && goes_on; i += FILES_A_BATCH) {
         cleanup_arena struct arena arena = {0};
         struct batch batch = {.arena = &arena, .blobdir = blobdir};
         size_t left = file_count - i;
@@ -248,34 +288,56 @@ bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const str
             .file_count = left < FILES_A_BATCH ? left : FILES_A_BATCH,
         };
         CRASH_POINT(REAP_BEGUN);
-        if (!reap_batch(catalogue, &batch, &choice, error))
-            return false;
-        add_batch(&batch, reaped, &failed, error);
+        goes_on = reap_batch(catalogue, &batch, &choice, &tally);
     }
-    return !failed;
+    return finish(&tally, blobdir, reaped, error);
 }
 
+/* One of those who go through all that is condemned: each takes what no other has. */
+struct lane {
+    const struct reaper_pass *pass;
+    struct tally tally;
+    char kind[16]; /* of the last row it had */
+    char digest[DIGEST_TEXT_SIZE];
+};
+
+/* False when there is no more, or it is time to stop. */
+static bool step(struct lane *lane)
+{
+    const struct reaper_pass *pass = lane->pass;
+    cleanup_arena struct arena arena = {0};
+    struct batch batch = {.arena = &arena, .blobdir = pass->blobdir};
+    const struct choice choice = {.after_kind = lane->kind, .after_digest = lane->digest};
+    if ((pass->stop && atomic_load(pass->stop)) ||
+        !reap_batch(pass->catalogue, &batch, &choice, &lane->tally))
+        return false;
+    size_t found = batch.rows.count;
+    if (found < FILES_A_BATCH)
+        return false;
+    snprintf(lane->kind, sizeof(lane->kind), "%s", rows_text(&batch.rows, found - 1, 0));
+    snprintf(lane->digest, sizeof(lane->digest), "%s", rows_text(&batch.rows, found - 1, 1));
+    return true;
+}
+
+static void *run_lane(void *context)
+{
+    while (step(context))
+        continue;
+    return NULL;
+}
+
+/* Where there is much, two of them: one unlinks while PostgreSQL works for the other. */
 bool reaper_run_pass(const struct reaper_pass *pass, struct reaped *reaped, struct error *error)
 {
-    *reaped = (struct reaped){0};
-    char kind[16] = "";
-    char digest[DIGEST_TEXT_SIZE] = "";
-    bool failed = false;
-    size_t found = FILES_A_BATCH;
-    while (found == FILES_A_BATCH && !(pass->stop && atomic_load(pass->stop))) {
-        cleanup_arena struct arena arena = {0};
-        struct batch batch = {.arena = &arena, .blobdir = pass->blobdir};
-        const struct choice choice = {.after_kind = kind, .after_digest = digest};
-        if (!reap_batch(pass->catalogue, &batch, &choice, error))
-            return false;
-        add_batch(&batch, reaped, &failed, error);
-        found = batch.rows.count;
-        if (found > 0) {
-            snprintf(kind, sizeof(kind), "%s", rows_text(&batch.rows, found - 1, 0));
-            snprintf(digest, sizeof(digest), "%s", rows_text(&batch.rows, found - 1, 1));
-        }
-        if (pass->rest)
-            pass->rest(pass->context, &batch.reaped);
+    struct lane first = {.pass = pass};
+    struct lane second = {.pass = pass};
+    pthread_t thread;
+    if (step(&first)) {
+        bool has_second = pthread_create(&thread, NULL, run_lane, &second) == 0;
+        run_lane(&first);
+        if (has_second)
+            pthread_join(thread, NULL);
     }
-    return !failed;
+    tally_add(&first.tally, &second.tally);
+    return finish(&first.tally, pass->blobdir, reaped, error);
 }

@@ -2,10 +2,11 @@
  * lock that a pull takes to publish or rescue that file. Any number of nodes may
  * reap at once: each takes rows that no other has.
  *
- * It goes in batches, each one transaction: rows locked, locks tried, files unlinked,
- * their directories fsynced, rows deleted. Killed in the middle, the rows stay and the
- * next reaper finds the files gone. Whether the connection, and so the locks, are still
- * there is looked at before each unlink.
+ * It goes in batches, each one transaction: rows locked, locks tried, files unlinked, rows
+ * deleted. Killed in the middle, the rows stay and the next reaper finds the files gone.
+ * Directories are fsynced in the end; what a power cut brings back before that has no row,
+ * and the sweep takes it. Whether the connection, and so the locks, are still there is
+ * looked at before each unlink.
  */
 #ifndef LARDER_STORE_REAPER_H
 #define LARDER_STORE_REAPER_H
@@ -21,14 +22,12 @@
                                const struct blob_id *files, size_t file_count,
                                struct reaped *reaped, struct error *error);
 
-/* Once through all that is condemned, or until *stop (may be NULL) is set; `rest` is called
- * between batches. Fails as reaper_reap() does, or when PostgreSQL is away. */
+/* Once through all that is condemned, or until *stop (may be NULL) is set. Fails as
+ * reaper_reap() does, or when PostgreSQL is away. */
 struct reaper_pass {
     struct catalogue *catalogue;
     struct blobdir *blobdir;
     const atomic_bool *stop;
-    void (*rest)(void *context, const struct reaped *batch); /* NULL: none */
-    void *context;
 };
 [[nodiscard]] bool reaper_run_pass(const struct reaper_pass *pass, struct reaped *reaped,
                                    struct error *error);

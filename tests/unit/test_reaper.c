@@ -1,0 +1,124 @@
+/* The reaper's pass through all that is condemned. */
+#include "store/reaper.h"
+
+#include "store/file_lock.h"
+#include "tests/unit/database.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* More than a few batches, so that both lanes have work. */
+enum { LAYERS = 1500, LAYER_BYTES = 4096 };
+
+static char directory[64];
+static struct blobdir *blobdir;
+
+static struct blob_id layer(int number)
+{
+    char seed[32];
+    snprintf(seed, sizeof(seed), "layer %d", number);
+    struct blob_id file = {.kind = BLOB_LAYER};
+    cr_assert(digest_parse(database_digest(seed), &file.key));
+    return file;
+}
+
+static const char *path_of(const struct blob_id *file)
+{
+    static char path[256];
+    char name[BLOB_PATH_SIZE];
+    blob_path(file->kind, &file->key, name);
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    return path;
+}
+
+static void begin(void)
+{
+    static const char bytes[LAYER_BYTES];
+    struct error error;
+    database_begin();
+    scratch_make(directory);
+    blobdir = blobdir_open(directory, "00000000-0000-0000-0000-000000000001", &error);
+    cr_assert_not_null(blobdir, "%s", error.message);
+    for (int i = 0; i < LAYERS; i++) {
+        struct blob_id file = layer(i);
+        int fd = open(path_of(&file), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        cr_assert(fd >= 0 && write(fd, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes));
+        close(fd);
+    }
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO condemned_files (kind, digest, removal_id)"
+             " SELECT 'layer', digest_of('layer ' || n), 7 FROM generate_series(0, %d - 1) n",
+             LAYERS);
+    database_sql(sql);
+}
+
+static void end(void)
+{
+    blobdir_close(blobdir);
+    scratch_remove(directory);
+    database_end();
+}
+
+TestSuite(reaper, .init = begin, .fini = end);
+
+static bool run_pass(const atomic_bool *stop, struct reaped *reaped, struct error *error)
+{
+    const struct reaper_pass pass = {database_catalogue, blobdir, stop};
+    return reaper_run_pass(&pass, reaped, error);
+}
+
+static int files_left(void)
+{
+    int left = 0;
+    for (int i = 0; i < LAYERS; i++) {
+        struct blob_id file = layer(i);
+        left += access(path_of(&file), F_OK) == 0;
+    }
+    return left;
+}
+
+Test(reaper, takes_all_that_is_condemned_and_counts_each_file_once)
+{
+    struct reaped reaped;
+    struct error error;
+    cr_assert(run_pass(NULL, &reaped, &error), "%s", error.message);
+    cr_expect_eq(reaped.layer_files, LAYERS);
+    cr_expect_eq(files_left(), 0);
+    cr_expect_str_eq(database_sql("SELECT count(*) FROM condemned_files"), "0");
+    cr_expect_str_eq(database_sql("SELECT sum(layers) || ' ' || sum(bytes) FROM reaped_files"
+                                  " WHERE removal_id = 7"),
+                     "1500 6144000");
+}
+
+Test(reaper, is_not_kept_by_a_file_that_cannot_go_and_tells_it)
+{
+    struct blob_id stuck = layer(700);
+    struct blob_id busy = layer(800);
+    struct reaped reaped;
+    struct error error;
+    cr_assert(unlink(path_of(&stuck)) == 0 && mkdir(path_of(&stuck), 0755) == 0);
+    struct file_lock *lock = file_lock_acquire(database_catalogue, &busy, 1, NULL, &error);
+    cr_assert_not_null(lock, "%s", error.message);
+    cr_expect_not(run_pass(NULL, &reaped, &error), "a directory cannot be unlinked");
+    cr_expect_eq(error.os_errno, EISDIR);
+    file_lock_release(lock);
+    cr_expect_eq(reaped.layer_files, LAYERS - 2);
+    cr_expect_eq(files_left(), 2);
+    cr_expect_str_eq(database_sql("SELECT count(*) FROM condemned_files"), "2",
+                     "both wait for a later pass");
+}
+
+Test(reaper, that_is_to_stop_leaves_the_rest)
+{
+    atomic_bool stop = true;
+    struct reaped reaped;
+    struct error error;
+    cr_expect(run_pass(&stop, &reaped, &error), "to stop is no failure");
+    cr_expect_eq(reaped.layer_files, 0);
+    cr_expect_eq(files_left(), LAYERS);
+}
