@@ -11,6 +11,7 @@
 #include "server/tls.h"
 #include "store/blobdir.h"
 #include "store/catalogue/catalogue.h"
+#include "store/directory_binding.h"
 #include "store/private_postgres.h"
 #include "store/puller.h"
 #include "store/registry/registry_client.h"
@@ -178,13 +179,15 @@ bool node_start_puller(struct node *node, struct error *error)
     return node->puller;
 }
 
-static bool open_files(struct node *node, struct error *error)
+static bool open_files(struct node *node, enum directory_claim claim, struct error *error)
 {
     const struct options *options = node->options;
     if (!make_directory(options->blob_dir, error))
         return false;
     node->blobdir = blobdir_open(options->blob_dir, node->id, error);
-    return node->blobdir && make_registry_client(node, options, error);
+    return node->blobdir &&
+           directory_bind(node->catalogue, node->blobdir, options->blob_dir, claim, error) &&
+           make_registry_client(node, options, error);
 }
 
 static bool open_starts(struct node *node, struct error *error)
@@ -211,8 +214,8 @@ static bool start_cache(struct node *node, struct error *error)
 
 static bool start_parts(struct node *node, struct error *error)
 {
-    if (!open_files(node, error) || !open_starts(node, error) || !start_cache(node, error) ||
-        !node_start_puller(node, error))
+    if (!open_files(node, DIRECTORY_MUST_MATCH, error) || !blobdir_probe(node->blobdir, error) ||
+        !open_starts(node, error) || !start_cache(node, error) || !node_start_puller(node, error))
         return false;
     node->reaper = reaper_thread_start(node->catalogue, node->blobdir, &node->log, error);
     if (!node->reaper)
@@ -239,7 +242,10 @@ bool node_open_store(struct node *node, const struct options *options, struct er
     if (!choose_platform(options, &platform, error) || !node_open_catalogue(node, options, error))
         return false;
     node->platform = platform;
-    return open_files(node, error);
+    enum directory_claim claim = options->adopt_directory ? DIRECTORY_ADOPT
+                                 : options->repair        ? DIRECTORY_TAKE_OVER
+                                                          : DIRECTORY_LOOK;
+    return open_files(node, claim, error);
 }
 
 bool node_start(struct node *node, const struct options *options, struct error *error)

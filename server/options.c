@@ -105,6 +105,8 @@ static const struct option_row rows[] = {
      "read every file and compare it with its digest, and ask fsck.erofs", 0, 0, NULL},
     {"--repair", KIND_SWITCH, AT(repair), OPTIONS_FSCK, NULL, NULL,
      "put aside what is damaged or unknown (in quarantine/), and pull what is missing", 0, 0, NULL},
+    {"--adopt-directory", KIND_SWITCH, AT(adopt_directory), OPTIONS_FSCK, NULL, NULL,
+     "make the blob directory the catalogue's, whatever its mark says", 0, 0, NULL},
     {"--json", KIND_SWITCH, AT(json), OPTIONS_FSCK, NULL, NULL, "print one JSON object", 0, 0,
      NULL},
     {"--log-format", KIND_TEXT, AT(log_format), OPTIONS_SERVE | OPTIONS_FSCK, "text|json", NULL,

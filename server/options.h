@@ -51,6 +51,7 @@ struct options {
     uint64_t max_stale_if_error_ms;
     bool verify;
     bool repair;
+    bool adopt_directory;
     bool json;
     bool join_postgres;     /* no flag: a command that works beside a running node sets it */
     const char *log_format; /* NULL: text on a terminal, else json */

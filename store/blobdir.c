@@ -207,6 +207,11 @@ int blob_draft_fd(const struct blob_draft *draft)
     return draft->fd;
 }
 
+const char *blob_draft_name(const struct blob_draft *draft)
+{
+    return draft->name;
+}
+
 static int64_t later_ms(const struct timespec *one, const struct timespec *other)
 {
     const struct timespec *later = one->tv_sec > other->tv_sec || (one->tv_sec == other->tv_sec &&

@@ -2,7 +2,8 @@
  *
  * A file is written under tmp/<node>/, checked, fsynced, renamed to its name and
  * its directory fsynced. A name outside tmp/ always means a whole file. Nothing
- * but rename and fsync is relied on: the directory may be NFS or CephFS.
+ * but rename and fsync is relied on, and once on link (blob_mark.h): the directory may be
+ * NFS or CephFS.
  * Thread-safe.
  */
 #ifndef LARDER_STORE_BLOBDIR_H
@@ -46,6 +47,9 @@ struct blobdir;
  * first draft; the id is a UUID that no process had before. */
 [[nodiscard]] struct blobdir *blobdir_open(const char *path, const char *node_id,
                                            struct error *error);
+/* Whether files there can be written, linked, renamed and made durable as we need it; else why
+ * not. Leaves nothing behind. */
+[[nodiscard]] bool blobdir_probe(struct blobdir *blobdir, struct error *error);
 /* Removes tmp/<node_id>/ and closes. NULL is fine. */
 void blobdir_close(struct blobdir *blobdir);
 

@@ -1,4 +1,5 @@
-/* What blobdir*.c, blob_list.c and blob_quarantine.c share: the inside of the directory. */
+/* What blobdir*.c, blob_list.c, blob_mark.c and blob_quarantine.c share: the inside of the
+ * directory. */
 #ifndef LARDER_STORE_BLOBDIR_INTERNAL_H
 #define LARDER_STORE_BLOBDIR_INTERNAL_H
 
@@ -28,6 +29,9 @@ struct blobdir {
 /* blob_look() in any directory of ours. */
 [[nodiscard]] bool blobdir_look_at(int directory, const char *name, struct blob_state *state,
                                    struct error *error);
+
+/* The draft's path within tmp/. */
+[[nodiscard]] const char *blob_draft_name(const struct blob_draft *draft);
 
 /* fsync; `name` is for the error. */
 [[nodiscard]] bool blobdir_sync_fd(int fd, const char *name, struct error *error);

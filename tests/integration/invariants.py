@@ -44,10 +44,10 @@ UNREACHED = """
 
 
 def published(blob_dir):
-    """Names of all files outside tmp/ and quarantine/, relative."""
+    """Names of all files outside tmp/ and quarantine/ but the mark, relative."""
     root = Path(blob_dir)
     names = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    return {str(name) for name in names if name.parts[0] not in ("tmp", "quarantine")}
+    return {str(name) for name in names if name.parts[0] not in ("tmp", "quarantine", "larder.id")}
 
 
 def digest_of(path):

@@ -18,6 +18,7 @@ from pathlib import Path
 import contract
 import requests
 from daemons import Daemon, processes_below, wait_until
+from postgres import sql
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY = re.compile(r"^larder (\S+) ready at (.+)$", re.MULTILINE)
@@ -43,6 +44,16 @@ def sanitizer_environment(log_prefix):
     }
 
 
+IDENTITY = """
+    SELECT system_identifier || '-' || (SELECT oid FROM pg_database WHERE datname = current_database())
+      FROM pg_control_system()"""
+
+
+def blob_dir_of(database, workspace):
+    """The one blob directory of a catalogue: nodes that share it are refused with any other."""
+    return Path(workspace) / f"blobs-{sql(database, IDENTITY)[0][0]}"
+
+
 class Larder:
     """A node with everything below `data_dir`, whose parents everybody may pass (0711):
     its private PostgreSQL is not root. `blob_dir` and `database` (a libpq URI) are for
@@ -50,6 +61,8 @@ class Larder:
 
     def __init__(self, data_dir, database=None, flags=(), blob_dir=None, environment=None):
         self.data_dir = Path(data_dir)
+        if database and not blob_dir:
+            blob_dir = blob_dir_of(database, self.data_dir.parent)
         self.blob_dir = Path(blob_dir) if blob_dir else self.data_dir / "blobs"
         self.database = database
         self.flags = list(flags)

@@ -89,12 +89,12 @@ def differences(expected, found):
 
 
 def published_files(larder):
-    """Relative names of all files outside tmp/."""
+    """Relative names of all files outside tmp/ but the directory's mark."""
     root = Path(larder.blob_dir)
     return {
         str(path.relative_to(root))
         for path in root.rglob("*")
-        if path.is_file() and path.relative_to(root).parts[0] != "tmp"
+        if path.is_file() and path.relative_to(root).parts[0] not in ("tmp", "larder.id")
     }
 
 

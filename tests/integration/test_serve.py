@@ -13,7 +13,7 @@ import pulling
 import pytest
 import rawhttp
 from daemons import free_port, processes_below, wait_until
-from larder import Larder, program
+from larder import Larder, blob_dir_of, program
 from postgres import Postgres
 from problems import expect_problem
 from tokens import Tokens
@@ -61,10 +61,14 @@ def test_arguments_that_cannot_be_meant_end_with_2_and_a_sentence(words, named):
     assert named in done.stderr and not done.stdout
 
 
+def of_one_fleet(database, workspace):
+    return ["--database", database, "--blob-dir", blob_dir_of(database, workspace)]
+
+
 @pytest.mark.parametrize("address", ["localhost", ":80", "127.0.0.1:x", "127.0.0.1:65536", "::1:80",
                                      "unix:relative", "unix:/" + "x" * 200])  # fmt: skip
-def test_an_address_that_cannot_be_meant_is_refused(postgres, database, tmp_path, address):
-    words = ["serve", "--data-dir", tmp_path, "--database", database, "--listen", address]
+def test_an_address_that_cannot_be_meant_is_refused(database, workspace, address):
+    words = ["serve", *of_one_fleet(database, workspace), "--listen", address]
     done = run(*words)
     assert done.returncode == 2 and address in done.stderr, done
 
@@ -75,8 +79,10 @@ def test_an_address_that_cannot_be_meant_is_refused(postgres, database, tmp_path
     [([], ["--tokens", "--no-auth"]), (["--tokens"], ["--tls-cert", "--tls-key", "--no-tls"])],
     ids=["nobody-asks", "in-the-clear"],
 )
-def test_an_address_that_others_can_reach_needs_a_word(database, tmp_path, address, flags, named):
-    words = ["serve", "--data-dir", tmp_path, "--database", database, "--listen", address]
+def test_an_address_that_others_can_reach_needs_a_word(
+    database, workspace, tmp_path, address, flags, named
+):
+    words = ["serve", *of_one_fleet(database, workspace), "--listen", address]
     if flags:
         words += Tokens(tmp_path, root="admin").flags
     done = run(*words)
@@ -125,7 +131,7 @@ def ask_unix(path, target):
     return answer
 
 
-def test_a_node_serves_all_its_addresses(make_larder, database, tmp_path):
+def test_a_node_serves_all_its_addresses(make_larder, database, workspace, tmp_path):
     path = tmp_path / "larder.sock"
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
@@ -136,7 +142,7 @@ def test_a_node_serves_all_its_addresses(make_larder, database, tmp_path):
     said = node._said().split()
     assert said[0] == "larder" and said[2:4] == ["ready", "at"]
     assert [url.rsplit(":", 1)[0] for url in said[4:]] == ["http://127.0.0.1", "unix", "http://[::1]"]
-    second = run("serve", "--data-dir", tmp_path, "--database", database, "--listen", f"unix:{path}")
+    second = run("serve", *of_one_fleet(database, workspace), "--listen", f"unix:{path}")
     assert second.returncode == 1 and "in use" in second.stderr
     node.stop()
     assert not path.exists(), "the socket file goes with the node"
@@ -343,9 +349,9 @@ def test_two_nodes_start_at_once_on_one_empty_catalogue(make_larder, postgres, n
         postgres.drop_database("two_nodes")
 
 
-def test_a_port_that_is_taken_is_told(database, tmp_path):
+def test_a_port_that_is_taken_is_told(database, workspace):
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
-        words = ["serve", "--data-dir", tmp_path, "--database", database]
+        words = ["serve", *of_one_fleet(database, workspace)]
         done = run(*words, LARDER_LISTEN=f"127.0.0.1:{port}")
     assert done.returncode == 1 and str(port) in done.stderr and "in use" in done.stderr, done

@@ -128,6 +128,7 @@ def test_an_image_that_the_catalogue_lost_keeps_all_orphans(
     pulling.push_and_pull(first, registry, built_images["shared-one"], "sweep/lost:1")
     before = pulling.published_files(first)
     first.close()
+    (shared["blob_dir"] / "larder.id").unlink()  # no node takes another catalogue's directory
     empty = postgres.create_database("sweep_lost")
     node = make_larder(database=empty, blob_dir=shared["blob_dir"], flags=EVERY_SECOND)
     time.sleep(1.1)
@@ -146,6 +147,7 @@ def test_an_image_that_was_lost_young_keeps_its_old_layers(
     first.close()
     time.sleep(5.1)
     next((shared["blob_dir"] / "manifests").iterdir()).touch()
+    (shared["blob_dir"] / "larder.id").unlink()
     empty = postgres.create_database("sweep_young")
     flags = ["--sweep-seconds", "1", "--grace-seconds", "5"]
     node = make_larder(database=empty, blob_dir=shared["blob_dir"], flags=flags)
