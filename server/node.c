@@ -16,6 +16,7 @@
 #include "store/puller.h"
 #include "store/registry/registry_client.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -155,6 +156,16 @@ static void log_pull(void *context, const char *event, const struct pull *pull,
         FIELD_TEXT("error", why ? why->message : NULL), FIELD_TEXT("detail", detail));
 }
 
+/* The same way out as for everybody else who wants the node to end, but for its exit code. */
+static void stop_too_old(void *context, const char *detail)
+{
+    struct node *node = context;
+    if (atomic_exchange(&node->is_too_old, true))
+        return;
+    LOG(&node->log, LOG_ERROR, "this node is too old", FIELD_TEXT("detail", detail));
+    kill(getpid(), SIGTERM);
+}
+
 bool node_start_puller(struct node *node, struct error *error)
 {
     const struct options *options = node->options;
@@ -173,6 +184,7 @@ bool node_start_puller(struct node *node, struct error *error)
         .max_archive_bytes = options->max_archive_bytes,
         .max_image_layers = (unsigned)options->max_image_layers,
         .log = log_pull,
+        .too_old = stop_too_old,
         .log_context = node,
     };
     node->puller = puller_start(&config, error);

@@ -1,12 +1,14 @@
 /* The node: everything that a request may need, made in order and taken down in
  * the reverse order. Its parts are thread-safe; the struct itself does not change
- * between node_start() and node_stop(). */
+ * between node_start() and node_stop(), but for what is atomic. */
 #ifndef LARDER_SERVER_NODE_H
 #define LARDER_SERVER_NODE_H
 
 #include "server/log.h"
 #include "server/options.h"
 #include "store/platform.h"
+
+#include <stdatomic.h>
 
 struct auth;
 struct blobdir;
@@ -46,6 +48,7 @@ struct node {
     struct sweep_thread *sweeper;
     struct scrub_thread *scrubber; /* NULL: none is wanted */
     struct inventory_thread *inventory;
+    atomic_bool is_too_old; /* for what the catalogue has become: it ends */
 };
 
 /* Call it from the main thread: a private PostgreSQL ends with its thread. */

@@ -13,6 +13,7 @@ route_handler sandboxes_put, sandboxes_put_batch, sandboxes_show, sandboxes_list
     sandboxes_remove_host;
 route_handler snapshots_put, snapshots_show, snapshots_list, snapshots_remove;
 route_handler pins_put, pins_list, pins_remove;
+route_handler nodes_list;
 route_handler layers_show, manifests_show_fsmeta, manifests_show_vmdk;
 
 /* NULL, or a digest; else ERROR_INVALID_ARGUMENT that calls it by that name. */

@@ -128,6 +128,7 @@ static const struct route routes[] = {
      .pattern = "/pins/{reference}",
      .role = ROLE_ADMIN,
      .handler = pins_remove},
+    {.method = "GET", .pattern = "/nodes", .role = ROLE_READER, .handler = nodes_list},
     {.method = "GET",
      .pattern = "/layers/{diff_id}",
      .role = ROLE_READER,

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum {
@@ -13,6 +14,7 @@ enum {
     LOOK_INTERVAL_MS = 250,       /* while pulls run: is one cancelled elsewhere, or lost? */
     CLEAN_EVERY_BEATS = 60,       /* tmp/ of dead nodes, and the history */
     NODE_ID_SIZE = 64,
+    ADDRESS_SIZE = 512,
 };
 
 struct puller {
@@ -26,6 +28,7 @@ struct puller {
     pthread_cond_t changed;
     bool stopping;
     uint64_t wake_count;
+    char *address; /* owned; NULL: not known */
 
     struct running_pulls running;
 
@@ -236,11 +239,63 @@ static void look_after_running(struct puller *puller)
         running_pulls_stop(&puller->running, lost.ids[i], false);
 }
 
-static void beat(struct puller *puller, unsigned beats)
+struct cpu_use {
+    int64_t wall_us;
+    int64_t cpu_us;
+};
+
+static int64_t microseconds(struct timeval time)
 {
+    return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
+}
+
+/* The converters count when they have ended. */
+static struct cpu_use cpu_use_so_far(void)
+{
+    struct rusage own;
+    struct rusage children;
+    getrusage(RUSAGE_SELF, &own);
+    getrusage(RUSAGE_CHILDREN, &children);
+    return (struct cpu_use){.wall_us = metric_now_us(),
+                            .cpu_us = microseconds(own.ru_utime) + microseconds(own.ru_stime) +
+                                      microseconds(children.ru_utime) +
+                                      microseconds(children.ru_stime)};
+}
+
+/* Cores kept busy since the last time. */
+static double load_since(struct cpu_use *last)
+{
+    struct cpu_use now = cpu_use_so_far();
+    int64_t wall_us = now.wall_us - last->wall_us;
+    double load = wall_us > 0 ? (double)(now.cpu_us - last->cpu_us) / (double)wall_us : 0;
+    *last = now;
+    return load;
+}
+
+static void tell_beat(struct puller *puller, double load)
+{
+    char address[ADDRESS_SIZE] = "";
+    pthread_mutex_lock(&puller->mutex);
+    bool has_address = puller->address;
+    if (has_address)
+        snprintf(address, sizeof(address), "%s", puller->address);
+    pthread_mutex_unlock(&puller->mutex);
+
+    bool is_too_old = false;
     struct error ignored; /* as above */
-    (void)(catalogue_beat_node(puller->config.catalogue, puller->node_id, &ignored) &&
-           catalogue_disconnect_dead_nodes(puller->config.catalogue, &ignored));
+    if (!catalogue_beat_node(puller->config.catalogue, puller->node_id,
+                             has_address ? address : NULL, load, &is_too_old, &ignored))
+        return;
+    if (is_too_old)
+        puller->config.too_old(puller->config.log_context,
+                               "the catalogue was migrated to what larder " LARDER_VERSION
+                               " cannot work on: start a newer larder");
+    (void)catalogue_disconnect_dead_nodes(puller->config.catalogue, &ignored);
+}
+
+static void beat(struct puller *puller, unsigned beats, struct cpu_use *last)
+{
+    tell_beat(puller, load_since(last));
     running_pulls_give_back(&puller->running, puller->config.catalogue, puller->node_id);
     if (beats % CLEAN_EVERY_BEATS == 0) {
         clean_dead_nodes(puller);
@@ -252,9 +307,10 @@ static void *heartbeat_thread(void *context)
 {
     enum { LOOKS_A_BEAT = HEARTBEAT_INTERVAL_MS / LOOK_INTERVAL_MS };
     struct puller *puller = context;
+    struct cpu_use last = cpu_use_so_far();
     for (unsigned looks = 0; !is_stopping(puller); looks++) {
         if (looks % LOOKS_A_BEAT == 0)
-            beat(puller, looks / LOOKS_A_BEAT);
+            beat(puller, looks / LOOKS_A_BEAT, &last);
         look_after_running(puller);
         wait_for_work(puller, wakes_so_far(puller), LOOK_INTERVAL_MS);
     }
@@ -291,6 +347,7 @@ static void puller_free(struct puller *puller)
     pthread_mutex_destroy(&puller->end_mutex);
     layer_budget_free(puller->config.layer_budget);
     free(puller->threads);
+    free(puller->address);
     running_pulls_free(&puller->running);
     free(puller);
 }
@@ -335,6 +392,17 @@ struct puller *puller_start(const struct puller_config *config, struct error *er
         return NULL;
     }
     return puller;
+}
+
+void puller_set_address(struct puller *puller, const char *address)
+{
+    char *copy = strdup(address);
+    if (!copy)
+        abort();
+    pthread_mutex_lock(&puller->mutex);
+    free(puller->address);
+    puller->address = copy;
+    pthread_mutex_unlock(&puller->mutex);
 }
 
 /* A pull was queued here: look now rather than at the next poll. */

@@ -32,12 +32,18 @@ struct puller_config {
      * a JSON object of fields. Never NULL. */
     void (*log)(void *context, const char *event, const struct pull *pull,
                 const struct error *error, const char *detail);
-    void *log_context;
+    void *log_context; /* of both */
+    /* Called from the heartbeat when the catalogue was migrated to what this larder cannot
+     * work on; `detail` says so. Must not block. */
+    void (*too_old)(void *context, const char *detail);
     struct layer_budget *layer_budget; /* the puller's own: NULL */
 };
 
 /* Registers the node and starts the threads. What it is given must outlive it. */
 [[nodiscard]] struct puller *puller_start(const struct puller_config *config, struct error *error);
+
+/* Where the node is reached, for GET /nodes: copied, and told with each heartbeat. */
+void puller_set_address(struct puller *puller, const char *address);
 
 /* Asks for a pull. One of an image that is here and whole (unless the policy is `always`
  * or it is forced) is done at once, and one that may `never` ask the registry has failed at

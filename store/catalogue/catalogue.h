@@ -46,6 +46,9 @@ void catalogue_close(struct catalogue *catalogue);
  * time (advisory lock). Refuses a catalogue newer than this binary knows. */
 [[nodiscard]] bool catalogue_migrate(struct catalogue *catalogue, struct error *error);
 
+/* The schema version that it brings a catalogue to. */
+[[nodiscard]] int64_t catalogue_known_version(void);
+
 /* One round trip; for readiness. */
 [[nodiscard]] bool catalogue_ping(struct catalogue *catalogue, struct error *error);
 

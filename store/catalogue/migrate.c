@@ -27,7 +27,7 @@ static const struct statement record_version = {
 };
 
 /* Their names begin with their numbers, from 1, without gaps. */
-static int64_t known_version(void)
+int64_t catalogue_known_version(void)
 {
     int64_t count = 0;
     while (embedded_migrations[count].name)
@@ -63,7 +63,7 @@ static bool apply(struct catalogue_session *session, int64_t version, struct are
 static bool migrate_step(struct catalogue_session *session, bool *complete, struct error *error)
 {
     cleanup_arena struct arena arena = {0};
-    int64_t known = known_version();
+    int64_t known = catalogue_known_version();
     int64_t found = 0;
     if (!session_begin(session, error) || !lock_and_find(session, &arena, &found, error))
         return false;

@@ -30,16 +30,55 @@ static void collect_ids(const struct rows *rows, struct arena *arena, struct id_
         list->ids[row] = rows_text(rows, row, 0);
 }
 
-bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, struct error *error)
+bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, const char *address,
+                         double load, bool *is_too_old, struct error *error)
 {
     /* A node that slept so long that its row was removed enters again. */
     static const struct statement beat = {
-        "node_beat", "INSERT INTO nodes (id, hostname, version) VALUES ($1::uuid, '', $2)"
-                     " ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()"};
+        "node_beat", "INSERT INTO nodes (id, hostname, version, address, load)"
+                     " VALUES ($1::uuid, '', $2, $3, $4::real)"
+                     " ON CONFLICT (id) DO UPDATE"
+                     "   SET heartbeat_at = now(), address = excluded.address, load = excluded.load"
+                     " RETURNING (SELECT needs_version > $5::integer FROM catalogue)"};
     cleanup_arena struct arena arena = {0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    return session && QUERY(session, &beat, &arena, &rows, error, node_id, LARDER_VERSION);
+    if (!session || !QUERY(session, &beat, &arena, &rows, error, node_id, LARDER_VERSION, address,
+                           arena_printf(&arena, "%.2f", load),
+                           parameter_int(&arena, catalogue_known_version())))
+        return false;
+    *is_too_old = rows_bool(&rows, 0, 0);
+    return true;
+}
+
+bool catalogue_list_nodes(struct catalogue *catalogue, struct arena *arena, struct node_row **nodes,
+                          size_t *count, struct error *error)
+{
+    /* pulls_unfinished has the unfinished pulls alone. */
+    static const struct statement list = {
+        "nodes_list",
+        "SELECT n.id, n.hostname, n.version, n.address, round(n.load::numeric, 2),"
+        "       (SELECT count(*) FROM pulls p WHERE p.finished_at IS NULL AND p.node_id = n.id),"
+        "       epoch_ms(n.started_at),"
+        "       (extract(epoch FROM now() - n.heartbeat_at) * 1000)::bigint"
+        "  FROM nodes n"
+        " WHERE n.heartbeat_at > now() - " NODE_DEAD_AFTER " ORDER BY n.started_at, n.id"};
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    struct rows rows;
+    if (!session || !session_query(session, &list, NULL, 0, arena, &rows, error))
+        return false;
+    *count = rows.count;
+    *nodes = arena_alloc_array(arena, rows.count, sizeof(**nodes));
+    for (size_t row = 0; row < rows.count; row++)
+        (*nodes)[row] = (struct node_row){.id = rows_text(&rows, row, 0),
+                                          .hostname = rows_text(&rows, row, 1),
+                                          .version = rows_text(&rows, row, 2),
+                                          .address = rows_text(&rows, row, 3),
+                                          .load = rows_text(&rows, row, 4),
+                                          .running_pulls = rows_int(&rows, row, 5),
+                                          .started_at_ms = rows_int(&rows, row, 6),
+                                          .heartbeat_age_ms = rows_int(&rows, row, 7)};
+    return true;
 }
 
 /* One that hangs, or whose host lost its power, still has its connections as far as

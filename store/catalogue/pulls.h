@@ -16,6 +16,7 @@
 #define LARDER_STORE_CATALOGUE_PULLS_H
 
 #include "store/catalogue/images.h"
+#include "store/catalogue/nodes.h"
 #include "store/digest.h"
 
 enum pull_policy {
@@ -119,30 +120,14 @@ struct pull_page {
 
 /* --- for the node that runs pulls --- */
 
-/* Registers the node, or renews its heartbeat. */
-[[nodiscard]] bool catalogue_register_node(struct catalogue *catalogue, const char *node_id,
-                                           struct error *error);
-[[nodiscard]] bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id,
-                                       struct error *error);
-/* Ends what connections dead nodes still seem to have, so that they hold no locks. */
-[[nodiscard]] bool catalogue_disconnect_dead_nodes(struct catalogue *catalogue,
-                                                   struct error *error);
 /* Of the pulls that run here: those that someone wants cancelled, and those that are this
  * node's no more, because they ended or others took the node for dead. */
 [[nodiscard]] bool catalogue_look_after_pulls(struct catalogue *catalogue, const char *node_id,
                                               const struct id_list *running, struct arena *arena,
                                               struct id_list *cancelled, struct id_list *lost,
                                               struct error *error);
-/* Nodes that are not registered or whose heartbeat stopped, of those given. */
-[[nodiscard]] bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids,
-                                        struct arena *arena, struct id_list *dead,
-                                        struct error *error);
 /* Forgets pulls that ended, and nodes that died, a week ago. */
 [[nodiscard]] bool catalogue_trim_history(struct catalogue *catalogue, struct error *error);
-
-/* Gives back what it runs to the queue and unregisters. */
-[[nodiscard]] bool catalogue_leave_node(struct catalogue *catalogue, const char *node_id,
-                                        struct error *error);
 
 /* Takes the oldest pull that waits, or whose node is dead; *claimed false: none. */
 [[nodiscard]] bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id,

@@ -34,6 +34,7 @@ static const struct {
     {"GET", "/pins", ROLE_READER},
     {"PUT", "/pins/{reference}", ROLE_ADMIN},
     {"DELETE", "/pins/{reference}", ROLE_ADMIN},
+    {"GET", "/nodes", ROLE_READER},
     {"GET", "/layers/{diff_id}", ROLE_READER},
     {"GET", "/manifests/{digest}/fsmeta", ROLE_READER},
     {"GET", "/manifests/{digest}/vmdk", ROLE_READER},
