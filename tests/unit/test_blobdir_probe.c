@@ -35,7 +35,9 @@ static bool is_directory(int fd)
 
 int fsync(int fd)
 {
-    if (fault == (is_directory(fd) ? NO_DIRECTORY_FSYNC : NO_FILE_FSYNC) && fail(EINVAL))
+    /* Converters of other tests call this, too, and may not look at files. */
+    bool is_told = fault == NO_FILE_FSYNC || fault == NO_DIRECTORY_FSYNC;
+    if (is_told && is_directory(fd) == (fault == NO_DIRECTORY_FSYNC) && fail(EINVAL))
         return -1;
     return (int)syscall(SYS_fsync, fd);
 }
