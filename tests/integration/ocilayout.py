@@ -43,7 +43,8 @@ class Layout:
     def blob(self, data, media_type, **extra):
         """Stores the bytes and returns their descriptor."""
         digest = sha256(data)
-        self.blob_path(digest).write_bytes(data)
+        if not self.blob_path(digest).exists():  # a registry may be reading it
+            self.blob_path(digest).write_bytes(data)
         return {"mediaType": media_type, "digest": digest, "size": len(data), **extra}
 
     def blob_path(self, digest):
