@@ -1,6 +1,7 @@
 #include "store/digest.h"
 
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,10 +66,22 @@ static EVP_MD_CTX *context_of(struct digest_state *state)
     return (EVP_MD_CTX *)(void *)state;
 }
 
+/* Found once: libcrypto looks EVP_sha256() up among its providers each time it is used. */
+static EVP_MD *sha256;
+
+static void fetch_sha256(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (!sha256)
+        abort();
+}
+
 struct digest_state *digest_state_new(void)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fetch_sha256);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
+    if (!context || EVP_DigestInit_ex(context, sha256, NULL) != 1)
         abort();
     return (struct digest_state *)(void *)context;
 }
