@@ -28,7 +28,9 @@ class Authority(Pair):
     def __init__(self, directory, name):
         super().__init__(directory, name)
         self.directory = Path(directory)
+        # keyUsage: without it Python 3.13 trusts no authority (RFC 5280, 4.2.1.3).
         openssl(directory, "req", "-x509", *KEY, "-days", 2, "-subj", f"/CN={name}",
+                "-addext", "keyUsage=critical,keyCertSign,cRLSign",
                 "-keyout", self.key, "-out", self.cert)  # fmt: skip
 
     def issue(self, name, subject=None, alternatives=None, purpose="clientAuth", expired=False):

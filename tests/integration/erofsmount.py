@@ -13,6 +13,7 @@ import errno
 import fcntl
 import filecmp
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -217,8 +218,17 @@ def is_concatenation(flat, parts):
         return filecmp.cmp(flat, joined.name, shallow=False)
 
 
+# All that erofs-utils 1.8 says of a whole file in which a path is longer than PATH_MAX.
+PATH_TOO_LONG = re.compile(
+    r"(<E> erofs: unable to fsck since the path is too long \(\d+\)\n)+"
+    r"<E> erofs: Found some filesystem corruption\n"
+)
+
+
 def fsck(image, devices=()):
     """The complaints of erofs-utils' checker, or an empty string."""
     command = ["fsck.erofs", *(f"--device={device}" for device in devices), image]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    return "" if done.returncode == 0 else f"exit {done.returncode}: {done.stdout}{done.stderr}"
+    said = done.stdout + done.stderr
+    is_fine = done.returncode == 0 or PATH_TOO_LONG.fullmatch(said)
+    return "" if is_fine else f"exit {done.returncode}: {said}"

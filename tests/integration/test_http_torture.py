@@ -164,7 +164,8 @@ GOES_ON = {
     "leading zeros": (post(b"Content-Length: 0002\r\n"), 200),
     "absolute form": (get(HOST, b"http://other/healthz"), 200),
     "query": (get(HOST, b"/images?limit=1&os=linux"), 200),
-    "Expect: 100-continue": (post(b"Expect: 100-continue\r\nContent-Length: 2\r\n"), 100),
+    # The body is here already, so that a server need not ask for it (RFC 9110, 10.1.1).
+    "Expect: 100-continue": (post(b"Expect: 100-continue\r\nContent-Length: 2\r\n"), (100, 200)),
     "an upgrade nobody has": (get(HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n"), 200),
     "a body where none is taken": (get(HOST + b"Content-Length: 5\r\n") + b"hello", 400),
     "CONNECT": (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
@@ -190,7 +191,7 @@ GOES_ON = {
 def test_what_is_only_odd_or_wrong_is_answered_and_the_next_request_too(larder, name):
     data, status = GOES_ON[name]
     answer = exchange(larder, data)
-    assert status_of(answer) == status, answer[:400]
+    assert status_of(answer) in (status if isinstance(status, tuple) else (status,)), answer[:400]
     assert b'"version"' in answer, "the connection goes on"
     head = answer.split(b"\r\n\r\n", 1)[0]
     assert b"Set-Cookie" not in head and b"s3cret" not in answer and b"root:" not in answer
