@@ -10,7 +10,7 @@ import time
 
 import pytest
 import rawhttp
-from cataloguerows import Psql, Stopped, add_image, backends, digest_of, metric, prepare, use
+from cataloguerows import Stopped, add_image, backends, digest_of, metric, prepare, use
 from daemons import wait_until
 from larder import Larder
 from postgres import Postgres, sql
@@ -261,71 +261,6 @@ def test_many_who_want_the_same_are_one_question(node, image, slow_reads):
     for thread in threads:
         thread.join()
     assert metric(node, "larder_reads_total", **{"from": "collapsed"}) - before >= 10
-
-
-def test_no_cache_is_never_stale(node, make_larder, database, image):
-    """Each commit, once acknowledged, is in every no-cache read that begins after it, on every
-    node, while others read along."""
-    path = f"/images/{image}"
-    nodes = [node, make_larder(database=database)]
-    committed = [0]
-    ended = threading.Event()
-    stale = []
-
-    def read(from_node, headers):
-        while not ended.is_set():
-            at_least = committed[0]
-            seen = from_node.get(path, headers=headers).json()["last_used_at"]
-            if headers and seen < at_least:
-                stale.append((seen, at_least))
-
-    threads = [threading.Thread(target=read, args=(n, h)) for n in nodes for h in (FRESH, FRESH, {})]
-    use(database, image, 0)
-    for thread in threads:
-        thread.start()
-    with Psql(database) as writer:
-        for number in range(1, 3001):
-            writer.run(f"UPDATE image_refs SET last_used_at = to_timestamp({number} / 1000.0)"
-                       f" WHERE reference = '{image}'")  # fmt: skip
-            committed[0] = number
-    ended.set()
-    for thread in threads:
-        thread.join()
-    assert not stale, f"{len(stale)} stale answers, the first (seen, committed): {stale[0]}"
-
-
-def test_reads_through_another_node_are_within_the_bound(node, make_larder, database, image):
-    """What was acknowledged longer ago than the bound is in every read that begins now."""
-    path = f"/images/{image}"
-    other = make_larder(database=database)
-    committed = [(0.0, 0)]
-    ended = threading.Event()
-    stale = []
-
-    def read():
-        while not ended.is_set():
-            began = time.monotonic()
-            seen = other.get(path).json()["last_used_at"]
-            due = [value for at, value in list(committed) if at < began - BOUND_SECONDS]
-            if seen < due[-1]:
-                stale.append((seen, due[-1]))
-
-    use(database, image, 0)
-    threads = [threading.Thread(target=read) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    with Psql(database) as writer:
-        for number in range(1, 1001):
-            writer.run(f"UPDATE image_refs SET last_used_at = to_timestamp({number} / 1000.0)"
-                       f" WHERE reference = '{image}'")  # fmt: skip
-            committed.append((time.monotonic(), number))
-            time.sleep(0.002)
-    time.sleep(BOUND_SECONDS)
-    ended.set()
-    for thread in threads:
-        thread.join()
-    assert not stale, f"{len(stale)} stale answers, the first (seen, committed): {stale[0]}"
-    assert node.get(path).json()["last_used_at"] == 1000
 
 
 # --- when asking PostgreSQL fails ---
