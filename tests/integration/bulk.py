@@ -99,9 +99,14 @@ def write_files(blob_dir, names):
         os.close(fd)
 
 
-def fill(database, blob_dir, count, used="now()"):
-    """Fills an empty, migrated catalogue, and the directory."""
+def fill_rows(database, count, used="now()"):
+    """Fills an empty, migrated catalogue."""
     rows = ROWS.format(count=count, layers=OWN_LAYERS, bases=base_count(count), used=used)
     command = [binary("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database]
     subprocess.run(command, input=rows, text=True, check=True)
+
+
+def fill(database, blob_dir, count, used="now()"):
+    """The same, and the directory."""
+    fill_rows(database, count, used)
     write_files(blob_dir, file_names(count))
