@@ -230,11 +230,12 @@ static bool has_clear_size(const struct tar_reader *reader, const struct raw_fac
 }
 
 /* How much data is to come. libarchive lists the pieces of a sparse file, but for one
- * that is all of it; of no file as large as we say is a piece all. */
+ * that is all of it; of no file as large as we say is a piece all. (Were one all of it,
+ * archive_entry_sparse_reset() would begin at the piece that it has just freed.) */
 static uint64_t stored_size(struct archive_entry *entry, bool is_sparse)
 {
     uint64_t size = (uint64_t)archive_entry_size(entry);
-    if (!is_sparse)
+    if (!is_sparse || size == INT64_MAX)
         return size;
     archive_entry_set_size(entry, INT64_MAX);
     archive_entry_sparse_reset(entry);

@@ -34,7 +34,16 @@ void tars_append_header(struct bytes *tar, const char *name, char type, const ch
     append_summed(tar, header);
 }
 
-void tars_append_hole(struct bytes *tar, const char *name, size_t file_bytes)
+/* In base 256, which has room for any. */
+static void put_number(char field[12], uint64_t number)
+{
+    field[0] = (char)0x80;
+    for (int i = 11; i > 3; i--, number >>= 8)
+        field[i] = (char)(number & 0xff);
+}
+
+void tars_append_sparse(struct bytes *tar, const char *name, uint64_t offset, uint64_t size_bytes,
+                        uint64_t file_bytes)
 {
     char header[BLOCK_BYTES] = "";
     snprintf(header, 100, "%s", name);
@@ -42,11 +51,16 @@ void tars_append_hole(struct bytes *tar, const char *name, size_t file_bytes)
     snprintf(header + 124, 12, "%011o", 0U);
     header[156] = 'S';
     memcpy(header + 257, "ustar  ", 8);
-    /* GNU's sparse map: one piece of no bytes at the end. */
-    snprintf(header + 386, 12, "%011zo", file_bytes);
-    snprintf(header + 398, 12, "%011o", 0U);
-    snprintf(header + 483, 12, "%011zo", file_bytes);
+    /* GNU's sparse map. */
+    put_number(header + 386, offset);
+    put_number(header + 398, size_bytes);
+    put_number(header + 483, file_bytes);
     append_summed(tar, header);
+}
+
+void tars_append_hole(struct bytes *tar, const char *name, size_t file_bytes)
+{
+    tars_append_sparse(tar, name, file_bytes, 0, file_bytes);
 }
 
 void tars_append_file(struct bytes *tar, const char *name, const void *data, size_t size)

@@ -335,6 +335,17 @@ Test(convert, a_layer_has_at_most_eight_mebibytes_in_flight)
     cr_expect_geq(most, 1 << 20, "the test fills what there is to fill");
 }
 
+Test(convert, a_piece_of_all_bytes_that_a_file_can_have_is_refused)
+{
+    struct bytes tar = {0};
+    tars_append_sparse(&tar, "huge", 0, INT64_MAX, INT64_MAX);
+    tars_end(&tar);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    cleanup_fd int output = output_file();
+    struct outcome outcome = convert_blob(&request, &tar, output);
+    expect_failure(&outcome, ERROR_LAYER_TOO_LARGE, "huge");
+}
+
 Test(convert, deadlines_are_sane_for_any_limit)
 {
     cr_expect_eq(convert_limits_default(UINT64_C(20) << 30).deadline_seconds, 1324);
