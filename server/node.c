@@ -113,7 +113,8 @@ bool node_open_catalogue(struct node *node, const struct options *options, struc
         .statement_timeout_ms = STATEMENT_TIMEOUT_MS,
     };
     node->catalogue = catalogue_open(&config, error);
-    return node->catalogue && catalogue_migrate(node->catalogue, error);
+    return node->catalogue && catalogue_check_sessions(node->catalogue, error) &&
+           catalogue_migrate(node->catalogue, error);
 }
 
 static bool make_registry_client(struct node *node, const struct options *options,

@@ -5,7 +5,8 @@
  * deadline of their own, because a stopped backend ignores libpq's time-outs.
  * A connection that broke (a restart of PostgreSQL) is made anew when it is next
  * acquired; nothing is ever repeated blindly: a statement whose outcome is
- * unknown fails with ERROR_CATALOGUE_UNAVAILABLE.
+ * unknown fails with ERROR_CATALOGUE_UNAVAILABLE, a transaction's COMMIT is
+ * looked up (transaction.h).
  *
  * The pool may be used from any thread, a session by one thread at a time.
  */
@@ -45,6 +46,10 @@ void catalogue_close(struct catalogue *catalogue);
 /* Applies what is missing of migrations/, one transaction each, one node at a
  * time (advisory lock). Refuses a catalogue newer than this binary knows. */
 [[nodiscard]] bool catalogue_migrate(struct catalogue *catalogue, struct error *error);
+
+/* Whether each connection is one of PostgreSQL's own, for as long as it lasts. A pooler that
+ * gives a client another one for each transaction would lose locks and prepared statements. */
+[[nodiscard]] bool catalogue_check_sessions(struct catalogue *catalogue, struct error *error);
 
 /* The schema version that it brings a catalogue to. */
 [[nodiscard]] int64_t catalogue_known_version(void);

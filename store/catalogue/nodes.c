@@ -178,6 +178,7 @@ bool catalogue_trim_history(struct catalogue *catalogue, struct error *error)
         "WITH old_pulls AS ("
         "    DELETE FROM pulls"
         "     WHERE created_at < now() - " KEPT_FOR " AND finished_at < now() - " KEPT_FOR "),"
+        " old_commits AS (DELETE FROM commits WHERE made_at < now() - interval '1 hour'),"
         " old_figures AS (DELETE FROM reaped_files WHERE reaped_at < now() - interval '1 day')"
         " DELETE FROM nodes WHERE heartbeat_at < now() - " KEPT_FOR};
     cleanup_arena struct arena arena = {0};

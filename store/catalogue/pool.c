@@ -221,3 +221,37 @@ bool catalogue_ping(struct catalogue *catalogue, struct error *error)
     struct rows rows;
     return session_query(session, &ping, NULL, 0, &arena, &rows, error);
 }
+
+static bool find_backend(struct catalogue_session *session, int64_t *pid, struct error *error)
+{
+    static const char sql[] = "SELECT pg_backend_pid()";
+    if (!session->connection || !PQsendQuery(session->connection, sql))
+        return error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
+                         "the connection to PostgreSQL was lost");
+    cleanup_result PGresult *result =
+        session_receive(session, session->statement_timeout_ms, sql, error);
+    *pid = result ? strtoll(PQgetvalue(result, 0, 0), NULL, 10) : 0;
+    return result;
+}
+
+/* Not prepared: that is what may not work there. A pooler hands out the connection that was used
+ * last: the second client gets the first one's, and keeps it until its transaction ends. */
+bool catalogue_check_sessions(struct catalogue *catalogue, struct error *error)
+{
+    cleanup_session struct catalogue_session *first = catalogue_acquire(catalogue, error);
+    if (!first)
+        return false;
+    cleanup_session struct catalogue_session *second = catalogue_acquire(catalogue, error);
+    int64_t before = 0;
+    int64_t others = 0;
+    int64_t after = 0;
+    if (!second || !find_backend(first, &before, error) || !session_begin(second, error) ||
+        !find_backend(second, &others, error) || !find_backend(first, &after, error))
+        return false;
+    return (before == after && before != others) ||
+           error_set(error, ERROR_INTERNAL,
+                     "PostgreSQL is reached through a pooler in transaction mode, which loses the "
+                     "locks and prepared statements that Larder keeps on its connections: set "
+                     "pool_mode = session for this database, or give --database the address of "
+                     "PostgreSQL itself");
+}

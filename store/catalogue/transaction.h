@@ -1,6 +1,10 @@
 /* A transaction that is tried again when PostgreSQL says that another one was in
  * its way: a deadlock, a serialization failure, or a row that a concurrent removal
  * took while a foreign key was being made to point at it.
+ *
+ * When the connection breaks during COMMIT, another one finds out whether it happened: success
+ * means that it did, ERROR_CATALOGUE_UNAVAILABLE that it did not, or that nobody could say
+ * within ten seconds. It is never done twice.
  */
 #ifndef LARDER_STORE_CATALOGUE_TRANSACTION_H
 #define LARDER_STORE_CATALOGUE_TRANSACTION_H

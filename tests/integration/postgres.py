@@ -116,6 +116,26 @@ class Postgres:
         return sql(self.uri(database), statement)
 
 
+class Standby(Postgres):
+    """A copy of `primary`, which runs, that follows it by streaming replication."""
+
+    def __init__(self, directory, primary, **settings):
+        self.primary = primary
+        settings = {"synchronous_standby_names": ""} | settings  # once promoted, it is alone
+        super().__init__(directory, **primary.settings | settings)
+
+    def _init(self):
+        command = [binary("pg_basebackup"), "--pgdata", self.data, "--write-recovery-conf"]
+        command += ["--dbname", self.primary.uri("postgres"), "--checkpoint=fast", "--no-sync"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd="/", timeout=300, **self._run_as
+        )
+        assert done.returncode == 0, f"pg_basebackup failed:\n{done.stdout}{done.stderr}"
+
+    def promote(self):
+        assert self.sql("postgres", "SELECT pg_promote()") == [["t"]]
+
+
 def sql(conninfo, statement):
     """As Postgres.sql, on any conninfo or URI, or a SqlSession."""
     if hasattr(conninfo, "ask"):

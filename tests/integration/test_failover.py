@@ -1,0 +1,176 @@
+"""The catalogue's primary dies, and a streaming standby takes its place; connections that break at
+the worst moment; PgBouncer in between."""
+
+import os
+import pwd
+import subprocess
+import threading
+
+import pytest
+from cutting_proxy import CuttingProxy
+from daemons import Daemon, free_port, wait_until
+from larder import program
+from postgres import SUPERUSER, Postgres, Standby, sql
+from pulling import push_and_pull
+
+SANDBOX = {"host": "h1", "rootfs": {"type": "bind", "path": "/srv"}}
+
+
+@pytest.fixture
+def pair(new_directory):
+    """A primary that waits for its streaming standby with each commit."""
+    primary = Postgres(new_directory("primary"), synchronous_standby_names="*")
+    standby = None
+    try:
+        primary.start()
+        standby = Standby(new_directory("standby"), primary).start()
+        wait_until(
+            lambda: sql(primary.uri("postgres"), "SELECT sync_state FROM pg_stat_replication")
+            == [["sync"]],
+            "the standby follows",
+        )
+        yield primary, standby
+    finally:
+        if standby:
+            standby.close()
+        primary.close()
+
+
+def test_what_was_answered_survives_the_promotion_of_the_standby(pair, make_larder, new_directory):
+    primary, standby = pair
+    primary.create_database("fleet")
+    hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+    node = make_larder(
+        database=f"postgresql://{SUPERUSER}@{hosts}/fleet", blob_dir=new_directory("failover")
+    )
+    acknowledged, stop = [], threading.Event()
+
+    def register():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            if node.put(f"/sandboxes/vm-{number}", json=SANDBOX).status_code in (200, 201):
+                acknowledged.append(f"vm-{number}")
+
+    client = threading.Thread(target=register)
+    client.start()
+    try:
+        wait_until(lambda: len(acknowledged) > 20, "changes are acknowledged")
+        primary.kill9()
+        before = len(acknowledged)
+        standby.promote()
+        wait_until(lambda: len(acknowledged) > before + 20, "writes are back on the new primary")
+    finally:
+        stop.set()
+        client.join()
+    kept = {row[0] for row in sql(standby.uri("fleet"), "SELECT id FROM sandboxes")}
+    assert set(acknowledged) <= kept, f"lost: {sorted(set(acknowledged) - kept)}"
+    assert node.get("/readyz").status_code == 200
+
+
+def test_a_primary_that_became_read_only_is_left(pair, make_larder, new_directory):
+    """As behind an address that moved: the connection stays, and cannot write any more."""
+    primary, standby = pair
+    primary.create_database("fleet")
+    hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+    node = make_larder(
+        database=f"postgresql://{SUPERUSER}@{hosts}/fleet", blob_dir=new_directory("readonly")
+    )
+    assert node.put("/sandboxes/a", json=SANDBOX).status_code == 201
+    standby.promote()
+    primary.sql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on")
+    primary.sql("postgres", "SELECT pg_reload_conf()")
+    wait_until(
+        lambda: node.put("/sandboxes/b", json=SANDBOX).status_code in (200, 201), "it writes again"
+    )
+    assert sql(standby.uri("fleet"), "SELECT id FROM sandboxes ORDER BY id") == [["a"], ["b"]]
+
+
+@pytest.fixture
+def cut(postgres, database, make_larder, new_directory, registry, built_images):
+    """A node behind a proxy that cuts, and an image in it."""
+    with CuttingProxy(postgres.port) as proxy:
+        through = database.replace(f":{postgres.port}/", f":{proxy.port}/")
+        node = make_larder(database=through)
+        reference = f"{registry}/failover/cut:1"
+        push_and_pull(node, registry, built_images["busybox"], "failover/cut:1")
+        yield proxy, node, reference
+
+
+def test_a_commit_whose_answer_was_lost_is_found_done(cut):
+    proxy, node, reference = cut
+    proxy.cut_next = "after"
+    assert node.delete(f"/images/{reference}").status_code == 204
+    assert proxy.cuts == 1
+    assert node.get(f"/images/{reference}").status_code == 404
+
+
+def test_a_commit_that_never_arrived_is_told_and_changes_nothing(cut):
+    proxy, node, reference = cut
+    proxy.cut_next = "before"
+    answer = node.delete(f"/images/{reference}")
+    assert answer.status_code == 503 and "nothing was done" in answer.json()["detail"]
+    assert answer.headers["Retry-After"] and proxy.cuts == 1
+    assert node.get(f"/images/{reference}").status_code == 200
+    assert node.delete(f"/images/{reference}").status_code == 204
+
+
+class PgBouncer:
+    def __init__(self, directory, postgres, pool_mode):
+        self.port = free_port()
+        self.daemon = Daemon("pgbouncer", directory / "pgbouncer")
+        directory.mkdir(mode=0o755)
+        self.configuration = directory / "pgbouncer.ini"
+        (directory / "users").write_text(f'"{SUPERUSER}" ""\n')
+        self.configuration.write_text(
+            f"""[databases]
+* = host=127.0.0.1 port={postgres.port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {directory}/users
+pool_mode = {pool_mode}
+default_pool_size = 60
+"""
+        )
+
+    def __enter__(self):
+        command = ["/usr/sbin/pgbouncer", self.configuration]
+        user = {"user": pwd.getpwnam("postgres").pw_uid} if os.geteuid() == 0 else {}
+        self.daemon.launch(command, **user)
+        address = ["-h", "127.0.0.1", "-p", str(self.port)]
+        self.daemon.wait_ready(
+            lambda: subprocess.run(["pg_isready", "-q", *address]).returncode == 0, "answers"
+        )
+        return self
+
+    def __exit__(self, *_):
+        self.daemon.kill()
+
+    def uri(self, database, postgres):
+        return database.replace(f":{postgres.port}/", f":{self.port}/")
+
+
+def test_a_node_works_through_pgbouncer_in_session_mode(
+    postgres, database, make_larder, new_directory, registry, built_images
+):
+    with PgBouncer(new_directory("pgbouncer"), postgres, "session") as bouncer:
+        node = make_larder(database=bouncer.uri(database, postgres))
+        push_and_pull(node, registry, built_images["shared-two"], "failover/bouncer:1")
+        reference = f"{registry}/failover/bouncer:1"
+        assert node.put("/sandboxes/bounced", json=SANDBOX).status_code == 201
+        assert node.delete("/sandboxes/bounced").status_code == 204
+        assert node.delete(f"/images/{reference}").status_code == 204
+        node.stop()
+
+
+def test_pgbouncer_in_transaction_mode_is_refused_with_what_is_needed(
+    postgres, database, new_directory
+):
+    with PgBouncer(new_directory("pgbouncer"), postgres, "transaction") as bouncer:
+        words = ["serve", "--database", bouncer.uri(database, postgres), "--listen", "127.0.0.1:0"]
+        words += ["--blob-dir", new_directory("bounced")]
+        done = subprocess.run([program(), *words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and "pool_mode = session" in done.stderr, done.stderr
