@@ -212,8 +212,18 @@ static bool step_gzip(struct inflate *inflate, struct inflate_buffers *buffers, 
     return error_set(error, ERROR_INTERNAL, "an unknown place in gzip");
 }
 
+/* libzstd takes frames of zstd before 1.0 as well, if their magic comes in one piece. */
+static bool begins_old_zstd(const struct inflate *inflate, const struct inflate_buffers *buffers)
+{
+    return inflate->position == AT_END && buffers->in_bytes > 0 && buffers->in[0] != 0x28 &&
+           buffers->in[0] >> 4 != 5;
+}
+
 static bool step_zstd(struct inflate *inflate, struct inflate_buffers *buffers, struct error *error)
 {
+    if (begins_old_zstd(inflate, buffers))
+        return error_set(error, ERROR_UNSUPPORTED_LAYER,
+                         "the zstd blob is damaged: no frame begins like this");
     ZSTD_inBuffer in = {buffers->in, buffers->in_bytes, 0};
     ZSTD_outBuffer out = {buffers->out, buffers->out_bytes, 0};
     size_t result = ZSTD_decompressStream(inflate->zstd, &out, &in);

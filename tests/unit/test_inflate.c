@@ -245,6 +245,18 @@ EngineTest(a_bomb_stops_at_the_limit_and_names_it)
     }
 }
 
+/* An empty one, of zstd 0.5: libzstd would take it. */
+Test(inflate, a_frame_of_an_old_zstd_is_refused)
+{
+    static const uint8_t old_frame[] = {0x25, 0xb5, 0x2f, 0xfd, 0x05, 0x00, 0x00, 0x00};
+    struct bytes tar = blobs_sample(3000);
+    struct bytes blob = {0};
+    blobs_append_zstd_frame(&blob, tar.data, tar.size);
+    blobs_append(&blob, old_frame, sizeof(old_frame));
+    struct outcome outcome = inflate_blob(LAYER_ZSTD, &blob);
+    expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "no frame begins", "an old frame");
+}
+
 Test(inflate, a_zstd_window_over_the_bound_is_refused)
 {
     struct bytes tar = blobs_sample(1000);
