@@ -39,13 +39,4 @@ struct swept {
 [[nodiscard]] bool sweep_if_due(const struct sweep_config *config, struct swept *swept,
                                 struct error *error);
 
-/* Those of the files that the catalogue does not have and that are not condemned. */
-struct unknown_files {
-    struct digest *keys; /* in the arena */
-    size_t count;
-};
-[[nodiscard]] bool sweep_find_unknown(struct catalogue *catalogue, enum blob_kind kind,
-                                      const struct digest *keys, size_t count, struct arena *arena,
-                                      struct unknown_files *unknown, struct error *error);
-
 #endif

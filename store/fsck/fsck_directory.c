@@ -1,10 +1,9 @@
 /* From the directory to the catalogue: is every file known? */
 #include "store/fsck/fsck_internal.h"
 
-#include "store/blob_list.h"
 #include "store/catalogue/pulls.h"
 #include "store/file_lock.h"
-#include "store/sweep.h"
+#include "store/unknown_files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,9 +43,9 @@ static bool is_old(const struct fsck *fsck, enum blob_kind kind, const char *nam
     return true;
 }
 
-static bool check_foreign(struct fsck *fsck, enum blob_kind kind, const char *name,
-                          struct error *error)
+static bool check_foreign(void *context, enum blob_kind kind, const char *name, struct error *error)
 {
+    struct fsck *fsck = context;
     bool old = false;
     if (!is_old(fsck, kind, name, &old, error))
         return false;
@@ -66,8 +65,9 @@ static bool is_lost_image(const struct fsck *fsck, const struct blob_id *file)
     return lost;
 }
 
-static bool check_unknown(struct fsck *fsck, const struct blob_id *file, struct error *error)
+static bool check_unknown(void *context, const struct blob_id *file, struct error *error)
 {
+    struct fsck *fsck = context;
     cleanup_arena struct arena arena = {0};
     struct unknown_files still;
     struct file_lock *tried = NULL;
@@ -87,7 +87,7 @@ static bool check_unknown(struct fsck *fsck, const struct blob_id *file, struct 
         fsck->report->busy++;
         return true;
     }
-    if (!sweep_find_unknown(fsck->config->catalogue, file->kind, &file->key, 1, &arena, &still,
+    if (!unknown_files_find(fsck->config->catalogue, file->kind, &file->key, 1, &arena, &still,
                             error))
         return false;
     if (still.count == 0 || is_lost_image(fsck, file))
@@ -102,44 +102,6 @@ static bool check_unknown(struct fsck *fsck, const struct blob_id *file, struct 
         return true;
     }
     return file_lock_check(lock, error) && put_aside(fsck, file->kind, name, problem, error);
-}
-
-static bool check_batch(struct fsck *fsck, enum blob_kind kind, const struct blob_entry *entries,
-                        size_t count, struct arena *arena, struct error *error)
-{
-    struct digest *keys = arena_alloc_array(arena, count, sizeof(*keys));
-    size_t key_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (entries[i].is_blob)
-            keys[key_count++] = entries[i].key;
-        else if (!check_foreign(fsck, kind, entries[i].name, error))
-            return false;
-    }
-    struct unknown_files unknown;
-    if (!sweep_find_unknown(fsck->config->catalogue, kind, keys, key_count, arena, &unknown, error))
-        return false;
-    for (size_t i = 0; i < unknown.count; i++)
-        if (!check_unknown(fsck, &(struct blob_id){kind, unknown.keys[i]}, error))
-            return false;
-    return true;
-}
-
-static bool check_kind(struct fsck *fsck, enum blob_kind kind, struct error *error)
-{
-    cleanup_blob_list struct blob_list *list = blob_list_open(fsck->config->blobdir, kind, error);
-    if (!list)
-        return false;
-    for (;;) {
-        cleanup_arena struct arena arena = {0};
-        struct blob_entry *entries = NULL;
-        size_t count = 0;
-        if (!blob_list_next(list, FSCK_BATCH, &arena, &entries, &count, error))
-            return false;
-        if (count == 0)
-            return true;
-        if (!check_batch(fsck, kind, entries, count, &arena, error))
-            return false;
-    }
 }
 
 /* --- tmp/ --- */
@@ -201,8 +163,13 @@ static bool check_strays(struct fsck *fsck, struct error *error)
 
 bool fsck_check_directory(struct fsck *fsck, struct error *error)
 {
+    const struct unknown_walk walk = {.catalogue = fsck->config->catalogue,
+                                      .blobdir = fsck->config->blobdir,
+                                      .context = fsck,
+                                      .unknown = check_unknown,
+                                      .foreign = check_foreign};
     for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
-        if (!check_kind(fsck, (enum blob_kind)kind, error))
+        if (!unknown_files_walk(&walk, (enum blob_kind)kind, error))
             return false;
     return check_nodes(fsck, error) && check_strays(fsck, error);
 }

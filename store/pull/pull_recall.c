@@ -3,7 +3,7 @@
  * one that is in the directory and that the catalogue lost. */
 #include "store/description.h"
 #include "store/pull/pull_task.h"
-#include "store/sweep.h"
+#include "store/unknown_files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +68,7 @@ static bool is_lost(struct pull_task *task, const struct digest *key, bool *lost
                     struct error *error)
 {
     struct unknown_files unknown;
-    if (!sweep_find_unknown(task->config->catalogue, BLOB_MANIFEST, key, 1, &task->arena, &unknown,
+    if (!unknown_files_find(task->config->catalogue, BLOB_MANIFEST, key, 1, &task->arena, &unknown,
                             error))
         return false;
     *lost = unknown.count > 0;
