@@ -52,69 +52,69 @@ static bool find_prunable(struct catalogue_session *session, const struct prune 
            removal_count_references(session, error);
 }
 
-/* Spares those that need not go. Every file goes with the last reference that needs it:
- * a manifest's rank is the greatest of its references', a layer's the greatest of its
- * manifests'; NULL stays, 0 goes in any case, for nothing reaches it. What is freed before
- * a reference's turn is the sum of all files of lesser ranks. */
+/* Every file goes with the last reference that needs it: a manifest's rank is the greatest of
+ * its references', a layer's the greatest of its manifests'; NULL stays, 0 goes in any case, for
+ * nothing reaches it. */
+#define REFERENCE_RANKS                                                                            \
+    " ranked AS MATERIALIZED ("                                                                    \
+    "    SELECT v.*, row_number() OVER (ORDER BY last_used_at, reference, os, architecture,"       \
+    "               variant) AS rank"                                                              \
+    "      FROM removal_references v),"                                                            \
+    " refs AS MATERIALIZED ("                                                                      \
+    "    SELECT r.reference, r.manifest_digest, r.description_allocated_bytes AS bytes, v.rank"    \
+    "      FROM image_refs r LEFT JOIN ranked v ON" IS_VICTIM ")"
+#define MANIFEST_RANKS                                                                             \
+    " manifest_ranks AS MATERIALIZED ("                                                            \
+    "    SELECT m.digest,"                                                                         \
+    "           coalesce(m.allocated_bytes, m.fsmeta_size_bytes + m.vmdk_size_bytes) AS bytes,"    \
+    "           CASE WHEN bool_or(r.rank IS NULL) THEN NULL ELSE max(r.rank) END AS rank"          \
+    "      FROM manifests m JOIN refs r ON r.manifest_digest = m.digest"                           \
+    "     GROUP BY m.digest"                                                                       \
+    "    UNION ALL"                                                                                \
+    "    SELECT m.digest,"                                                                         \
+    "           coalesce(m.allocated_bytes, m.fsmeta_size_bytes + m.vmdk_size_bytes),"             \
+    "           CASE WHEN" IS_NOT_HELD(                                                            \
+        "m.digest") " THEN 0 END"                                                                  \
+                    "      FROM manifests m"                                                       \
+                    "     WHERE NOT EXISTS (SELECT FROM image_refs r WHERE r.manifest_digest = "   \
+                    "m.digest))"
+#define LAYER_RANKS                                                                                \
+    " held_layers AS MATERIALIZED ("                                                               \
+    "    SELECT DISTINCT l.held_diff_id FROM pull_layers l JOIN pulls p ON p.id = l.pull_id"       \
+    "     WHERE l.held_diff_id IS NOT NULL AND p.finished_at IS NULL),"                            \
+    " layer_ranks AS ("                                                                            \
+    "    SELECT l.diff_id, coalesce(l.allocated_bytes, l.erofs_size_bytes) AS bytes,"              \
+    "           CASE WHEN bool_or(m.digest IS NOT NULL AND m.rank IS NULL)"                        \
+    "                  OR bool_or(h.held_diff_id IS NOT NULL) THEN NULL"                           \
+    "                ELSE coalesce(max(m.rank), 0) END AS rank"                                    \
+    "      FROM layers l LEFT JOIN manifest_layers ml ON ml.diff_id = l.diff_id"                   \
+    "           LEFT JOIN manifest_ranks m ON m.digest = ml.manifest_digest"                       \
+    "           LEFT JOIN held_layers h ON h.held_diff_id = l.diff_id"                             \
+    "     GROUP BY l.diff_id)"
+
+/* Spares those that need not go. What is freed before a reference's turn is the sum of all
+ * files of lesser ranks. */
 static bool keep_bytes(struct catalogue_session *session, const struct prune *prune,
                        struct error *error)
 {
     static const struct statement spare = {
         "prune_keep",
-        "WITH ranked AS MATERIALIZED ("
-        "    SELECT v.*, row_number() OVER (ORDER BY last_used_at, reference, os, architecture,"
-        "               variant) AS rank"
-        "      FROM removal_references v),"
-        " refs AS MATERIALIZED ("
-        "    SELECT r.reference, r.manifest_digest, r.description_allocated_bytes AS bytes, v.rank"
-        "      FROM image_refs r LEFT JOIN ranked v ON" IS_VICTIM "),"
-        " manifest_ranks AS MATERIALIZED ("
-        "    SELECT m.digest,"
-        "           coalesce(m.allocated_bytes, m.fsmeta_size_bytes + m.vmdk_size_bytes) AS bytes,"
-        "           CASE WHEN bool_or(r.rank IS NULL) THEN NULL ELSE max(r.rank) END AS rank"
-        "      FROM manifests m JOIN refs r ON r.manifest_digest = m.digest"
-        "     GROUP BY m.digest"
-        "    UNION ALL"
-        "    SELECT m.digest,"
-        "           coalesce(m.allocated_bytes, m.fsmeta_size_bytes + m.vmdk_size_bytes),"
-        "           CASE WHEN" IS_NOT_HELD(
-            "m.digest") " THEN 0 END"
-                        "      FROM manifests m"
-                        "     WHERE NOT EXISTS (SELECT FROM image_refs r WHERE r.manifest_digest = "
-                        "m.digest)),"
-                        " held_layers AS MATERIALIZED ("
-                        "    SELECT DISTINCT l.held_diff_id FROM pull_layers l JOIN pulls p ON "
-                        "p.id = l.pull_id"
-                        "     WHERE l.held_diff_id IS NOT NULL AND p.finished_at IS NULL),"
-                        " layer_ranks AS ("
-                        "    SELECT l.diff_id, coalesce(l.allocated_bytes, l.erofs_size_bytes) AS "
-                        "bytes,"
-                        "           CASE WHEN bool_or(m.digest IS NOT NULL AND m.rank IS NULL)"
-                        "                  OR bool_or(h.held_diff_id IS NOT NULL) THEN NULL"
-                        "                ELSE coalesce(max(m.rank), 0) END AS rank"
-                        "      FROM layers l LEFT JOIN manifest_layers ml ON ml.diff_id = l.diff_id"
-                        "           LEFT JOIN manifest_ranks m ON m.digest = ml.manifest_digest"
-                        "           LEFT JOIN held_layers h ON h.held_diff_id = l.diff_id"
-                        "     GROUP BY l.diff_id),"
-                        " files AS MATERIALIZED ("
-                        "    SELECT bytes, rank FROM manifest_ranks"
-                        "    UNION ALL SELECT bytes, rank FROM layer_ranks"
-                        "    UNION ALL SELECT coalesce(max(bytes), 0),"
-                        "           CASE WHEN bool_or(rank IS NULL) THEN NULL ELSE max(rank) END"
-                        "      FROM refs GROUP BY reference),"
-                        " stays AS ("
-                        "    SELECT coalesce(sum(bytes), 0) AS bytes FROM files WHERE rank IS NULL "
-                        "OR rank > 0),"
-                        " by_rank AS (SELECT rank, sum(bytes) AS bytes FROM files WHERE rank > 0 "
-                        "GROUP BY rank),"
-                        " freed AS ("
-                        "    SELECT k.rank, coalesce(sum(b.bytes) OVER (ORDER BY k.rank"
-                        "               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS "
-                        "before"
-                        "      FROM ranked k LEFT JOIN by_rank b USING (rank))"
-                        " DELETE FROM removal_references v USING ranked r, freed f, stays"
-                        "  WHERE" IS_VICTIM
-                        " AND f.rank = r.rank AND stays.bytes - f.before <= $1::bigint"};
+        "WITH" REFERENCE_RANKS "," MANIFEST_RANKS "," LAYER_RANKS ","
+        " files AS MATERIALIZED ("
+        "    SELECT bytes, rank FROM manifest_ranks"
+        "    UNION ALL SELECT bytes, rank FROM layer_ranks"
+        "    UNION ALL SELECT coalesce(max(bytes), 0),"
+        "           CASE WHEN bool_or(rank IS NULL) THEN NULL ELSE max(rank) END"
+        "      FROM refs GROUP BY reference),"
+        " stays AS ("
+        "    SELECT coalesce(sum(bytes), 0) AS bytes FROM files WHERE rank IS NULL OR rank > 0),"
+        " by_rank AS (SELECT rank, sum(bytes) AS bytes FROM files WHERE rank > 0 GROUP BY rank),"
+        " freed AS ("
+        "    SELECT k.rank, coalesce(sum(b.bytes) OVER (ORDER BY k.rank"
+        "               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before"
+        "      FROM ranked k LEFT JOIN by_rank b USING (rank))"
+        " DELETE FROM removal_references v USING ranked r, freed f, stays"
+        "  WHERE" IS_VICTIM " AND f.rank = r.rank AND stays.bytes - f.before <= $1::bigint"};
     cleanup_arena struct arena arena = {0};
     struct rows rows;
     return !prune->options->has_keep_bytes ||
