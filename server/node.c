@@ -29,7 +29,9 @@ enum {
     SESSIONS_BESIDE_PULLS = 18,
     SESSIONS_FOR_STARTS = 8, /* one a worker; made when it is needed */
     ACQUIRE_TIMEOUT_MS = 2000,
-    STATEMENT_TIMEOUT_MS = 10000,
+    /* With the wait for its connection, half of what a failover may take: longer hangs are no
+     * statements of ours. What needs more (a prune) asks for it. */
+    STATEMENT_TIMEOUT_MS = 6000,
 };
 
 static enum log_format log_format_of(const struct options *options)
