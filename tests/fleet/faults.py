@@ -1,5 +1,6 @@
 """What happens to the fleet: each fault begins, lasts, and is mended."""
 
+import contextlib
 import os
 import signal
 import time
@@ -74,9 +75,15 @@ def partition_primary(fleet, random):
 def stop_primary(fleet, random):
     """It hangs, its connections stay: the worst way to go."""
     os.kill(fleet.primary.daemon.pid, signal.SIGSTOP)
-    for pid in fleet.children_of(fleet.primary):
+    stopped = fleet.children_of(fleet.primary)
+    for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    fail_over(fleet)
+    try:
+        fail_over(fleet)
+    finally:
+        for pid in stopped:  # they would never see that their postmaster is gone
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def bad_network(fleet, random):
