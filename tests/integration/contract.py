@@ -2,7 +2,8 @@
 
 `check()` hangs on each session of larder.py. What the server answers must be in the file: the
 route, the status, the media type, each header and each field; a request that it grants must be
-allowed by the file.
+allowed by the file. SEEN collects what was answered, so that the last test of a whole run can say
+what the file promises and nobody has ever seen (test_zz_contract_seen.py).
 """
 
 import functools
@@ -16,6 +17,7 @@ import yaml
 
 FILE = Path(__file__).resolve().parents[2] / "openapi/openapi.yaml"
 METHODS = ("get", "put", "post", "delete", "head", "patch", "options")
+SEEN = set()  # (operationId, status)
 
 # Answers of any route, which the file describes once, as `default`.
 ANYWHERE = {401, 403, 404, 405, 413, 429, 500, 503}
@@ -226,6 +228,7 @@ def check(response, is_read=True):
         check_stray(what, response)
         return
     status = str(response.status_code)
+    SEEN.add((operation.id, status if status in operation.answers else "default"))
     if status not in operation.answers:
         if response.status_code not in ANYWHERE or "default" not in operation.answers:
             broken(what, f"{operation.id} answers {sorted(operation.answers)}")
