@@ -1,6 +1,7 @@
 """The image of docker/Dockerfile: built, started, checked, used."""
 
 import os
+from pathlib import Path
 
 import container
 import images
@@ -10,8 +11,16 @@ from daemons import free_port, wait_until
 from test_readme import run_walk_through
 
 
+def root_is_a_mount():
+    """Not so in a plain chroot, where buildah cannot unpack: it mounts / anew."""
+    lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    return any(line.split()[4] == "/" for line in lines)
+
+
 @pytest.fixture(scope="module")
 def image(new_directory):
+    if not root_is_a_mount():
+        pytest.skip("buildah wants a / that is a mount: `mount --bind` the chroot on itself")
     built = container.Image(new_directory("container"))
     try:
         yield built
