@@ -4,6 +4,7 @@ environment and commands. The base image is a debootstrapped Debian 13."""
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,13 @@ BUILD_SECONDS = 900
 VOLUME = "/var/lib/larder"
 
 
+def own_limits():
+    """As many files and processes as we may have: Debian 13's buildah wants a million of each,
+    allowed or not."""
+    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+    return [f"--ulimit={name}={resource.getrlimit(limit)[1]}" for name, limit in limits.items()]
+
+
 class Image:
     """The built image. `directory` keeps buildah's storage, and goes with close()."""
 
@@ -27,9 +35,9 @@ class Image:
         self._import_base()
         self.buildah(
             *("bud", "--quiet", "--format", "docker", "--build-arg", "BASE=localhost/debian:13"),
-            *("--tag", "larder", "--file", "docker/Dockerfile", "."),
+            *("--tag", "larder", "--file", "docker/Dockerfile", *own_limits(), "."),
         )
-        self.container = self.buildah("from", "larder").strip()
+        self.container = self.buildah("from", *own_limits(), "larder").strip()
         self.config = json.loads(self.buildah("inspect", self.container))["Docker"]["config"]
 
     def _import_base(self):
