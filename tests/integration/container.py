@@ -4,7 +4,6 @@ environment and commands. The base image is a debootstrapped Debian 13."""
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -16,13 +15,8 @@ from debianroot import debian_root
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILD_SECONDS = 900
 VOLUME = "/var/lib/larder"
-
-
-def own_limits():
-    """As many files and processes as we may have: Debian 13's buildah wants a million of each,
-    allowed or not."""
-    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
-    return [f"--ulimit={name}={resource.getrlimit(limit)[1]}" for name, limit in limits.items()]
+# Less than any machine allows: Debian 13's buildah asks for a million of each, allowed or not.
+LIMITS = ["--ulimit=nofile=4096", "--ulimit=nproc=4096"]
 
 
 class Image:
@@ -35,9 +29,9 @@ class Image:
         self._import_base()
         self.buildah(
             *("bud", "--quiet", "--format", "docker", "--build-arg", "BASE=localhost/debian:13"),
-            *("--tag", "larder", "--file", "docker/Dockerfile", *own_limits(), "."),
+            *("--tag", "larder", "--file", "docker/Dockerfile", *LIMITS, "."),
         )
-        self.container = self.buildah("from", *own_limits(), "larder").strip()
+        self.container = self.buildah("from", *LIMITS, "larder").strip()
         self.config = json.loads(self.buildah("inspect", self.container))["Docker"]["config"]
 
     def _import_base(self):
