@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 
 import contract
@@ -23,6 +24,7 @@ from postgres import sql
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY = re.compile(r"^larder (\S+) ready at (.+)$", re.MULTILINE)
 REQUEST_SECONDS = 60
+IDLE_SECONDS = 15  # less than a node waits for the next request on a connection
 SANITIZER_WORDS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
 
 
@@ -162,8 +164,10 @@ class Larder:
             assert not said, f"a sanitizer complains: {said}\n{self.daemon.output()}"
 
     def session(self):
-        """This thread's connections to the node."""
-        if not hasattr(self._local, "session"):
+        """This thread's connections to the node; never one that the node may be about to close."""
+        rested = time.monotonic() - getattr(self._local, "used_at", 0)
+        self._local.used_at = time.monotonic()
+        if not hasattr(self._local, "session") or rested > IDLE_SECONDS:
             self._local.session = requests.Session()
             self._local.session.trust_env = False  # no proxies, no netrc
             self._local.session.hooks["response"].append(contract.on_response)
