@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+NAMESPACES = "/run/netns"  # a mount that the first `ip netns add` of a machine makes, for all
 GRACE_SECONDS = 5  # for children that were told to end and are about to
 LEFT_BEHIND = 99
 
@@ -56,7 +57,8 @@ def processes_left():
 
 def mounts():
     lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
-    return {line.split()[0]: line.split()[4] for line in lines}
+    points = {line.split()[0]: line.split()[4] for line in lines}
+    return {number: point for number, point in points.items() if point != NAMESPACES}
 
 
 def loop_devices(directory):
