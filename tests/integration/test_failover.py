@@ -36,13 +36,18 @@ def pair(new_directory):
         primary.close()
 
 
-def test_what_was_answered_survives_the_promotion_of_the_standby(pair, make_larder, new_directory):
-    primary, standby = pair
-    primary.create_database("fleet")
-    hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
-    node = make_larder(
+def node_of(pair, make_larder, new_directory):
+    """One that knows both servers."""
+    pair[0].create_database("fleet")
+    hosts = ",".join(f"127.0.0.1:{server.port}" for server in pair)
+    return make_larder(
         database=f"postgresql://{SUPERUSER}@{hosts}/fleet", blob_dir=new_directory("failover")
     )
+
+
+def test_what_was_answered_survives_the_promotion_of_the_standby(pair, make_larder, new_directory):
+    primary, standby = pair
+    node = node_of(pair, make_larder, new_directory)
     acknowledged, stop = [], threading.Event()
 
     def register():
@@ -71,11 +76,7 @@ def test_what_was_answered_survives_the_promotion_of_the_standby(pair, make_lard
 def test_a_primary_that_became_read_only_is_left(pair, make_larder, new_directory):
     """As behind an address that moved: the connection stays, and cannot write any more."""
     primary, standby = pair
-    primary.create_database("fleet")
-    hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
-    node = make_larder(
-        database=f"postgresql://{SUPERUSER}@{hosts}/fleet", blob_dir=new_directory("readonly")
-    )
+    node = node_of(pair, make_larder, new_directory)
     assert node.put("/sandboxes/a", json=SANDBOX).status_code == 201
     standby.promote()
     primary.sql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on")
