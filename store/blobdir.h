@@ -48,7 +48,7 @@ struct blobdir;
 [[nodiscard]] struct blobdir *blobdir_open(const char *path, const char *node_id,
                                            struct error *error);
 /* Whether files there can be written, linked, renamed and made durable as we need it; else why
- * not. Leaves nothing behind. */
+ * not. A full disk, where nothing can be tried, passes. Leaves nothing behind. */
 [[nodiscard]] bool blobdir_probe(struct blobdir *blobdir, struct error *error);
 /* Removes tmp/<node_id>/ and closes. NULL is fine. */
 void blobdir_close(struct blobdir *blobdir);

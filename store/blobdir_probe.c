@@ -34,8 +34,9 @@ static bool write_all(int fd, char seed, struct error *error)
 {
     char bytes[PROBE_BYTES];
     fill(bytes, seed);
-    if (pwrite(fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-        return refuse(error, errno, "a file cannot be written");
+    ssize_t written = pwrite(fd, bytes, sizeof(bytes), 0);
+    if (written != (ssize_t)sizeof(bytes)) /* only a full disk takes a part */
+        return refuse(error, written < 0 ? errno : ENOSPC, "a file cannot be written");
     return fsync(fd) == 0 || refuse(error, errno, "fsync of a file fails");
 }
 
@@ -89,7 +90,7 @@ static bool check_directory(struct probe *probe, int draft_fd, struct error *err
     return fsync(probe->directory) == 0 || refuse(error, errno, "fsync of a directory fails");
 }
 
-bool blobdir_probe(struct blobdir *blobdir, struct error *error)
+static bool probe_all(struct blobdir *blobdir, struct error *error)
 {
     struct blob_draft *draft = blob_scratch_new(blobdir, error);
     if (!draft)
@@ -102,4 +103,10 @@ bool blobdir_probe(struct blobdir *blobdir, struct error *error)
                                : refuse(error, errno, "a directory that was made is not there");
     blob_draft_free(draft);
     return good;
+}
+
+/* A full disk shows nothing either way, and only a node that runs can make room. */
+bool blobdir_probe(struct blobdir *blobdir, struct error *error)
+{
+    return probe_all(blobdir, error) || error->code == ERROR_STORAGE_FULL;
 }

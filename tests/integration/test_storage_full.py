@@ -86,3 +86,21 @@ def test_a_load_that_fills_the_disk_is_told_and_leaves_the_directory_as_it_was(
     assert refusals > 8, "there was too much room to fail between the files"
     (small_disk / "filler").unlink()
     assert len(archives.load(larder, data)) == 2
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3, 5, 8])
+def test_a_node_starts_on_a_full_disk_so_that_something_can_be_removed(
+    make_larder, registry, built_images, small_disk, blocks
+):
+    larder = make_larder(blob_dir=small_disk / "blobs")
+    images.push_to(registry, built_images["shared-two"], "full/there:1")
+    reference = f"{registry}/full/there:1"
+    body = {"reference": reference}
+    assert larder.post("/images:pull", json=body, headers=pulling.WAIT).status_code == 200
+    larder.stop()
+    leave_room(small_disk, blocks * BLOCK_BYTES)
+    larder.start()
+    assert larder.get(f"/images/{reference}").status_code == 200
+    assert larder.delete(f"/images/{reference}").status_code == 204
+    assert larder.post("/images:prune", json={}).status_code == 200
+    wait_until(lambda: not pulling.published_files(larder), "the image's files go")
