@@ -373,11 +373,10 @@ def test_whatever_happens_in_whatever_order_the_invariants_hold(
         world.end()
         print(f"seed {SEED}: {world.steps} steps, {world.counts}")
         world.close()
-    except BaseException:
-        print(world.story())
+    except Exception as failure:
         for node in world.nodes:
             print(node.daemon.output())
-        raise
+        raise AssertionError(f"{failure!r}\n{world.story()}") from failure
     finally:
         world.sql.close()
         for node in world.nodes:
