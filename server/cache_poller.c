@@ -3,8 +3,7 @@
 #include "server/cache_lease.h"
 #include "server/clock.h"
 #include "server/jitter.h"
-
-#include <pthread.h>
+#include "server/periodic.h"
 
 enum {
     BEATS_A_LEASE = 8, /* several may be late or lost */
@@ -18,12 +17,9 @@ struct cache_poller {
     struct node *node;
     struct catalogue *catalogue; /* owned; of one session */
     unsigned beat_ms;
-    int64_t trim_at_us; /* the thread's own */
-    bool is_away;       /* the thread's own: was told to the log */
-    pthread_t thread;
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t changed;
-    bool stopping;
+    int64_t trim_at_us; /* the thread's own, once there is one */
+    bool is_away;       /* the same: was told to the log */
+    struct periodic *thread;
 };
 
 static void tell(struct cache_poller *poller, bool renewed, const struct error *why)
@@ -54,8 +50,9 @@ static void trim(struct cache_poller *poller)
 }
 
 /* How long to sleep after it. */
-static unsigned beat(struct cache_poller *poller)
+static unsigned beat(void *context, const atomic_bool *)
 {
+    struct cache_poller *poller = context;
     struct error why;
     if (is_fresh(poller))
         return poller->beat_ms / 2;
@@ -64,26 +61,6 @@ static unsigned beat(struct cache_poller *poller)
     if (renewed)
         trim(poller);
     return renewed ? poller->beat_ms : jitter_ms(AWAY_PAUSE_MS);
-}
-
-static bool sleep_for(struct cache_poller *poller, unsigned ms)
-{
-    struct timespec at = clock_after_ms(ms);
-    int failed = 0;
-    pthread_mutex_lock(&poller->lock);
-    while (!poller->stopping && failed == 0)
-        failed = pthread_cond_timedwait(&poller->changed, &poller->lock, &at);
-    bool goes_on = !poller->stopping;
-    pthread_mutex_unlock(&poller->lock);
-    return goes_on;
-}
-
-static void *run(void *argument)
-{
-    struct cache_poller *poller = argument;
-    while (sleep_for(poller, beat(poller)))
-        continue;
-    return NULL;
 }
 
 static struct catalogue *open_catalogue(const struct node *node, struct error *error)
@@ -110,13 +87,10 @@ struct cache_poller *cache_poller_start(struct node *node, struct error *error)
         free(poller);
         return NULL;
     }
-    clock_cond_init(&poller->changed);
-    pthread_mutex_init(&poller->lock, NULL);
-    (void)beat(poller);
-    int failed = pthread_create(&poller->thread, NULL, run, poller);
-    if (!failed)
+    (void)beat(poller, NULL);
+    poller->thread = periodic_start("The read cache's heartbeat", beat, poller, error);
+    if (poller->thread)
         return poller;
-    error_set_errno(error, ERROR_INTERNAL, failed, "The read cache's heartbeat does not start");
     catalogue_close(poller->catalogue);
     free(poller);
     return NULL;
@@ -126,13 +100,7 @@ void cache_poller_stop(struct cache_poller *poller)
 {
     if (!poller)
         return;
-    pthread_mutex_lock(&poller->lock);
-    poller->stopping = true;
-    pthread_cond_signal(&poller->changed);
-    pthread_mutex_unlock(&poller->lock);
-    pthread_join(poller->thread, NULL);
+    periodic_stop(poller->thread);
     catalogue_close(poller->catalogue);
-    pthread_cond_destroy(&poller->changed);
-    pthread_mutex_destroy(&poller->lock);
     free(poller);
 }

@@ -4,17 +4,11 @@
 #ifndef LARDER_SERVER_INVENTORY_THREAD_H
 #define LARDER_SERVER_INVENTORY_THREAD_H
 
-#include "server/log.h"
-#include "store/error.h"
+#include "server/periodic.h"
 
-struct catalogue;
-struct inventory_thread;
+struct node;
 
-/* What it is given must outlive it. */
-[[nodiscard]] struct inventory_thread *
-inventory_thread_start(struct catalogue *catalogue, const struct log *log, struct error *error);
-
-/* Joins, frees. NULL is fine. */
-void inventory_thread_stop(struct inventory_thread *inventory);
+/* The node outlives it. */
+[[nodiscard]] struct periodic *inventory_thread_start(struct node *node, struct error *error);
 
 #endif

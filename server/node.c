@@ -238,7 +238,7 @@ static bool start_parts(struct node *node, struct error *error)
     node->sweeper = sweep_thread_start(node, error);
     if (!node->sweeper || !scrub_thread_start(node, &node->scrubber, error))
         return false;
-    node->inventory = inventory_thread_start(node->catalogue, &node->log, error);
+    node->inventory = inventory_thread_start(node, error);
     return node->inventory;
 }
 
@@ -288,9 +288,9 @@ bool node_start(struct node *node, const struct options *options, struct error *
 
 void node_stop(struct node *node)
 {
-    inventory_thread_stop(node->inventory);
-    scrub_thread_stop(node->scrubber);
-    sweep_thread_stop(node->sweeper);
+    periodic_stop(node->inventory);
+    periodic_stop(node->scrubber);
+    periodic_stop(node->sweeper);
     reaper_thread_stop(node->reaper);
     puller_stop(node->puller);
     registry_client_free(node->registry);

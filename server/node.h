@@ -15,14 +15,12 @@ struct blobdir;
 struct cache_lease;
 struct cache_poller;
 struct catalogue;
-struct inventory_thread;
+struct periodic;
 struct private_postgres;
 struct puller;
 struct read_cache;
 struct reaper_thread;
 struct registry_client;
-struct scrub_thread;
-struct sweep_thread;
 struct tls;
 
 enum { NODE_ID_SIZE = 36 + 1 };
@@ -45,9 +43,9 @@ struct node {
     struct registry_client *registry;
     struct puller *puller;
     struct reaper_thread *reaper;
-    struct sweep_thread *sweeper;
-    struct scrub_thread *scrubber; /* NULL: none is wanted */
-    struct inventory_thread *inventory;
+    struct periodic *sweeper;
+    struct periodic *scrubber; /* NULL: none is wanted */
+    struct periodic *inventory;
     atomic_bool is_too_old; /* for what the catalogue has become: it ends */
 };
 

@@ -2,16 +2,12 @@
 #ifndef LARDER_SERVER_SCRUB_THREAD_H
 #define LARDER_SERVER_SCRUB_THREAD_H
 
-#include "store/error.h"
+#include "server/periodic.h"
 
 struct node;
-struct scrub_thread;
 
 /* The node outlives it. With --scrub-bytes-per-second=0 there is none, and *scrubber is NULL. */
-[[nodiscard]] bool scrub_thread_start(const struct node *node, struct scrub_thread **scrubber,
+[[nodiscard]] bool scrub_thread_start(struct node *node, struct periodic **scrubber,
                                       struct error *error);
-
-/* Ends the file that is being read, joins, frees. NULL is fine. */
-void scrub_thread_stop(struct scrub_thread *scrubber);
 
 #endif

@@ -3,15 +3,11 @@
 #ifndef LARDER_SERVER_SWEEP_THREAD_H
 #define LARDER_SERVER_SWEEP_THREAD_H
 
-#include "store/error.h"
+#include "server/periodic.h"
 
 struct node;
-struct sweep_thread;
 
 /* The node outlives it, and has its reaper. */
-[[nodiscard]] struct sweep_thread *sweep_thread_start(const struct node *node, struct error *error);
-
-/* Ends a sweep that runs, joins, frees. NULL is fine. */
-void sweep_thread_stop(struct sweep_thread *sweeper);
+[[nodiscard]] struct periodic *sweep_thread_start(struct node *node, struct error *error);
 
 #endif
