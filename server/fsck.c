@@ -20,7 +20,7 @@ struct check {
 static bool run_pulls(void *context, struct error *error)
 {
     struct check *check = context;
-    return node_start_puller(&check->node, error);
+    return node_start_puller(&check->node, NULL, error);
 }
 
 static void print_problem(void *context, const struct fsck_problem *problem)

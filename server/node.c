@@ -169,7 +169,7 @@ static void stop_too_old(void *context, const char *detail)
     kill(getpid(), SIGTERM);
 }
 
-bool node_start_puller(struct node *node, struct error *error)
+bool node_start_puller(struct node *node, const char *address, struct error *error)
 {
     const struct options *options = node->options;
     struct puller_config config = {
@@ -177,6 +177,7 @@ bool node_start_puller(struct node *node, struct error *error)
         .blobdir = node->blobdir,
         .registry = node->registry,
         .node_id = node->id,
+        .address = address,
         .default_platform = &node->platform,
         .pull_jobs = (unsigned)options->pull_jobs,
         .layer_jobs = (unsigned)options->layer_jobs,
@@ -227,10 +228,15 @@ static bool start_cache(struct node *node, struct error *error)
     return node->poller;
 }
 
-static bool start_parts(struct node *node, struct error *error)
+static bool open_parts(struct node *node, struct error *error)
 {
-    if (!open_files(node, DIRECTORY_MUST_MATCH, error) || !blobdir_probe(node->blobdir, error) ||
-        !open_starts(node, error) || !start_cache(node, error) || !node_start_puller(node, error))
+    return open_files(node, DIRECTORY_MUST_MATCH, error) && blobdir_probe(node->blobdir, error) &&
+           open_starts(node, error) && start_cache(node, error);
+}
+
+bool node_start_work(struct node *node, const char *address, struct error *error)
+{
+    if (!node_start_puller(node, address, error))
         return false;
     node->reaper = reaper_thread_start(node->catalogue, node->blobdir, &node->log, error);
     if (!node->reaper)
@@ -277,11 +283,9 @@ bool node_start(struct node *node, const struct options *options, struct error *
     bool is_open = node_open_catalogue(node, options, error);
     node->auth = auth;
     node->tls = tls;
-    if (is_open) {
-        node->platform = platform;
-        if (start_parts(node, error))
-            return true;
-    }
+    node->platform = platform;
+    if (is_open && open_parts(node, error))
+        return true;
     node_stop(node);
     return false;
 }

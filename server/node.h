@@ -49,9 +49,13 @@ struct node {
     atomic_bool is_too_old; /* for what the catalogue has become: it ends */
 };
 
-/* Call it from the main thread: a private PostgreSQL ends with its thread. */
+/* All that serving stands on: catalogue, files, cache. Call it from the main thread: a private
+ * PostgreSQL ends with its thread. */
 [[nodiscard]] bool node_start(struct node *node, const struct options *options,
                               struct error *error);
+/* The work beside requests, once it is known where others reach the node (NULL: nowhere): from
+ * here on it is one of GET /nodes. */
+[[nodiscard]] bool node_start_work(struct node *node, const char *address, struct error *error);
 void node_stop(struct node *node);
 
 /* What commands that work on files and rows begin with, beside a running node or alone: the
@@ -59,8 +63,8 @@ void node_stop(struct node *node);
  * registries, without any thread. On failure, too, node_stop() ends it. */
 [[nodiscard]] bool node_open_store(struct node *node, const struct options *options,
                                    struct error *error);
-/* Runs queued pulls from here on. */
-[[nodiscard]] bool node_start_puller(struct node *node, struct error *error);
+/* Runs queued pulls from here on; `address` as above. */
+[[nodiscard]] bool node_start_puller(struct node *node, const char *address, struct error *error);
 
 /* What `larder serve` and `larder migrate` begin with: the data directory, the
  * private PostgreSQL unless there is a --database, the open catalogue with its

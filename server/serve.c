@@ -5,7 +5,6 @@
 #include "server/node.h"
 #include "server/privileges.h"
 #include "server/tls.h"
-#include "store/puller.h"
 
 #include <malloc.h>
 #include <semaphore.h>
@@ -120,27 +119,26 @@ static void linger(struct http_server *server, uint64_t delay_ms)
 }
 
 /* Where others reach this node: the first address that is no socket file; a host's name stands
- * for "all addresses". */
-static void set_address(struct node *node, const struct listeners *listeners)
+ * for "all addresses". NULL: nowhere. */
+static const char *address_of(const struct listeners *listeners, char *address, size_t size)
 {
     static const char *const wildcards[] = {"://0.0.0.0:", "://[::]:"};
     for (size_t i = 0; i < listeners->count; i++) {
         const char *url = listeners->each[i].url;
-        char address[LISTENER_URL_SIZE + 256];
         char hostname[256] = "";
         (void)gethostname(hostname, sizeof(hostname) - 1);
         if (strncmp(url, "http", 4) != 0)
             continue;
-        snprintf(address, sizeof(address), "%s", url);
+        snprintf(address, size, "%s", url);
         for (size_t w = 0; w < sizeof(wildcards) / sizeof(wildcards[0]); w++) {
             const char *at = strstr(url, wildcards[w]);
             if (at)
-                snprintf(address, sizeof(address), "%.*s://%s:%s", (int)(at - url), url, hostname,
+                snprintf(address, size, "%.*s://%s:%s", (int)(at - url), url, hostname,
                          at + strlen(wildcards[w]));
         }
-        puller_set_address(node->puller, address);
-        return;
+        return address;
     }
+    return NULL;
 }
 
 static bool serve_until_stopped(struct node *node, struct listeners *listeners, struct error *error)
@@ -148,7 +146,6 @@ static bool serve_until_stopped(struct node *node, struct listeners *listeners, 
     struct http_server *server = http_server_start(node, listeners->each, listeners->count, error);
     if (!server)
         return false;
-    set_address(node, listeners);
     announce(listeners);
     while (!stop_is_requested) {
         if (sem_wait(&signalled) == 0 && !stop_is_requested)
@@ -174,8 +171,10 @@ static bool run(const struct options *options, struct error *error)
     cleanup(close_listeners) struct listeners listeners = {0};
     if (!node_start(&node, options, error))
         return false;
-    bool served =
-        open_listeners(options, &listeners, error) && serve_until_stopped(&node, &listeners, error);
+    char address[LISTENER_URL_SIZE + 256];
+    bool served = open_listeners(options, &listeners, error) &&
+                  node_start_work(&node, address_of(&listeners, address, sizeof(address)), error) &&
+                  serve_until_stopped(&node, &listeners, error);
     if (served && atomic_load(&node.is_too_old))
         served = error_set(error, ERROR_INTERNAL,
                            "larder %s is too old for what the catalogue was migrated to: start a "

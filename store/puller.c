@@ -14,12 +14,12 @@ enum {
     LOOK_INTERVAL_MS = 250,       /* while pulls run: is one cancelled elsewhere, or lost? */
     CLEAN_EVERY_BEATS = 60,       /* tmp/ of dead nodes, and the history */
     NODE_ID_SIZE = 64,
-    ADDRESS_SIZE = 512,
 };
 
 struct puller {
-    struct puller_config config; /* node_id points into this struct */
+    struct puller_config config; /* node_id and address point to what is below */
     char node_id[NODE_ID_SIZE];
+    char *address; /* owned; NULL: none */
     pthread_t heartbeat;
     pthread_t *threads; /* pull_jobs of them; owned by puller_start and puller_stop */
     unsigned thread_count;
@@ -28,7 +28,6 @@ struct puller {
     pthread_cond_t changed;
     bool stopping;
     uint64_t wake_count;
-    char *address; /* owned; NULL: not known */
 
     struct running_pulls running;
 
@@ -274,17 +273,10 @@ static double load_since(struct cpu_use *last)
 
 static void tell_beat(struct puller *puller, double load)
 {
-    char address[ADDRESS_SIZE] = "";
-    pthread_mutex_lock(&puller->mutex);
-    bool has_address = puller->address;
-    if (has_address)
-        snprintf(address, sizeof(address), "%s", puller->address);
-    pthread_mutex_unlock(&puller->mutex);
-
     bool is_too_old = false;
     struct error ignored; /* as above */
-    if (!catalogue_beat_node(puller->config.catalogue, puller->node_id,
-                             has_address ? address : NULL, load, &is_too_old, &ignored))
+    if (!catalogue_beat_node(puller->config.catalogue, puller->node_id, puller->config.address,
+                             load, &is_too_old, &ignored))
         return;
     if (is_too_old)
         puller->config.too_old(puller->config.log_context,
@@ -325,6 +317,9 @@ static struct puller *puller_new(const struct puller_config *config)
     puller->config = *config;
     snprintf(puller->node_id, sizeof(puller->node_id), "%s", config->node_id);
     puller->config.node_id = puller->node_id;
+    if (config->address && !(puller->address = strdup(config->address)))
+        abort();
+    puller->config.address = puller->address;
     puller->config.layer_budget = layer_budget_new(config->layer_jobs);
     puller->threads = calloc(config->pull_jobs, sizeof(*puller->threads));
     if (!puller->threads)
@@ -377,7 +372,7 @@ static void join_threads(struct puller *puller, bool has_heartbeat)
 struct puller *puller_start(const struct puller_config *config, struct error *error)
 {
     struct puller *puller = puller_new(config);
-    if (!catalogue_register_node(config->catalogue, puller->node_id, error)) {
+    if (!catalogue_register_node(config->catalogue, puller->node_id, puller->address, error)) {
         puller_free(puller);
         return NULL;
     }
@@ -392,17 +387,6 @@ struct puller *puller_start(const struct puller_config *config, struct error *er
         return NULL;
     }
     return puller;
-}
-
-void puller_set_address(struct puller *puller, const char *address)
-{
-    char *copy = strdup(address);
-    if (!copy)
-        abort();
-    pthread_mutex_lock(&puller->mutex);
-    free(puller->address);
-    puller->address = copy;
-    pthread_mutex_unlock(&puller->mutex);
 }
 
 /* A pull was queued here: look now rather than at the next poll. */

@@ -19,6 +19,7 @@ struct puller_config {
     struct blobdir *blobdir;
     struct registry_client *registry;
     const char *node_id; /* a UUID; copied */
+    const char *address; /* where others reach the node, for GET /nodes; NULL: nowhere; copied */
     const struct platform *default_platform;
     unsigned pull_jobs;
     unsigned layer_jobs; /* over all pulls: pull/layer_budget.h */
@@ -41,9 +42,6 @@ struct puller_config {
 
 /* Registers the node and starts the threads. What it is given must outlive it. */
 [[nodiscard]] struct puller *puller_start(const struct puller_config *config, struct error *error);
-
-/* Where the node is reached, for GET /nodes: copied, and told with each heartbeat. */
-void puller_set_address(struct puller *puller, const char *address);
 
 /* Asks for a pull. One of an image that is here and whole (unless the policy is `always`
  * or it is forced) is done at once, and one that may `never` ask the registry has failed at

@@ -7,11 +7,13 @@
 /* How long finished pulls can be asked about, and dead nodes are remembered. */
 #define KEPT_FOR "interval '7 days'"
 
-bool catalogue_register_node(struct catalogue *catalogue, const char *node_id, struct error *error)
+bool catalogue_register_node(struct catalogue *catalogue, const char *node_id, const char *address,
+                             struct error *error)
 {
     static const struct statement enter = {
-        "node_register", "INSERT INTO nodes (id, hostname, version) VALUES ($1::uuid, $2, $3)"
-                         " ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()"};
+        "node_register",
+        "INSERT INTO nodes (id, hostname, version, address) VALUES ($1::uuid, $2, $3, $4)"
+        " ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()"};
     char hostname[256] = "";
     (void)gethostname(hostname, sizeof(hostname) - 1);
 
@@ -19,7 +21,7 @@ bool catalogue_register_node(struct catalogue *catalogue, const char *node_id, s
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     return session &&
-           QUERY(session, &enter, &arena, &rows, error, node_id, hostname, LARDER_VERSION);
+           QUERY(session, &enter, &arena, &rows, error, node_id, hostname, LARDER_VERSION, address);
 }
 
 static void collect_ids(const struct rows *rows, struct arena *arena, struct id_list *list)

@@ -16,9 +16,9 @@ struct node_row {
     int64_t heartbeat_age_ms;
 };
 
-/* Registers the node, or renews its heartbeat. */
+/* Registers the node, or renews its heartbeat. `address`: NULL is none that others reach. */
 [[nodiscard]] bool catalogue_register_node(struct catalogue *catalogue, const char *node_id,
-                                           struct error *error);
+                                           const char *address, struct error *error);
 /* A heartbeat. *is_too_old: the catalogue was migrated to what this larder cannot work on. */
 [[nodiscard]] bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id,
                                        const char *address, double load, bool *is_too_old,

@@ -24,7 +24,7 @@ def test_each_node_lists_all_that_live(make_larder, own_database, new_directory)
     shared = {"database": own_database, "blob_dir": new_directory("nodes")}
     first, second = make_larder(**shared), make_larder(**shared)
     urls = [first.url, second.url]
-    wait_until(lambda: [n["address"] for n in nodes_of(second)] == urls, "both say where they are")
+    assert [n["address"] for n in nodes_of(second)] == urls, "from the first moment"
     wait_until(lambda: all(n["load"] is not None for n in nodes_of(first)), "and what they do")
     for node in nodes_of(first):
         assert node["version"] == first.version and node["running_pulls"] == 0

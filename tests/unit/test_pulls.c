@@ -34,7 +34,8 @@ Test(pulls, a_pull_of_what_is_here_is_recorded_as_done_and_counts_as_use)
     struct pull pull;
     struct pull found;
     struct error error = {0};
-    cr_assert(catalogue_register_node(database_catalogue, node_id, &error), "%s", error.message);
+    cr_assert(catalogue_register_node(database_catalogue, node_id, NULL, &error), "%s",
+              error.message);
     cr_assert(record("m1", &arena, &pull, &error), "%s", error.message);
     cr_expect_eq(pull.state, PULL_DONE);
     cr_expect_str_eq(pull.reference, "q.io/a:1");
