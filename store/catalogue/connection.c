@@ -77,17 +77,18 @@ bool session_connect(struct catalogue_session *session, const char *conninfo, st
     /* What stands before dbname gives way to the conninfo, what stands behind it does
      * not. connect_timeout bounds each host; with several, a standby is passed over. A host that
      * fell off the network is noticed within some 5 s, idle or not. */
-    static const struct {
+    cleanup_servers_order struct servers_order order;
+    session->silences = servers_silences(session->servers);
+    servers_order(session->servers, &order);
+    const struct {
         const char *keyword;
         const char *value;
     } rows[] = {
-        {"connect_timeout", "2"},
-        {"target_session_attrs", "read-write"},
-        {"keepalives_idle", "2"},
-        {"keepalives_interval", "1"},
-        {"keepalives_count", "3"},
-        {"tcp_user_timeout", "5000"},
-        {"dbname", NULL}, /* the conninfo */
+        {"connect_timeout", "2"},     {"target_session_attrs", "read-write"},
+        {"keepalives_idle", "2"},     {"keepalives_interval", "1"},
+        {"keepalives_count", "3"},    {"tcp_user_timeout", "5000"},
+        {"dbname", conninfo},         {"host", order.host},
+        {"hostaddr", order.hostaddr}, {"port", order.port},
         {"client_encoding", "UTF8"},
     };
     enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };
@@ -95,7 +96,7 @@ bool session_connect(struct catalogue_session *session, const char *conninfo, st
     const char *values[ROW_COUNT + 1] = {NULL};
     for (size_t i = 0; i < ROW_COUNT; i++) {
         keywords[i] = rows[i].keyword;
-        values[i] = rows[i].value ? rows[i].value : conninfo;
+        values[i] = rows[i].value;
     }
     session->connection = PQconnectdbParams(keywords, values, 1);
     if (PQstatus(session->connection) != CONNECTION_OK) {
@@ -136,7 +137,8 @@ bool session_is_alive(struct catalogue_session *session)
 {
     if (!session_is_open(session))
         return false;
-    if (PQtransactionStatus(session->connection) == PQTRANS_IDLE)
+    if (PQtransactionStatus(session->connection) == PQTRANS_IDLE &&
+        session->silences == servers_silences(session->servers))
         return true;
     session_disconnect(session);
     return false;
@@ -154,8 +156,10 @@ static bool wait_for_answer(struct catalogue_session *session, int64_t deadline_
         if (unsent == 0 && !PQisBusy(connection))
             return true;
         int64_t left_ms = deadline_ms - monotonic_ms();
-        if (left_ms <= 0)
+        if (left_ms <= 0) {
+            servers_put_last(session->servers, PQhost(connection), PQport(connection));
             return set_unavailable(error, what, "PostgreSQL did not answer in time");
+        }
         struct pollfd socket = {.fd = PQsocket(connection),
                                 .events = (short)(POLLIN | (unsent ? POLLOUT : 0))};
         int ready = poll(&socket, 1, (int)left_ms);

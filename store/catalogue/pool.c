@@ -16,6 +16,7 @@ enum {
 
 struct catalogue {
     char *conninfo;
+    struct servers *servers; /* owned */
     char *application_name;
     unsigned acquire_timeout_ms;
     unsigned session_count;
@@ -74,6 +75,7 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
         !catalogue || !sessions || !conninfo)
         abort();
     *catalogue = (struct catalogue){.conninfo = conninfo,
+                                    .servers = servers_new(conninfo),
                                     .application_name = name,
                                     .acquire_timeout_ms = config->acquire_timeout_ms,
                                     .session_count = config->max_sessions,
@@ -81,6 +83,7 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
     init_synchronisation(catalogue);
     for (unsigned i = 0; i < config->max_sessions; i++) {
         sessions[i].catalogue = catalogue;
+        sessions[i].servers = catalogue->servers;
         sessions[i].default_timeout_ms = config->statement_timeout_ms;
         sessions[i].statement_timeout_ms = config->statement_timeout_ms;
         sessions[i].generic_plans = config->generic_plans;
@@ -103,6 +106,7 @@ void catalogue_close(struct catalogue *catalogue)
     pthread_cond_destroy(&catalogue->released);
     pthread_mutex_destroy(&catalogue->mutex);
     free(catalogue->sessions);
+    servers_free(catalogue->servers);
     free(catalogue->conninfo);
     free(catalogue->application_name);
     free(catalogue);
@@ -196,7 +200,8 @@ struct catalogue_session *catalogue_acquire(struct catalogue *catalogue, struct 
 PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
                           unsigned statement_timeout_ms, struct error *error)
 {
-    struct catalogue_session session = {.application_name = name,
+    struct catalogue_session session = {.servers = catalogue->servers,
+                                        .application_name = name,
                                         .generic_plans = true,
                                         .statement_timeout_ms = statement_timeout_ms};
     return session_connect(&session, catalogue->conninfo, error) ? session.connection : NULL;

@@ -4,6 +4,7 @@
 #define LARDER_STORE_CATALOGUE_SESSION_INTERNAL_H
 
 #include "store/catalogue/catalogue.h"
+#include "store/catalogue/servers.h"
 
 #include <libpq-fe.h>
 
@@ -30,7 +31,9 @@ struct catalogue_session {
     unsigned statement_timeout_ms; /* of the transaction: the pool's, or more */
     unsigned default_timeout_ms;   /* the pool's */
     const char *application_name;  /* the catalogue's */
+    struct servers *servers;       /* the catalogue's */
     PGconn *connection;            /* owned; NULL: none, or it broke */
+    unsigned silences;             /* of the servers, when it was made */
     struct prepared prepared;      /* on the connection */
 };
 
@@ -42,8 +45,8 @@ struct catalogue_session {
                                    struct error *error);
 /* Closes it, if there is one. */
 void session_disconnect(struct catalogue_session *session);
-/* Whether an idle session has a connection that PostgreSQL did not close meanwhile.
- * Costs one poll(2). Drops a dead one. */
+/* Whether an idle session has a connection that PostgreSQL did not close meanwhile, and that is
+ * younger than the last silence. Costs one poll(2). Drops a dead one. */
 [[nodiscard]] bool session_is_alive(struct catalogue_session *session);
 
 /* Waits for the answer of what was sent and gives its result: the first that is an

@@ -3,12 +3,14 @@ the worst moment; PgBouncer in between."""
 
 import os
 import pwd
+import signal
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cutting_proxy import CuttingProxy
-from daemons import Daemon, free_port, wait_until
+from daemons import Daemon, free_port, processes_below, wait_until
 from larder import program
 from postgres import SUPERUSER, Postgres, Standby, sql
 from pulling import push_and_pull
@@ -85,6 +87,42 @@ def test_a_primary_that_became_read_only_is_left(pair, make_larder, new_director
         lambda: node.put("/sandboxes/b", json=SANDBOX).status_code in (200, 201), "it writes again"
     )
     assert sql(standby.uri("fleet"), "SELECT id FROM sandboxes ORDER BY id") == [["a"], ["b"]]
+
+
+def stop_processes(postgres):
+    """It hangs: its kernel still takes connections, and holds those that are there."""
+    pids = [postgres.daemon.pid, *processes_below(postgres.data)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return pids
+
+
+def test_a_primary_that_hangs_is_left_with_all_its_connections(pair, make_larder, new_directory):
+    primary, standby = pair
+    node = node_of(pair, make_larder, new_directory)
+
+    def register_many(_=None):
+        with ThreadPoolExecutor(8) as clients:
+            answers = clients.map(lambda n: node.put(f"/sandboxes/{n}", json=SANDBOX), range(40))
+            return [answer.text for answer in answers]
+
+    idle = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'larder starts'"
+    wait_until(
+        lambda: register_many() and int(primary.sql("postgres", idle)[0][0]) > 3,
+        "the node has some connections that may hang",
+    )
+    stopped = stop_processes(primary)
+    try:
+        standby.promote()
+        silent = "did not answer in time"
+        wait_until(
+            lambda: silent in node.put("/sandboxes/first", json=SANDBOX).text, "one finds out"
+        )
+        assert not any(silent in text for text in register_many()), "the others need not"
+        wait_until(lambda: node.put("/sandboxes/last", json=SANDBOX).ok, "writes are back")
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture
