@@ -13,6 +13,7 @@ enum {
     HEARTBEAT_INTERVAL_MS = 1000, /* ten of them missed: pull_rows.h takes the node for dead */
     LOOK_INTERVAL_MS = 250,       /* while pulls run: is one cancelled elsewhere, or lost? */
     CLEAN_EVERY_BEATS = 60,       /* tmp/ of dead nodes, and the history */
+    START_MS = 10 * 1000,         /* from a node's first draft to its first heartbeat */
     NODE_ID_SIZE = 64,
 };
 
@@ -196,18 +197,41 @@ static void free_names(char **names)
     free(names);
 }
 
+static void clean_node(struct puller *puller, const char *node_id)
+{
+    struct error error;
+    if (!blobdir_remove_node(puller->config.blobdir, node_id, &error))
+        puller_log(puller, "cleaning tmp/ failed", NULL, &error, node_id);
+}
+
+/* A node tries the directory before it registers itself: one that is young may be starting. */
+static void clean_unknown_node(struct puller *puller, const char *node_id)
+{
+    struct blobdir *blobdir = puller->config.blobdir;
+    struct blob_state state;
+    struct error ignored; /* the next time does it */
+    int64_t now_ms = 0;
+    if (blobdir_now_ms(blobdir, &now_ms, &ignored) &&
+        blobdir_look_at_draft(blobdir, node_id, &state, &ignored) && state.exists &&
+        state.changed_at_ms < now_ms - START_MS)
+        clean_node(puller, node_id);
+}
+
 /* What killed nodes left under tmp/. */
 static void clean_dead_nodes(struct puller *puller)
 {
     struct error error;
     cleanup_arena struct arena arena = {0};
     struct id_list dead = {0};
+    struct id_list unknown = {0};
     char **names = blobdir_list_nodes(puller->config.blobdir, &error);
-    bool known =
-        names && catalogue_dead_nodes(puller->config.catalogue, names, &arena, &dead, &error);
-    for (size_t i = 0; known && i < dead.count; i++)
-        if (!blobdir_remove_node(puller->config.blobdir, dead.ids[i], &error))
-            puller_log(puller, "cleaning tmp/ failed", NULL, &error, dead.ids[i]);
+    if (names &&
+        catalogue_dead_nodes(puller->config.catalogue, names, &arena, &dead, &unknown, &error)) {
+        for (size_t i = 0; i < unknown.count; i++)
+            clean_unknown_node(puller, unknown.ids[i]);
+        for (size_t i = 0; i < dead.count; i++)
+            clean_node(puller, dead.ids[i]);
+    }
     free_names(names);
 }
 

@@ -24,14 +24,6 @@ bool catalogue_register_node(struct catalogue *catalogue, const char *node_id, c
            QUERY(session, &enter, &arena, &rows, error, node_id, hostname, LARDER_VERSION, address);
 }
 
-static void collect_ids(const struct rows *rows, struct arena *arena, struct id_list *list)
-{
-    list->count = rows->count;
-    list->ids = arena_alloc_array(arena, rows->count, sizeof(*list->ids));
-    for (size_t row = 0; row < rows->count; row++)
-        list->ids[row] = rows_text(rows, row, 0);
-}
-
 bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, const char *address,
                          double load, bool *is_too_old, struct error *error)
 {
@@ -100,15 +92,15 @@ bool catalogue_disconnect_dead_nodes(struct catalogue *catalogue, struct error *
     return session && session_query(session, &disconnect, NULL, 0, &arena, &rows, error);
 }
 
-/* Rows of (id, ours): what is not ours any more was lost, the others are cancelled. */
-static void sort_out(const struct rows *rows, struct arena *arena, struct id_list *cancelled,
-                     struct id_list *lost)
+/* Rows of (id, which): those that it is true of, and those that it is not. */
+static void sort_out(const struct rows *rows, struct arena *arena, struct id_list *of_true,
+                     struct id_list *of_false)
 {
-    cancelled->ids = arena_alloc_array(arena, rows->count, sizeof(*cancelled->ids));
-    lost->ids = arena_alloc_array(arena, rows->count, sizeof(*lost->ids));
-    cancelled->count = lost->count = 0;
+    of_true->ids = arena_alloc_array(arena, rows->count, sizeof(*of_true->ids));
+    of_false->ids = arena_alloc_array(arena, rows->count, sizeof(*of_false->ids));
+    of_true->count = of_false->count = 0;
     for (size_t row = 0; row < rows->count; row++) {
-        struct id_list *list = rows_bool(rows, row, 1) ? cancelled : lost;
+        struct id_list *list = rows_bool(rows, row, 1) ? of_true : of_false;
         list->ids[list->count++] = rows_text(rows, row, 0);
     }
 }
@@ -134,14 +126,13 @@ bool catalogue_look_after_pulls(struct catalogue *catalogue, const char *node_id
 }
 
 bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids, struct arena *arena,
-                          struct id_list *dead, struct error *error)
+                          struct id_list *dead, struct id_list *unknown, struct error *error)
 {
     static const struct statement find = {
         "nodes_dead",
-        "SELECT candidate FROM unnest($1::text[]) candidate"
-        " WHERE NOT EXISTS ("
-        "    SELECT FROM nodes n"
-        "     WHERE n.id::text = candidate AND n.heartbeat_at > now() - " NODE_DEAD_AFTER ")"};
+        "SELECT candidate, n.id IS NOT NULL"
+        "  FROM unnest($1::text[]) candidate LEFT JOIN nodes n ON n.id::text = candidate"
+        " WHERE n.id IS NULL OR n.heartbeat_at <= now() - " NODE_DEAD_AFTER};
     size_t count = 0;
     while (node_ids[count])
         count++;
@@ -154,7 +145,7 @@ bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids, st
     if (!session ||
         !QUERY(session, &find, arena, &rows, error, parameter_text_array(arena, texts, count)))
         return false;
-    collect_ids(&rows, arena, dead);
+    sort_out(&rows, arena, dead, unknown);
     return true;
 }
 

@@ -31,10 +31,11 @@ struct node_row {
 /* Ends what connections dead nodes still seem to have, so that they hold no locks. */
 [[nodiscard]] bool catalogue_disconnect_dead_nodes(struct catalogue *catalogue,
                                                    struct error *error);
-/* Nodes that are not registered or whose heartbeat stopped, of those given. */
+/* Of those given, the nodes whose heartbeat stopped, and those that are not registered: they died
+ * long ago, or are about to start. */
 [[nodiscard]] bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids,
                                         struct arena *arena, struct id_list *dead,
-                                        struct error *error);
+                                        struct id_list *unknown, struct error *error);
 /* Gives back what it runs to the queue and unregisters. */
 [[nodiscard]] bool catalogue_leave_node(struct catalogue *catalogue, const char *node_id,
                                         struct error *error);

@@ -135,18 +135,24 @@ static void free_names(char ***names)
     free(*names);
 }
 
+static bool check_dead_nodes(struct fsck *fsck, const struct id_list *dead, struct error *error)
+{
+    for (size_t i = 0; i < dead->count; i++)
+        if (strcmp(dead->ids[i], fsck->config->node_id) != 0 &&
+            !check_dead_node(fsck, dead->ids[i], error))
+            return false;
+    return true;
+}
+
 static bool check_nodes(struct fsck *fsck, struct error *error)
 {
     cleanup_arena struct arena arena = {0};
     struct id_list dead = {0};
+    struct id_list unknown = {0};
     cleanup(free_names) char **names = blobdir_list_nodes(fsck->config->blobdir, error);
-    if (!names || !catalogue_dead_nodes(fsck->config->catalogue, names, &arena, &dead, error))
-        return false;
-    for (size_t i = 0; i < dead.count; i++)
-        if (strcmp(dead.ids[i], fsck->config->node_id) != 0 &&
-            !check_dead_node(fsck, dead.ids[i], error))
-            return false;
-    return true;
+    return names &&
+           catalogue_dead_nodes(fsck->config->catalogue, names, &arena, &dead, &unknown, error) &&
+           check_dead_nodes(fsck, &dead, error) && check_dead_nodes(fsck, &unknown, error);
 }
 
 static bool check_strays(struct fsck *fsck, struct error *error)

@@ -1,15 +1,20 @@
 """A node and a blob directory that do not belong together."""
 
 import subprocess
+import time
 
 import pytest
+from daemons import wait_until
 from larder import program
+from postgres import sql
 
 
 @pytest.fixture
-def shared(database, new_directory, make_larder):
+def shared(postgres, new_directory, make_larder):
     """What a first node left, and has stopped with."""
-    shared = {"database": database, "blob_dir": new_directory("shared")}
+    blob_dir = new_directory("shared")
+    database = postgres.create_database(f"directory_{blob_dir.name}")
+    shared = {"database": database, "blob_dir": blob_dir}
     make_larder(**shared).stop()
     return shared
 
@@ -29,3 +34,26 @@ def test_a_node_in_front_of_an_empty_mount_point_says_so_and_stops(shared, new_d
     assert run("fsck", **shared | {"blob_dir": elsewhere}).returncode == 0
     done = run("serve", "--listen", "127.0.0.1:0", **shared)
     assert done.returncode == 1 and "is not the one of this catalogue" in done.stderr
+
+
+def test_what_nodes_left_goes_but_not_of_one_that_may_be_starting(shared, make_larder):
+    """The directories are looked at in this order, so when the last is gone, all were."""
+    begun, starting, dead = (
+        shared["blob_dir"] / "tmp" / f"{number:08}-0000-4000-8000-000000000000"
+        for number in (1, 2, 3)
+    )
+    sql(
+        shared["database"],
+        "INSERT INTO nodes (id, hostname, version, heartbeat_at)"
+        f" VALUES ('{dead.name}', 'h', '1', now() - interval '1 minute')",
+    )
+    for directory in (begun, dead):
+        directory.mkdir()
+        (directory / "probe").touch()
+    time.sleep(10.5)  # longer than a start takes
+    starting.mkdir()
+    (starting / "probe").touch()
+    make_larder(**shared)
+    wait_until(lambda: not dead.exists(), "the dead node's drafts go")
+    assert not begun.exists(), "nobody registered it in time"
+    assert (starting / "probe").exists()
