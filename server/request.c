@@ -9,10 +9,11 @@
 #include "store/metrics.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <inttypes.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { DEFAULT_LIMIT = 100, MAX_LIMIT = 1000 }; /* of a list */
 
 static const char json_media_type[] = "application/json";
 static const char archive_media_types[] =
@@ -186,30 +187,19 @@ bool request_query_bool(const struct request *request, const char *name, bool de
     return true;
 }
 
-bool request_query_int(const struct request *request, const char *name, int64_t min, int64_t max,
-                       int64_t default_value, int64_t *value, struct error *error)
-{
-    const char *text = request_query(request, name);
-    *value = default_value;
-    if (!text)
-        return true;
-    size_t digits = strspn(text, "0123456789");
-    char *end = NULL;
-    errno = 0;
-    *value = strtoll(text, &end, 10);
-    if (digits == 0 || text[digits] || errno || *value < min || *value > max)
-        return error_set(error, ERROR_INVALID_ARGUMENT,
-                         "The query parameter \"%s\" is \"%s\"; allowed are whole numbers from "
-                         "%" PRId64 " to %" PRId64,
-                         name, text, min, max);
-    return true;
-}
-
 bool request_query_limit(const struct request *request, size_t *limit, struct error *error)
 {
-    int64_t value = 0;
-    if (!request_query_int(request, "limit", 1, 1000, 100, &value, error))
-        return false;
-    *limit = (size_t)value;
+    const char *text = request_query(request, "limit");
+    *limit = DEFAULT_LIMIT;
+    if (!text)
+        return true;
+    char *end = NULL;
+    unsigned long value = strtoul(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || *end || value < 1 || value > MAX_LIMIT)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "The query parameter \"limit\" is \"%s\"; allowed are whole numbers from "
+                         "1 to %d",
+                         text, MAX_LIMIT);
+    *limit = value;
     return true;
 }

@@ -194,9 +194,6 @@ void request_add_header(struct request *request, const char *name, const char *v
 [[nodiscard]] const char *request_query(const struct request *request, const char *name);
 [[nodiscard]] bool request_query_bool(const struct request *request, const char *name,
                                       bool default_value, bool *value, struct error *error);
-[[nodiscard]] bool request_query_int(const struct request *request, const char *name, int64_t min,
-                                     int64_t max, int64_t default_value, int64_t *value,
-                                     struct error *error);
 /* `limit` of every list: 1 to 1000, 100 by default. */
 [[nodiscard]] bool request_query_limit(const struct request *request, size_t *limit,
                                        struct error *error);

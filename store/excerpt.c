@@ -2,18 +2,13 @@
 
 #include <string.h>
 
-struct excerpt excerpt_of_bytes(const char *bytes, size_t length)
-{
-    struct excerpt excerpt = {""};
-    size_t kept = length < EXCERPT_MAX ? length : EXCERPT_MAX;
-    for (size_t i = 0; i < kept; i++)
-        excerpt.text[i] = bytes[i] >= ' ' && bytes[i] <= '~' ? bytes[i] : '?';
-    if (kept < length)
-        memcpy(excerpt.text + kept, "...", sizeof("..."));
-    return excerpt;
-}
-
 struct excerpt excerpt_of(const char *text)
 {
-    return excerpt_of_bytes(text, text ? strnlen(text, EXCERPT_MAX + 1) : 0);
+    struct excerpt excerpt = {""};
+    size_t i = 0;
+    for (; text && text[i] && i < EXCERPT_MAX; i++)
+        excerpt.text[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+    if (text && text[i])
+        memcpy(excerpt.text + i, "...", sizeof("..."));
+    return excerpt;
 }

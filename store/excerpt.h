@@ -17,7 +17,4 @@ struct excerpt {
 /* NULL gives "". */
 [[nodiscard]] struct excerpt excerpt_of(const char *text);
 
-/* Of `length` bytes, which need not end in NUL. */
-[[nodiscard]] struct excerpt excerpt_of_bytes(const char *bytes, size_t length);
-
 #endif

@@ -72,19 +72,6 @@ bool erofs_xattr_set_fits(const struct erofs_xattr_set *set)
     return inline_bytes <= 4 * (uint64_t)(EROFS_MAX_XATTR_COUNT - 1);
 }
 
-const struct erofs_xattr *erofs_xattr_set_find(const struct erofs_xattr_set *set, uint8_t index,
-                                               const char *name)
-{
-    size_t name_size = strlen(name);
-    for (size_t i = 0; set && i < set->count; i++) {
-        const struct erofs_xattr *item = set->items[i];
-        if (item->index == index && item->name_size == name_size &&
-            memcmp(item->name, name, name_size) == 0)
-            return item;
-    }
-    return NULL;
-}
-
 void erofs_xattr_pool_free(struct erofs_xattr_pool *pool)
 {
     free(pool->slots);

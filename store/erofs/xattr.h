@@ -62,10 +62,6 @@ enum { EROFS_XATTR_LARGE = 1024 };
 /* Whether EROFS can hold the set, however it is shared. */
 [[nodiscard]] bool erofs_xattr_set_fits(const struct erofs_xattr_set *set);
 
-/* The attribute of that name, or NULL. `set` may be NULL. */
-[[nodiscard]] const struct erofs_xattr *erofs_xattr_set_find(const struct erofs_xattr_set *set,
-                                                             uint8_t index, const char *name);
-
 /* All attributes and sets of one tree. Zero-initialise; everything lives in `arena`
  * but the tables. */
 struct erofs_xattr_pool {

@@ -36,7 +36,8 @@ bool registry_cancelled(struct error *error)
     return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
 }
 
-void exchange_reset(struct exchange *exchange)
+/* Clears what a former attempt answered. */
+static void exchange_reset(struct exchange *exchange)
 {
     exchange->status = 0;
     exchange->came_from_elsewhere = false;

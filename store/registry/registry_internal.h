@@ -170,9 +170,6 @@ struct attempts {
                                     const struct reference *reference, struct exchange *exchange,
                                     struct error *error);
 
-/* Clears what a former attempt answered. */
-void exchange_reset(struct exchange *exchange);
-
 /* The remembered authorization header for a repository, in the arena; NULL when there
  * is none or it has run out. */
 [[nodiscard]] const char *grant_find(struct registry_client *client,
