@@ -262,7 +262,7 @@ def test_a_wait_that_is_too_short_is_answered_with_the_running_pull(larder):
     started = time.monotonic()
     answer = larder.post("/images:pull", json=body, headers={"Prefer": "wait=1"})
     assert answer.status_code == 202, answer.text
-    assert 0.9 < time.monotonic() - started < 5
+    assert 0.9 < time.monotonic() - started < 20
     assert larder.delete(answer.headers["Location"]).status_code == 204
 
 
