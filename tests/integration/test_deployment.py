@@ -11,8 +11,10 @@ import pulling
 import pytest
 import requests
 import yaml
+from certificates import Authority
 from daemons import Daemon, free_port, wait_until
 from larder import program
+from tokens import Tokens
 
 DOCKER = Path(__file__).resolve().parents[2] / "docker"
 FILES = ["Dockerfile", "compose.yaml", "kubernetes/larder.yaml"]
@@ -59,6 +61,32 @@ def test_kubernetes_asks_a_node_what_it_answers(larder):
     paths += [endpoint["path"] for endpoint in objects["ServiceMonitor"]["spec"]["endpoints"]]
     for path in paths:
         assert larder.get(path).status_code == 200, path
+
+
+def mounted_secret(directory, pod, values):
+    """The volume as the kubelet makes it: links to files of one mode."""
+    source = next(v["secret"] for v in pod["volumes"] if "secret" in v)
+    (directory / "..data").mkdir(parents=True)
+    for name, text in values.items():
+        (directory / "..data" / name).write_text(text)
+        (directory / "..data" / name).chmod(source.get("defaultMode", 0o644))
+        (directory / name).symlink_to(f"..data/{name}")
+
+
+def test_a_node_takes_its_secret_as_kubernetes_mounts_it(make_larder, tmp_path):
+    with open(DOCKER / "kubernetes/larder.yaml", encoding="utf-8") as file:
+        pod = next(yaml.safe_load_all(file))["spec"]["template"]["spec"]
+    pair = Authority(tmp_path, "authority").issue(
+        "server", alternatives="IP:127.0.0.1", purpose="serverAuth"
+    )
+    values = {"tls.crt": pair.cert.read_text(), "tls.key": pair.key.read_text()}
+    values |= {"tokens": Tokens(tmp_path, root="admin").path.read_text()}
+    mounted_secret(tmp_path / "secret", pod, values)
+    given = [entry for entry in pod["containers"][0]["env"] if "/etc/larder/" in entry.get("value", "")]
+    assert len(given) == 3
+    paths = {e["name"]: e["value"].replace("/etc/larder", f"{tmp_path}/secret") for e in given}
+    node = make_larder(environment=paths)
+    assert node.url.startswith("https://")
 
 
 def proxy_configuration(directory, ports, listen):
