@@ -1,0 +1,112 @@
+"""Two nodes that see the one directory through mounts of their own, as hosts of NFS or CephFS do:
+what one removed, the other's kernel may believe to be there for a while. FUSE stands in for both. It
+remembers names and sizes, but not that a name was missing, which is what docs/operations.md asks of
+NFS (`lookupcache=positive`)."""
+
+import os
+import shutil
+import subprocess
+
+import invariants
+import pytest
+from daemons import Daemon, wait_until
+from pulling import inspect, pull, push_and_pull
+
+# acregmax and acdirmax of NFS are a minute; longer than the tests take
+OPTIONS = "attr_timeout=60,entry_timeout=60,negative_timeout=0"
+
+
+class Mount:
+    def __init__(self, source, point):
+        self.point = point
+        self.daemon = Daemon("bindfs", f"{point}.bindfs")
+        point.mkdir()
+        self.daemon.launch(["bindfs", "-f", "-o", OPTIONS, source, point])
+        # Also true when it ended: `why_not` tells.
+        wait_until(lambda: point.is_mount() or self.daemon.process.poll() is not None, "a mount")
+
+    def close(self):
+        subprocess.run(["umount", "--lazy", self.point], capture_output=True)
+        self.daemon.kill()
+
+
+def why_not():
+    """Why there can be no such mounts here; None: there can."""
+    if not shutil.which("bindfs"):
+        return "bindfs is not installed"
+    if os.geteuid() != 0:
+        return "only root's mounts are for all users"
+    return None if os.path.exists("/dev/fuse") else "there is no /dev/fuse"
+
+
+@pytest.fixture
+def mounts(new_directory):
+    if why_not():
+        pytest.skip(why_not())
+    source = new_directory("exported")
+    source.mkdir(mode=0o755)
+    made = []
+    try:
+        made = [Mount(source, new_directory(f"mount{number}")) for number in range(2)]
+        if not all(mount.point.is_mount() for mount in made):
+            pytest.skip(f"FUSE does not mount here: {made[0].daemon.output()}")
+        yield source, [mount.point for mount in made]
+    finally:
+        for mount in made:
+            mount.close()
+
+
+@pytest.fixture
+def own_database(postgres):
+    yield postgres.create_database("mounts")
+    postgres.drop_database("mounts")
+
+
+@pytest.fixture
+def nodes(mounts, own_database, make_larder):
+    """Two over one catalogue; their start-up probes have passed."""
+    return [make_larder(database=own_database, blob_dir=point) for point in mounts[1]]
+
+
+def read_all(node, detail, source):
+    """Every file of the image, whole and right."""
+    files = detail["files"]
+    for file in (*files["layers"], files["fsmeta"], files["vmdk"]):
+        answer = node.get(file["url"])
+        assert answer.status_code == 200, f"{file['url']}: {answer.status_code} {answer.text}"
+        assert answer.content == (source / file["path"]).read_bytes(), file["url"]
+
+
+def wait_until_gone(source, detail):
+    fsmeta = source / detail["files"]["fsmeta"]["path"]
+    wait_until(lambda: not fsmeta.exists(), "what was removed is gone")
+
+
+def test_nodes_with_mounts_of_their_own_pull_read_and_prune(mounts, nodes, registry, built_images):
+    source, (first, second) = mounts[0], nodes
+    detail = push_and_pull(first, registry, built_images["shared-one"], "mounts/one:1")
+    reference = f"{registry}/mounts/one:1"
+    read_all(second, detail, source)
+    other = push_and_pull(second, registry, built_images["shared-two"], "mounts/two:1")
+    read_all(first, other, source)
+    assert first.post("/images:prune", json={"reference": reference}).json()["image_refs_removed"] == 1
+    wait_until_gone(source, detail)
+    pull(second, reference)  # whose kernel thinks that the files are still there
+    again = inspect(second, reference)
+    read_all(second, again, source)
+    read_all(first, again, source)
+    invariants.check(first.database, source)
+
+
+def test_what_another_node_removed_and_brought_back_is_read(mounts, nodes, registry, built_images):
+    source, (first, second) = mounts[0], nodes
+    detail = push_and_pull(first, registry, built_images["shared-one"], "mounts/back:1")
+    reference = f"{registry}/mounts/back:1"
+    read_all(second, detail, source)
+    assert first.delete(f"/images/{reference}").status_code == 204
+    wait_until_gone(source, detail)
+    gone = second.get(detail["files"]["layers"][0]["url"])
+    assert gone.status_code == 404, "a name that is remembered is not a file"
+    pull(first, reference)
+    read_all(second, inspect(second, reference), source)
+    invariants.check(first.database, source)
