@@ -210,6 +210,7 @@ static bool open_starts(struct node *node, struct error *error)
 {
     struct catalogue_config config = {
         .conninfo = node->conninfo,
+        .sibling = node->catalogue,
         .name = "larder starts",
         .generic_plans = true,
         .max_sessions = SESSIONS_FOR_STARTS,

@@ -27,7 +27,10 @@ struct catalogue_session;
 struct catalogue_config {
     const char *conninfo; /* a libpq URI or keyword string; copied */
     const char
-        *node_id;     /* whose connections these are, for nodes.c to see; copied; NULL: nobody's */
+        *node_id; /* whose connections these are, for nodes.c to see; copied; NULL: nobody's */
+    /* Another pool of the same conninfo, which outlives this one: what one finds out about the
+     * servers, both know. NULL: none. */
+    const struct catalogue *sibling;
     const char *name; /* in pg_stat_activity, without a node_id; copied; NULL: "larder" */
     /* Plan each statement once for all values, whatever PostgreSQL makes of it: for
      * statements that always want their indexes, and are run more often than planned. */

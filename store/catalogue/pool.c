@@ -16,7 +16,8 @@ enum {
 
 struct catalogue {
     char *conninfo;
-    struct servers *servers; /* owned */
+    struct servers *servers; /* owned, unless it is a sibling's */
+    bool owns_servers;
     char *application_name;
     unsigned acquire_timeout_ms;
     unsigned session_count;
@@ -75,7 +76,9 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
         !catalogue || !sessions || !conninfo)
         abort();
     *catalogue = (struct catalogue){.conninfo = conninfo,
-                                    .servers = servers_new(conninfo),
+                                    .servers = config->sibling ? config->sibling->servers
+                                                               : servers_new(conninfo),
+                                    .owns_servers = !config->sibling,
                                     .application_name = name,
                                     .acquire_timeout_ms = config->acquire_timeout_ms,
                                     .session_count = config->max_sessions,
@@ -106,7 +109,8 @@ void catalogue_close(struct catalogue *catalogue)
     pthread_cond_destroy(&catalogue->released);
     pthread_mutex_destroy(&catalogue->mutex);
     free(catalogue->sessions);
-    servers_free(catalogue->servers);
+    if (catalogue->owns_servers)
+        servers_free(catalogue->servers);
     free(catalogue->conninfo);
     free(catalogue->application_name);
     free(catalogue);

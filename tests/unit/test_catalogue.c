@@ -181,6 +181,48 @@ Test(catalogue, a_stopped_backend_costs_its_deadline_and_no_more)
     kill(pid, SIGCONT);
 }
 
+static int64_t pid_of_idle(struct catalogue *pool)
+{
+    cleanup_session struct catalogue_session *session = must_acquire(pool);
+    return backend_pid(session);
+}
+
+/* The backend of a pool's only session hangs until a statement is given up. */
+static void find_out_that_it_hangs(struct catalogue *pool)
+{
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    struct error error = {0};
+    cleanup_session struct catalogue_session *session = must_acquire(pool);
+    pid_t pid = (pid_t)backend_pid(session);
+    cr_assert_eq(kill(pid, SIGSTOP), 0);
+    cr_expect_not(QUERY(session, &nap, &arena, &rows, &error, "0"));
+    kill(pid, SIGCONT);
+}
+
+Test(catalogue, when_a_server_hangs_idle_connections_to_it_are_not_trusted)
+{
+    struct error error = {0};
+    struct catalogue *pool = open_pool(database_conninfo(), 1, 2000, 200);
+    struct catalogue *stranger = open_pool(database_conninfo(), 1, 2000, 200);
+    const struct catalogue_config config = {.conninfo = database_conninfo(),
+                                            .sibling = pool,
+                                            .max_sessions = 1,
+                                            .acquire_timeout_ms = 2000,
+                                            .statement_timeout_ms = 200};
+    struct catalogue *sibling = catalogue_open(&config, &error);
+    cr_assert_not_null(sibling, "%s", error.message);
+    int64_t siblings = pid_of_idle(sibling);
+    int64_t strangers = pid_of_idle(stranger);
+    cr_expect_eq(pid_of_idle(sibling), siblings, "nothing has happened yet");
+    find_out_that_it_hangs(pool);
+    cr_expect_neq(pid_of_idle(sibling), siblings, "a sibling heard of it");
+    cr_expect_eq(pid_of_idle(stranger), strangers, "nobody else did");
+    catalogue_close(sibling);
+    catalogue_close(stranger);
+    catalogue_close(pool);
+}
+
 Test(catalogue, an_address_that_is_none_is_told_at_once)
 {
     const struct catalogue_config config = {.conninfo = "host", .max_sessions = 1};
