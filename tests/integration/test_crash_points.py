@@ -39,6 +39,10 @@ BACKENDS = """
     SELECT pid FROM pg_stat_activity
      WHERE datname = current_database() AND application_name LIKE 'larder node %'"""
 
+BEGUN = """
+    INSERT INTO chores VALUES ('sweep', {})
+        ON CONFLICT (name) DO UPDATE SET begun_at = excluded.begun_at"""
+
 
 def crash_points():
     said = subprocess.run([program(), "crash-points"], capture_output=True, text=True)
@@ -195,7 +199,11 @@ def test_a_crash_in_a_sweep_leaves_the_orphan_to_the_next(cache, reference, step
     orphan = cache.blob_dir / "layers" / f"sha256_{'5' * 64}.erofs"
     orphan.write_bytes(b"nobody's")
     time.sleep(1.1)  # the grace period
-    die(cache.node(crash_at=step, flags=["--sweep-seconds", "4", "--grace-seconds", "1"]))
+    # A sweep that is due at once would end the node before it is ready.
+    sql(cache.database, BEGUN.format("now() + interval '1 day'"))
+    node = cache.node(crash_at=step, flags=["--sweep-seconds", "1", "--grace-seconds", "1"])
+    sql(cache.database, BEGUN.format("now() - interval '1 day'"))
+    die(node)
     cache.check(lost_layers=True)
     node = cache.node(flags=["--sweep-seconds", "1", "--grace-seconds", "1"])
     wait_until(lambda: cache.files() == kept, "the orphan goes")
