@@ -15,7 +15,9 @@
 #include <sys/random.h>
 
 enum {
-    CONNECTION_MEMORY_BYTES = 32 * 1024, /* request line and headers of one request */
+    /* Request line and headers of one request, as much as Node.js takes. libmicrohttpd zeroes all
+     * of it after each request, and an idle connection keeps it. */
+    CONNECTION_MEMORY_BYTES = 16 * 1024,
     IDLE_TIMEOUT_SECONDS = 60,
     SLEEP_MAX_MS = 1000,
     LOG_LINES_MAX_BYTES = 64 * 1024, /* then they are handed on, */

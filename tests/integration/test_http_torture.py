@@ -183,7 +183,7 @@ GOES_ON = {
     "a path behind a digest": (get(HOST, b"/layers/sha256:" + b"0" * 64 + b"%2f.."), 400),
     "capitals in a digest": (get(HOST, b"/layers/sha256:" + b"A" * 64), 400),
     "2,000 segments": (get(HOST, b"/images" + b"/a" * 2000), 400),
-    "300 parameters": (get(HOST, b"/images?" + b"&".join(b"p%d=1" % n for n in range(300))), 400),
+    "150 parameters": (get(HOST, b"/images?" + b"&".join(b"p%d=1" % n for n in range(150))), 400),
 }
 
 
