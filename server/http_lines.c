@@ -1,5 +1,7 @@
 #include "server/http_lines.h"
 
+#include "server/plain_text.h"
+
 #include <microhttpd.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,20 +30,25 @@ const char *http_request_line_fault(const char *target, size_t target_length, co
     return ends_in_crlf(version + strlen(version)) ? NULL : "A line ends in LF without CR";
 }
 
+/* RFC 9110, 5.6.2. */
 static bool is_token(const char *text, size_t size)
 {
-    static const char others[] = "!#$%&'*+-.^_`|~";
-    for (size_t i = 0; i < size; i++) {
-        char c = text[i];
-        bool is_word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!is_word && (c == '\0' || !strchr(others, c)))
+    static const bool in_tokens[256] = {
+        ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['!'] = true,
+        ['#'] = true,         ['$'] = true,         ['%'] = true,         ['&'] = true,
+        ['\''] = true,        ['*'] = true,         ['+'] = true,         ['-'] = true,
+        ['.'] = true,         ['^'] = true,         ['_'] = true,         ['`'] = true,
+        ['|'] = true,         ['~'] = true};
+    for (size_t i = 0; i < size; i++)
+        if (!in_tokens[(unsigned char)text[i]])
             return false;
-    }
     return size > 0;
 }
 
 static bool has_control(const char *text, size_t size)
 {
+    if (text_is_plain(text, size))
+        return false;
     for (size_t i = 0; i < size; i++)
         if (((unsigned char)text[i] < ' ' && text[i] != '\t') || text[i] == 0x7f)
             return true;

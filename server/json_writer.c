@@ -1,5 +1,6 @@
 #include "server/json_writer.h"
 
+#include "server/plain_text.h"
 #include "server/utf8.h"
 
 #include <stdio.h>
@@ -72,9 +73,23 @@ static bool needs_no_escape(unsigned char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* Keys, and nearly all that is written. */
+static void append_quoted_plain(struct json_writer *out, const char *text, size_t length)
+{
+    char *at = reserve(out, length + 2);
+    *at++ = '"';
+    memcpy(at, text, length);
+    at[length] = '"';
+    out->size_bytes += length + 2;
+}
+
 static void append_quoted(struct json_writer *out, const char *text)
 {
     size_t length = strlen(text);
+    if (text_is_plain(text, length)) {
+        append_quoted_plain(out, text, length);
+        return;
+    }
     append_char(out, '"');
     for (size_t i = 0; i < length;) {
         size_t run = i;

@@ -1,5 +1,6 @@
 #include "server/path.h"
 
+#include "server/plain_text.h"
 #include "server/utf8.h"
 
 #include <string.h>
@@ -40,12 +41,21 @@ static bool has_control(const char *text, size_t length)
     return false;
 }
 
+static bool needs_decoding(struct piece piece, bool plus_is_space)
+{
+    return memchr(piece.start, '%', piece.length) ||
+           (plus_is_space && memchr(piece.start, '+', piece.length)) ||
+           !text_is_plain(piece.start, piece.length);
+}
+
 /* Decodes once into the arena; NULL with *why when it must be refused. */
 static const char *decode(struct arena *arena, struct piece piece, bool plus_is_space,
                           const char **why)
 {
     char *out = arena_strndup(arena, piece.start, piece.length);
     size_t used = 0;
+    if (!needs_decoding(piece, plus_is_space))
+        return out;
     for (size_t i = 0; i < piece.length; i++) {
         const char *at = piece.start + i;
         if (*at == '%' && !is_escape(at, piece.length - i)) {

@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char lower[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
-static const char host_characters[] =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
-
 enum { INPUT_MAX = REFERENCE_TEXT_SIZE - 1 };
 
 /* A piece of the text being parsed; not NUL-terminated. */
@@ -39,12 +34,17 @@ static char ascii_lower(char c)
 
 static bool is_lower_or_digit(char c)
 {
-    return c != '\0' && strchr(lower, c);
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+static bool is_letter_or_digit(char c)
+{
+    return is_lower_or_digit(c) || (c >= 'A' && c <= 'Z');
 }
 
 static bool is_word(char c)
 {
-    return c != '\0' && strchr(word, c);
+    return is_letter_or_digit(c) || c == '_';
 }
 
 static bool piece_is(struct piece piece, const char *text)
@@ -167,7 +167,7 @@ static bool is_host_label(struct piece label)
     if (label.length == 0 || label.start[0] == '-' || label.start[label.length - 1] == '-')
         return false;
     for (size_t i = 0; i < label.length; i++)
-        if (label.start[i] == '.' || !strchr(host_characters, label.start[i]))
+        if (!is_letter_or_digit(label.start[i]) && label.start[i] != '-')
             return false;
     return true;
 }
