@@ -95,6 +95,11 @@ static const struct route routes[] = {
      .changes_images = true,
      .body = BODY_REQUIRED,
      .query = QUERY_OF("platform")},
+    {.method = "GET", .pattern = "/sandboxes/{id}", .role = ROLE_READER, .handler = sandboxes_show},
+    {.method = "DELETE",
+     .pattern = "/sandboxes/{id}",
+     .role = ROLE_HOST,
+     .handler = sandboxes_remove},
     {.method = "POST",
      .pattern = "/sandboxes:batch",
      .role = ROLE_HOST,
@@ -102,11 +107,6 @@ static const struct route routes[] = {
      .changes_images = true,
      .body = BODY_REQUIRED,
      .query = QUERY_OF("platform")},
-    {.method = "GET", .pattern = "/sandboxes/{id}", .role = ROLE_READER, .handler = sandboxes_show},
-    {.method = "DELETE",
-     .pattern = "/sandboxes/{id}",
-     .role = ROLE_HOST,
-     .handler = sandboxes_remove},
     {.method = "GET",
      .pattern = "/snapshots",
      .role = ROLE_READER,
@@ -240,26 +240,33 @@ static bool check_query(struct request *request, struct error *error)
     return true;
 }
 
-static const char *matching_pattern(struct request *request)
+static bool same_pattern(const struct route *one, const struct route *other)
 {
-    for (size_t i = 0; i < ROUTE_COUNT; i++)
-        if ((i == 0 || strcmp(routes[i].pattern, routes[i - 1].pattern) != 0) &&
-            path_matches(&request->path, routes[i].pattern, &request->arena, &request->variable))
-            return routes[i].pattern;
+    return strcmp(one->pattern, other->pattern) == 0;
+}
+
+/* The first of those with a pattern that fits; they stand beside each other. */
+static const struct route *first_matching(struct request *request)
+{
+    for (const struct route *route = routes; route < routes + ROUTE_COUNT; route++)
+        if ((route == routes || !same_pattern(route, route - 1)) &&
+            path_matches(&request->path, route->pattern, &request->arena, &request->variable))
+            return route;
     return NULL;
 }
 
 bool route_find(struct request *request, const char **allow, struct error *error)
 {
-    const char *pattern = matching_pattern(request);
-    if (!pattern)
+    const struct route *first = first_matching(request);
+    if (!first)
         return error_set(error, ERROR_NOT_FOUND, "There is nothing at this path");
-    for (size_t i = 0; i < ROUTE_COUNT; i++)
-        if (strcmp(routes[i].pattern, pattern) == 0 && method_matches(request->method, &routes[i]))
-            request->route = &routes[i];
+    for (const struct route *route = first;
+         route < routes + ROUTE_COUNT && same_pattern(route, first) && !request->route; route++)
+        if (method_matches(request->method, route))
+            request->route = route;
     if (!request->route) {
-        *allow = allowed_methods(&request->arena, pattern);
-        return error_set(error, ERROR_METHOD_NOT_ALLOWED, "%s takes %s", pattern, *allow);
+        *allow = allowed_methods(&request->arena, first->pattern);
+        return error_set(error, ERROR_METHOD_NOT_ALLOWED, "%s takes %s", first->pattern, *allow);
     }
     return check_query(request, error);
 }

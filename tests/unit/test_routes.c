@@ -24,9 +24,9 @@ static const struct {
     {"GET", "/sandboxes", ROLE_READER},
     {"DELETE", "/sandboxes", ROLE_HOST},
     {"PUT", "/sandboxes/{id}", ROLE_HOST},
-    {"POST", "/sandboxes:batch", ROLE_HOST},
     {"GET", "/sandboxes/{id}", ROLE_READER},
     {"DELETE", "/sandboxes/{id}", ROLE_HOST},
+    {"POST", "/sandboxes:batch", ROLE_HOST},
     {"GET", "/snapshots", ROLE_READER},
     {"PUT", "/snapshots/{id}", ROLE_ADMIN},
     {"GET", "/snapshots/{id}", ROLE_READER},
@@ -78,4 +78,15 @@ Test(routes, nothing_but_a_look_is_for_readers)
     for (unsigned number = 1; (route = route_of_number(number)); number++)
         if (strcmp(route->method, "GET") != 0)
             cr_expect_geq((int)route->role, (int)ROLE_HOST, "%s %s", route->method, route->pattern);
+}
+
+Test(routes, those_of_one_pattern_stand_beside_each_other)
+{
+    /* route_find() looks no further. */
+    for (unsigned i = 1; route_of_number(i); i++)
+        for (unsigned k = i + 2; route_of_number(k); k++)
+            cr_expect(strcmp(route_of_number(i)->pattern, route_of_number(k)->pattern) != 0 ||
+                          strcmp(route_of_number(i)->pattern, route_of_number(k - 1)->pattern) == 0,
+                      "%s %s stands apart", route_of_number(k)->method,
+                      route_of_number(k)->pattern);
 }
