@@ -55,8 +55,9 @@ struct http_loop {
     unsigned spare_request_count;
     struct json_writer log_lines;
     int64_t log_lines_since_us;
-    uint64_t id_prefix; /* drawn at the start */
+    char id_prefix[16]; /* hex digits, drawn at the start */
     uint64_t id_count;
+    bool is_awake; /* by wake_fd */
     bool is_quiet;
     /* from any thread */
     sem_t quiesced;
@@ -177,6 +178,8 @@ static void wait_for_events(struct http_loop *loop)
             loop->reader_is_due = true;
         else if (events[i].data.ptr)
             ((struct daemon *)events[i].data.ptr)->is_due = true;
+        else
+            loop->is_awake = true;
     }
     if (count == 0)
         set_all_due(loop);
@@ -216,8 +219,9 @@ static void attach(struct http_loop *loop, struct pg_conn *connection)
 static enum order take_inbox(struct http_loop *loop)
 {
     uint64_t ignored = 0;
-    if (read(loop->wake_fd, &ignored, sizeof(ignored)) < 0)
+    if (!loop->is_awake || read(loop->wake_fd, &ignored, sizeof(ignored)) < 0)
         return ORDER_SERVE; /* nobody woke us */
+    loop->is_awake = false;
     pthread_mutex_lock(&loop->lock);
     struct request *request = steal(&loop->inbox);
     struct pg_conn *connection = steal(&loop->connection);
@@ -338,7 +342,7 @@ static void write_hex(char *text, uint64_t value)
 
 void http_loop_new_id(struct http_loop *loop, char id[33])
 {
-    write_hex(id, loop->id_prefix);
+    memcpy(id, loop->id_prefix, sizeof(loop->id_prefix));
     write_hex(id + 16, loop->id_count++);
     id[32] = '\0';
 }
@@ -380,8 +384,10 @@ static struct http_loop *loop_new(struct http_server *server)
     if (!loop)
         abort();
     loop->server = server;
-    if (getrandom(&loop->id_prefix, sizeof(loop->id_prefix), 0) != (ssize_t)sizeof(loop->id_prefix))
+    uint64_t drawn = 0;
+    if (getrandom(&drawn, sizeof(drawn), 0) != (ssize_t)sizeof(drawn))
         abort();
+    write_hex(loop->id_prefix, drawn);
     loop->daemons = calloc(server->listener_count, sizeof(*loop->daemons));
     if (!loop->daemons)
         abort();

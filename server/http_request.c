@@ -373,30 +373,30 @@ static const char *remote_of(const struct request *request)
     return record ? record->remote : NULL;
 }
 
-static void log_request(const struct request *request, bool whole, struct json_writer *lines)
+static void log_request(const struct request *request, bool whole, int64_t duration_us,
+                        struct json_writer *lines)
 {
+    char path[512] = "";
     size_t path_length = strcspn(request->target, "?");
-    char path[512];
-    snprintf(path, sizeof(path), "%.*s", (int)(path_length < 511 ? path_length : 511),
-             request->target);
+    memcpy(path, request->target, path_length < sizeof(path) ? path_length : sizeof(path) - 1);
     enum log_level level = request->status >= 500 ? LOG_WARNING : LOG_INFO;
     LOG_APPEND(&request->node->log, lines, level, whole ? "request" : "request aborted",
                FIELD_TEXT("request_id", request->id), FIELD_TEXT("method", request->method),
                FIELD_TEXT("route", request->route ? request->route->pattern : NULL),
                FIELD_TEXT("path", path), FIELD_INT("status", (int64_t)request->status),
                FIELD_INT("bytes", request->response_size_bytes),
-               FIELD_INT("duration_us", clock_now_us() - request->started_us),
+               FIELD_INT("duration_us", duration_us),
                FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
                FIELD_TEXT("remote", remote_of(request)));
     audit_request(request, remote_of(request));
 }
 
-static void count_request(const struct request *request)
+static void count_request(const struct request *request, int64_t duration_us)
 {
     unsigned route = route_number(request->route);
     metric_add(METRIC_HTTP_REQUESTS, 1, route, metric_status(request->status));
     metric_add(METRIC_HTTP_RESPONSE_BYTES, request->response_size_bytes, route);
-    metric_observe(METRIC_HTTP_REQUEST_SECONDS, clock_now_us() - request->started_us, route);
+    metric_observe(METRIC_HTTP_REQUEST_SECONDS, duration_us, route);
 }
 
 void http_request_free(struct request *request)
@@ -416,8 +416,9 @@ void http_request_free(struct request *request)
 
 void http_request_over(struct request *request, bool whole, struct json_writer *lines)
 {
-    log_request(request, whole, lines);
-    count_request(request);
+    int64_t duration_us = clock_now_us() - request->started_us;
+    log_request(request, whole, duration_us, lines);
+    count_request(request, duration_us);
     http_request_free(request);
 }
 
