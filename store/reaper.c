@@ -3,7 +3,6 @@
 #include "store/crash_point.h"
 #include "store/metrics.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -236,15 +235,6 @@ static void tally_failure(struct tally *tally, const struct error *error)
     tally->failed = true;
 }
 
-static void tally_add(struct tally *sum, const struct tally *more)
-{
-    add_reaped(&sum->reaped, &more->reaped);
-    for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
-        sum->is_touched[kind] |= more->is_touched[kind];
-    if (more->failed)
-        tally_failure(sum, &more->error);
-}
-
 /* The end of all batches; gives what they did, or why some of it failed. */
 static bool finish(const struct tally *tally, struct blobdir *blobdir, struct reaped *reaped,
                    struct error *error)
@@ -293,8 +283,8 @@ bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const str
     return finish(&tally, blobdir, reaped, error);
 }
 
-/* One of those who go through all that is condemned: each takes what no other has. */
-struct lane {
+/* On its way through all that is condemned. */
+struct walk {
     const struct reaper_pass *pass;
     struct tally tally;
     char kind[16]; /* of the last row it had */
@@ -302,42 +292,29 @@ struct lane {
 };
 
 /* False when there is no more, or it is time to stop. */
-static bool step(struct lane *lane)
+static bool step(struct walk *walk)
 {
-    const struct reaper_pass *pass = lane->pass;
+    const struct reaper_pass *pass = walk->pass;
     cleanup_arena struct arena arena = {0};
     struct batch batch = {.arena = &arena, .blobdir = pass->blobdir};
-    const struct choice choice = {.after_kind = lane->kind, .after_digest = lane->digest};
+    const struct choice choice = {.after_kind = walk->kind, .after_digest = walk->digest};
     if ((pass->stop && atomic_load(pass->stop)) ||
-        !reap_batch(pass->catalogue, &batch, &choice, &lane->tally))
+        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally))
         return false;
     size_t found = batch.rows.count;
     if (found < FILES_A_BATCH)
         return false;
-    snprintf(lane->kind, sizeof(lane->kind), "%s", rows_text(&batch.rows, found - 1, 0));
-    snprintf(lane->digest, sizeof(lane->digest), "%s", rows_text(&batch.rows, found - 1, 1));
+    snprintf(walk->kind, sizeof(walk->kind), "%s", rows_text(&batch.rows, found - 1, 0));
+    snprintf(walk->digest, sizeof(walk->digest), "%s", rows_text(&batch.rows, found - 1, 1));
     return true;
 }
 
-static void *run_lane(void *context)
-{
-    while (step(context))
-        continue;
-    return NULL;
-}
-
-/* Where there is much, two of them: one unlinks while PostgreSQL works for the other. */
+/* One batch after the other, here or in PostgreSQL: so it never has more than one processor, and
+ * leaves the reads theirs. */
 bool reaper_run_pass(const struct reaper_pass *pass, struct reaped *reaped, struct error *error)
 {
-    struct lane first = {.pass = pass};
-    struct lane second = {.pass = pass};
-    pthread_t thread;
-    if (step(&first)) {
-        bool has_second = pthread_create(&thread, NULL, run_lane, &second) == 0;
-        run_lane(&first);
-        if (has_second)
-            pthread_join(thread, NULL);
-    }
-    tally_add(&first.tally, &second.tally);
-    return finish(&first.tally, pass->blobdir, reaped, error);
+    struct walk walk = {.pass = pass};
+    while (step(&walk))
+        continue;
+    return finish(&walk.tally, pass->blobdir, reaped, error);
 }

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* More than a few batches, so that both lanes have work. */
+/* More than a few batches. */
 enum { LAYERS = 1500, LAYER_BYTES = 4096 };
 
 static char directory[64];
