@@ -31,6 +31,17 @@ const struct statement image_list_statement = {
     " ORDER BY r.created_at DESC, r.reference, r.os, r.architecture, r.variant"
     " LIMIT $12::bigint + 1"};
 
+/* The same without the filters, for these make PostgreSQL expect one row when it plans for all
+ * values at once, and then it reads and sorts every image. $1 to $6 are the other's $7 to $12. */
+const struct statement image_page_statement = {
+    "image_page", "SELECT " HANDLE_COLUMNS ", r.created_at"
+                  "  FROM image_refs r JOIN manifests m ON m.digest = r.manifest_digest"
+                  " WHERE r.created_at <= coalesce($1::timestamptz, 'infinity')"
+                  "   AND (r.created_at < coalesce($1::timestamptz, 'infinity')"
+                  "        OR (r.reference, r.os, r.architecture, r.variant) > ($2, $3, $4, $5))"
+                  " ORDER BY r.created_at DESC, r.reference, r.os, r.architecture, r.variant"
+                  " LIMIT $6::bigint + 1"};
+
 static const char *in_use_parameter(enum image_use use)
 {
     return use == IN_USE_ANY ? NULL : parameter_bool(use == IN_USE_YES);
