@@ -175,4 +175,4 @@ def test_a_burst_waits_and_an_overload_is_told_to_come_again(make_larder, databa
     node = make_larder(database=database)
     assert set(write_while_locked(node, database, 60, "burst")) == {201}
     statuses = write_while_locked(node, database, 400, "overload")
-    assert set(statuses) == {201, 503} and statuses.count(201) < 60
+    assert set(statuses) == {201, 503} and statuses.count(201) < 200, "most are told at once"
