@@ -1,9 +1,7 @@
 """Images that are rows of the catalogue only, for tests of what nodes answer from it; and a
 hand that changes them behind the nodes' backs."""
 
-import os
 import re
-import signal
 import subprocess
 
 from postgres import sql
@@ -94,25 +92,6 @@ def backends(database, name):
     found = sql(database, "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
                           f" AND application_name = '{name}'")  # fmt: skip
     return [int(row[0]) for row in found]
-
-
-class Stopped:
-    """Those processes do not run (SIGSTOP) while it lasts."""
-
-    def __init__(self, pids):
-        self.pids = list(pids)
-
-    def __enter__(self):
-        for pid in self.pids:
-            os.kill(pid, signal.SIGSTOP)
-        return self
-
-    def __exit__(self, *_):
-        for pid in self.pids:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
 
 
 def metric(node, name, **labels):

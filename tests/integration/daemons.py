@@ -5,6 +5,7 @@ and says what it wrote when something goes wrong. Start daemons from the main th
 the kernel ends them when the thread that started them ends.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -130,3 +131,22 @@ def processes_below(directory):
         if cwd == prefix or cwd.startswith(prefix + b"/") or prefix + b"/" in command:
             found[int(entry.name)] = command.decode(errors="replace")
     return found
+
+
+class Stopped:
+    """Those processes do not run (SIGSTOP) while it lasts; one may end before or after."""
+
+    def __init__(self, pids):
+        self.pids = list(pids)
+
+    def __enter__(self):
+        self._signal(signal.SIGSTOP)
+        return self
+
+    def __exit__(self, *_):
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number):
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)

@@ -3,14 +3,13 @@ the worst moment; PgBouncer in between."""
 
 import os
 import pwd
-import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cutting_proxy import CuttingProxy
-from daemons import Daemon, free_port, processes_below, wait_until
+from daemons import Daemon, Stopped, free_port, processes_below, wait_until
 from larder import program
 from postgres import SUPERUSER, Postgres, Standby, sql
 from pulling import push_and_pull
@@ -89,12 +88,9 @@ def test_a_primary_that_became_read_only_is_left(pair, make_larder, new_director
     assert sql(standby.uri("fleet"), "SELECT id FROM sandboxes ORDER BY id") == [["a"], ["b"]]
 
 
-def stop_processes(postgres):
-    """It hangs: its kernel still takes connections, and holds those that are there."""
-    pids = [postgres.daemon.pid, *processes_below(postgres.data)]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    return pids
+def hanging(postgres):
+    """While it lasts: its kernel still takes connections, and holds those that are there."""
+    return Stopped([postgres.daemon.pid, *processes_below(postgres.data)])
 
 
 def test_a_primary_that_hangs_is_left_with_all_its_connections(pair, make_larder, new_directory):
@@ -111,8 +107,7 @@ def test_a_primary_that_hangs_is_left_with_all_its_connections(pair, make_larder
         lambda: register_many() and int(primary.sql("postgres", idle)[0][0]) > 3,
         "the node has some connections that may hang",
     )
-    stopped = stop_processes(primary)
-    try:
+    with hanging(primary):
         standby.promote()
         silent = "did not answer in time"
         wait_until(
@@ -120,9 +115,6 @@ def test_a_primary_that_hangs_is_left_with_all_its_connections(pair, make_larder
         )
         assert not any(silent in text for text in register_many()), "the others need not"
         wait_until(lambda: node.put("/sandboxes/last", json=SANDBOX).ok, "writes are back")
-    finally:
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture

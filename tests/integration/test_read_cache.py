@@ -11,8 +11,8 @@ import time
 
 import pytest
 import rawhttp
-from cataloguerows import Psql, Stopped, add_image, backends, digest_of, metric, prepare, use
-from daemons import wait_until
+from cataloguerows import Psql, add_image, backends, digest_of, metric, prepare, use
+from daemons import Stopped, wait_until
 from larder import Larder
 from postgres import Postgres, sql
 from problems import expect_problem

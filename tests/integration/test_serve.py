@@ -12,7 +12,7 @@ import time
 import pulling
 import pytest
 import rawhttp
-from daemons import free_port, processes_below, wait_until
+from daemons import Stopped, free_port, processes_below, wait_until
 from larder import Larder, blob_dir_of, program
 from postgres import Postgres
 from problems import expect_problem
@@ -225,38 +225,28 @@ def test_a_catalogue_that_goes_away_is_told_and_comes_back(make_larder, new_dire
 
 def test_a_catalogue_that_hangs_holds_up_nobody_for_long(make_larder, new_directory):
     server = Postgres(new_directory("hangs")).start()
-    stopped = []
     try:
         node = make_larder(database=server.create_database("larder"))
         assert node.get("/images").status_code == 200
-        stopped = list(processes_below(server.directory))
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
         answers = []
 
         def ask():
             answers.append(node.get("/images/a"))
 
-        started = time.monotonic()
-        threads = [threading.Thread(target=ask) for _ in range(300)]
-        for thread in threads:
-            thread.start()
-        assert node.get("/healthz").status_code == 200
-        for thread in threads:
-            thread.join()
-        assert time.monotonic() - started < 40
-        assert {answer.status_code for answer in answers} == {503}
-        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+        with Stopped(processes_below(server.directory)):
+            started = time.monotonic()
+            threads = [threading.Thread(target=ask) for _ in range(300)]
+            for thread in threads:
+                thread.start()
+            assert node.get("/healthz").status_code == 200
+            for thread in threads:
+                thread.join()
+            assert time.monotonic() - started < 40
+            assert {answer.status_code for answer in answers} == {503}
+            assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
         wait_until(lambda: node.get("/images").status_code == 200, "images are read again")
         node.stop()
     finally:
-        for pid in stopped:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
         server.close()
 
 

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from cataloguerows import Psql, Stopped, add_image, backends, prepare, use
+from cataloguerows import Psql, add_image, backends, prepare, use
+from daemons import Stopped
 from larder import Larder
 from postgres import sql
 
