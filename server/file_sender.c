@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
@@ -20,7 +21,7 @@ enum {
     STILL_MAX_US = 60 * 1000 * 1000, /* a client that takes nothing for so long is given up */
 };
 
-enum progress { SENT_SOME, SENT_ALL, MUST_WAIT, FAILED };
+enum progress { SENT_SOME, SENT_ALL, MEMORY_FULL, MUST_WAIT, FAILED };
 
 struct sending_thread {
     pthread_t thread;
@@ -40,6 +41,25 @@ struct file_sender {
 
 /* --- one file --- */
 
+static ssize_t read_piece(struct file_sending *sending, const struct file_part *part)
+{
+    uint64_t sent = sending->sent_bytes;
+    uint64_t left = part->head_size + part->size_bytes - sent;
+    size_t room = sending->memory_size - sending->read_bytes;
+    char *to = sending->memory + sending->read_bytes;
+    ssize_t count;
+    if (sent < part->head_size) {
+        size_t of_head = part->head_size - sent;
+        count = (ssize_t)(of_head < room ? of_head : room);
+        memcpy(to, part->head + sent, (size_t)count);
+    } else {
+        count = pread(sending->file_fd, to, left < room ? left : room,
+                      (off_t)(part->offset + sent - part->head_size));
+    }
+    sending->read_bytes += count > 0 ? (size_t)count : 0;
+    return count;
+}
+
 static ssize_t send_piece(const struct file_sending *sending, const struct file_part *part)
 {
     uint64_t sent = sending->sent_bytes;
@@ -58,7 +78,10 @@ static enum progress send_next(struct file_sending *sending, uint64_t *turn_byte
     const struct file_part *part = &sending->parts[sending->part];
     uint64_t part_bytes = part->head_size + part->size_bytes;
     if (sending->sent_bytes < part_bytes) {
-        ssize_t count = send_piece(sending, part);
+        bool to_memory = sending->socket_fd < 0;
+        if (to_memory && sending->read_bytes == sending->memory_size)
+            return MEMORY_FULL;
+        ssize_t count = to_memory ? read_piece(sending, part) : send_piece(sending, part);
         if (count < 0 && errno == EINTR)
             return SENT_SOME;
         if (count < 0 && errno == EAGAIN)
@@ -104,7 +127,7 @@ static void end(struct sending_thread *thread, struct file_sending *sending, boo
 static void run_one(struct sending_thread *thread, struct file_sending *sending)
 {
     enum progress progress = take_turn(sending);
-    if (progress == SENT_ALL || progress == FAILED) {
+    if (progress == SENT_ALL || progress == MEMORY_FULL || progress == FAILED) {
         end(thread, sending, progress == FAILED);
         return;
     }

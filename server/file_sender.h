@@ -1,8 +1,9 @@
-/* Sends files to clients on threads of its own, with sendfile(2): however slow the client or
- * the disk is, neither an event loop nor a worker waits for it.
+/* Reads files for clients on threads of its own: however slow the client or the disk is, neither
+ * an event loop nor a worker waits for it. What is sent as it is goes to the socket with
+ * sendfile(2); for TLS it is read into memory, a piece at a time.
  *
- * Each thread has an epoll with the sockets that wait for their client. A socket belongs to
- * the sender from file_sender_submit() until `done` is called; nobody else writes to it.
+ * Each thread has an epoll with the sockets that wait for their client. Socket and memory belong
+ * to the sender from file_sender_submit() until `done` is called; nobody else writes to them.
  */
 #ifndef LARDER_SERVER_FILE_SENDER_H
 #define LARDER_SERVER_FILE_SENDER_H
@@ -24,13 +25,17 @@ struct file_part {
 };
 
 /* One file on its way to one client; the caller's until it is submitted, and again once it is
- * done. */
+ * done. One that is read into memory is submitted again for each piece. */
 struct file_sending {
-    int socket_fd; /* does not block */
+    int socket_fd; /* does not block; -1: into memory */
+    char *memory;
+    size_t memory_size;
+    size_t read_bytes; /* that are in memory; the caller sets it to 0 to have more */
     int file_fd;
     const struct file_part *parts;
     size_t part_count;
-    /* On a thread of the sender, or of who stops it: all was sent, or it failed. */
+    /* On a thread of the sender, or of who stops it: all was sent, the memory is full, or it
+     * failed. */
     void (*done)(struct file_sending *sending);
     void *context;
     bool failed; /* the client left or stood still, or the file could not be read */

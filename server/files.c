@@ -127,8 +127,7 @@ static enum range_kind choose_ranges(const struct request *request, const struct
     if (strcmp(request->method, "GET") != 0 ||
         (headers->if_range && strcmp(headers->if_range, file->etag) != 0))
         return RANGE_WHOLE;
-    enum range_kind kind = byte_ranges_parse(headers->range, file->size_bytes, ranges);
-    return ranges->count > 1 && !request_can_send_parts(request) ? RANGE_WHOLE : kind;
+    return byte_ranges_parse(headers->range, file->size_bytes, ranges);
 }
 
 static bool answer_ranges(struct request *request, struct served_file *file, struct error *error)

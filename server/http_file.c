@@ -1,29 +1,29 @@
 /* Answers from files. What is small is read on the worker that opened the file. What is not is
  * written to the socket by the file sender: libmicrohttpd sends the headers, waits as for any
  * stream, and is then told that the stream has ended. It cannot be told that the body was sent, so
- * it closes the connection. TLS must go through libmicrohttpd, which reads the file on the event
- * loop. */
+ * it closes the connection. Over TLS, which is libmicrohttpd's, it is given one piece of memory
+ * after the other that the file sender has filled. */
 #include "server/file_sender.h"
 #include "server/http_internal.h"
 #include "server/node.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { SMALL_BYTES = 64 * 1024 };
+enum {
+    SMALL_BYTES = 64 * 1024,
+    MEMORY_BYTES = 64 * 1024, /* of one that is sent over TLS */
+    RECORD_BYTES = 16 * 1024, /* the most that TLS sends at once */
+    UNUSED_BYTES = 16,        /* of libmicrohttpd's, where the sender writes to the socket */
+};
 
-/* In the request's arena. */
+/* In the request's arena, but for the sending's memory. */
 struct request_file {
     struct file_sending sending;
     bool was_submitted;
+    size_t taken_bytes; /* of what is in memory */
 };
-
-bool request_can_send_parts(const struct request *request)
-{
-    return !request->node->tls || request->peer->is_unix;
-}
 
 static uint64_t length_of(const struct file_answer *answer)
 {
@@ -74,6 +74,13 @@ static void sending_is_done(struct file_sending *sending)
     http_request_resume(sending->context);
 }
 
+static void submit(struct request *request)
+{
+    request->file->was_submitted = true;
+    MHD_suspend_connection(request->connection);
+    file_sender_submit(request->server->file_sender, &request->file->sending);
+}
+
 /* On the event loop, once the headers are sent, and again when the sender is done. */
 static ssize_t wait_for_sender(void *context, uint64_t position, char *buffer, size_t size)
 {
@@ -85,9 +92,34 @@ static ssize_t wait_for_sender(void *context, uint64_t position, char *buffer, s
     if (file->was_submitted)
         return file->sending.failed ? MHD_CONTENT_READER_END_WITH_ERROR
                                     : MHD_CONTENT_READER_END_OF_STREAM;
-    file->was_submitted = true;
-    MHD_suspend_connection(request->connection);
-    file_sender_submit(request->server->file_sender, &file->sending);
+    submit(request);
+    return 0;
+}
+
+static bool is_all_read(const struct file_sending *sending)
+{
+    return sending->part == sending->part_count;
+}
+
+/* On the event loop: what is in memory, and then the sender is to fill it again. */
+static ssize_t take_piece(void *context, uint64_t position, char *buffer, size_t size)
+{
+    (void)position;
+    struct request *request = context;
+    struct request_file *file = request->file;
+    struct file_sending *sending = &file->sending;
+    size_t left = sending->read_bytes - file->taken_bytes;
+    size_t count = left < size ? left : size;
+    memcpy(buffer, sending->memory + file->taken_bytes, count);
+    file->taken_bytes += count;
+    if (count > 0)
+        return (ssize_t)count;
+    if (sending->failed)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (is_all_read(sending))
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    sending->read_bytes = file->taken_bytes = 0;
+    submit(request);
     return 0;
 }
 
@@ -97,6 +129,15 @@ static bool take_place(struct http_server *server, struct error *error)
         return true;
     atomic_fetch_sub(&server->files_open, 1);
     return http_request_refuse_busy("This node sends as many files as it can", error);
+}
+
+static void read_into_memory(struct file_sending *sending)
+{
+    sending->socket_fd = -1;
+    sending->memory_size = MEMORY_BYTES;
+    sending->memory = malloc(MEMORY_BYTES);
+    if (!sending->memory)
+        abort();
 }
 
 static bool answer_by_sender(struct request *request, struct file_answer *answer,
@@ -114,22 +155,22 @@ static bool answer_by_sender(struct request *request, struct file_answer *answer
                     .context = request},
     };
     request->file = file;
+    if (request->node->tls && !request->peer->is_unix) {
+        read_into_memory(&file->sending);
+        request_answer_pieces(request, answer->status, answer->content_type, length_of(answer),
+                              RECORD_BYTES, take_piece);
+        return true;
+    }
     request->must_close = strcmp(request->method, "GET") == 0;
-    request_answer_sent(request, answer->status, answer->content_type, length_of(answer),
-                        wait_for_sender);
+    request_answer_pieces(request, answer->status, answer->content_type, length_of(answer),
+                          UNUSED_BYTES, wait_for_sender);
     return true;
 }
 
 bool request_answer_file(struct request *request, struct file_answer *answer, struct error *error)
 {
-    if (length_of(answer) <= SMALL_BYTES)
-        return answer_from_memory(request, answer, error);
-    if (request_can_send_parts(request))
-        return answer_by_sender(request, answer, error);
-    assert(answer->part_count == 1);
-    request_answer_fd(request, answer->status, answer->content_type, steal_fd(&answer->fd),
-                      answer->parts[0].offset, answer->parts[0].size_bytes);
-    return true;
+    return length_of(answer) <= SMALL_BYTES ? answer_from_memory(request, answer, error)
+                                            : answer_by_sender(request, answer, error);
 }
 
 void http_file_close(struct request *request)
@@ -137,11 +178,13 @@ void http_file_close(struct request *request)
     if (!request->file)
         return;
     close(request->file->sending.file_fd);
+    free(request->file->sending.memory);
     request->file = NULL;
     atomic_fetch_sub(&request->server->files_open, 1);
 }
 
 bool http_file_was_sent(const struct request *request)
 {
-    return request->file && request->file->was_submitted && !request->file->sending.failed;
+    const struct request_file *file = request->file;
+    return file && file->was_submitted && file->sending.socket_fd >= 0 && !file->sending.failed;
 }

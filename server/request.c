@@ -102,20 +102,11 @@ void request_answer_cached(struct request *request, struct cached_answer *cached
     add_coding(request, cached->coding, cached->varies);
 }
 
-void request_answer_fd(struct request *request, unsigned status, const char *content_type, int fd,
-                       uint64_t offset, uint64_t size_bytes)
+void request_answer_pieces(struct request *request, unsigned status, const char *content_type,
+                           uint64_t size_bytes, size_t piece_bytes, MHD_ContentReaderCallback next)
 {
-    answer(request, status, MHD_create_response_from_fd_at_offset64(size_bytes, fd, offset),
-           size_bytes);
-    request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-}
-
-void request_answer_sent(struct request *request, unsigned status, const char *content_type,
-                         uint64_t size_bytes, MHD_ContentReaderCallback wait)
-{
-    enum { PIECE_BYTES = 16 }; /* that nobody writes to */
     answer(request, status,
-           MHD_create_response_from_callback(size_bytes, PIECE_BYTES, wait, request, NULL),
+           MHD_create_response_from_callback(size_bytes, piece_bytes, next, request, NULL),
            size_bytes);
     request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
 }

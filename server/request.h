@@ -170,15 +170,9 @@ void request_answer_cached(struct request *request, struct cached_answer *cached
 /* Parts of a file; takes the fd. False with the error, and no answer. */
 [[nodiscard]] bool request_answer_file(struct request *request, struct file_answer *answer,
                                        struct error *error);
-/* Whether an answer may have several parts, or text beside them. */
-[[nodiscard]] bool request_can_send_parts(const struct request *request);
-/* Part of a file that libmicrohttpd reads; takes the fd. */
-void request_answer_fd(struct request *request, unsigned status, const char *content_type, int fd,
-                       uint64_t offset, uint64_t size_bytes);
-/* A body of that size that someone else writes to the connection, which is closed then; `wait`
- * gives no bytes but the end. */
-void request_answer_sent(struct request *request, unsigned status, const char *content_type,
-                         uint64_t size_bytes, MHD_ContentReaderCallback wait);
+/* A body of that size; `next` gives at most piece_bytes at a time. */
+void request_answer_pieces(struct request *request, unsigned status, const char *content_type,
+                           uint64_t size_bytes, size_t piece_bytes, MHD_ContentReaderCallback next);
 /* What `read` gives, which gets the request; see MHD_ContentReaderCallback. */
 void request_answer_stream(struct request *request, const char *content_type,
                            MHD_ContentReaderCallback read);

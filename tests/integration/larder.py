@@ -70,6 +70,7 @@ class Larder:
         self.flags = list(flags)
         self.environment = environment or {}
         self.url = None
+        self.authority = True  # of its certificate: a file, or True: one of those that all trust
         self.version = None
         self.data_dir.mkdir(mode=0o711, exist_ok=True)
         self.log_dir = Path(f"{self.data_dir}.log")
@@ -170,6 +171,7 @@ class Larder:
         if not hasattr(self._local, "session") or rested > IDLE_SECONDS:
             self._local.session = requests.Session()
             self._local.session.trust_env = False  # no proxies, no netrc
+            self._local.session.verify = self.authority
             self._local.session.hooks["response"].append(contract.on_response)
         return self._local.session
 

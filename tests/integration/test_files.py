@@ -1,5 +1,6 @@
 """Layer files over HTTP: whole, in parts, to slow readers, and while they are removed."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -9,7 +10,9 @@ import time
 import pytest
 import rawhttp
 from cataloguerows import add_image, digest_of, metric, prepare
-from daemons import wait_until
+from certificates import Authority
+from daemons import Stopped, wait_until
+from fusemount import Mount, why_not
 from larder import Larder
 
 MIB = 1 << 20
@@ -24,9 +27,20 @@ def plant(node, seed, size):
     return f"/layers/sha256:{hex_digest}", content
 
 
+@pytest.fixture(scope="module", params=["http", "https"])
+def scheme(request, tmp_path_factory):
+    """The flags for it, and the authority to trust."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"), "authority")
+    pair = authority.issue("server", alternatives="IP:127.0.0.1", purpose="serverAuth")
+    flags = ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
+    return (flags if request.param == "https" else []), str(authority.cert)
+
+
 @pytest.fixture(scope="module")
-def node(new_directory, database):
-    with Larder(new_directory("larder"), database=database) as started:
+def node(new_directory, database, scheme):
+    flags, authority = scheme
+    with Larder(new_directory("larder"), database=database, flags=flags) as started:
+        started.authority = authority
         prepare(database)
         yield started
 
@@ -139,8 +153,10 @@ def begin(node, url, count=1):
     return connections
 
 
-def finish(connection):
-    return rawhttp.RawAnswer(b"HTTP/1.1 200 OK" + rawhttp.read_all(connection)).body
+def finish(connection, came=b""):
+    """The body, after what came of the answer since it was begun."""
+    rest = rawhttp.read_all(connection)
+    return rawhttp.RawAnswer(b"HTTP/1.1 200 OK" + came + rest).body
 
 
 def test_many_slow_readers_hold_up_nobody(node):
@@ -190,3 +206,47 @@ def test_a_node_ends_though_a_reader_stands_still(make_larder, database):
     assert time.monotonic() - began < 25
     for connection in connections:
         connection.close()
+
+
+@pytest.fixture
+def mount(new_directory):
+    if why_not():
+        pytest.skip(why_not())
+    source = new_directory("exported")
+    source.mkdir(mode=0o755)
+    mounted = Mount(source, new_directory("mount"))
+    try:
+        if not mounted.point.is_mount():
+            pytest.skip(f"FUSE does not mount here: {mounted.daemon.output()}")
+        yield mounted
+    finally:
+        mounted.close()
+
+
+def drain(connection, seconds):
+    """What comes until nothing does for so long."""
+    connection.settimeout(seconds)
+    data = bytearray()
+    with contextlib.suppress(TimeoutError):
+        while piece := connection.recv(MIB):
+            data += piece
+    return bytes(data)
+
+
+def test_a_disk_that_hangs_holds_up_no_event_loop(mount, make_larder, scheme):
+    flags, authority = scheme
+    node = make_larder(flags=flags, blob_dir=mount.point)
+    node.authority = authority
+    url, content = plant(node, "hangs", 24 * MIB)
+    connections = begin(node, url, 4)
+    with Stopped([mount.daemon.pid]):
+        before = [drain(connection, 0.5) for connection in connections]
+        for _ in range(40):
+            with rawhttp.connect(node.url, seconds=5) as other:
+                other.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert rawhttp.RawAnswer(rawhttp.read_all(other)).status == 200
+    for connection, came in zip(connections, before, strict=True):
+        assert len(came) < len(content), "the disk hung before the end"
+        connection.settimeout(20)
+        body = finish(connection, came)
+        assert hashlib.sha256(body).digest() == hashlib.sha256(content).digest()

@@ -1,43 +1,11 @@
 """Two nodes that see the one directory through mounts of their own, as hosts of NFS or CephFS do:
-what one removed, the other's kernel may believe to be there for a while. FUSE stands in for both. It
-remembers names and sizes, but not that a name was missing, which is what docs/operations.md asks of
-NFS (`lookupcache=positive`)."""
-
-import os
-import shutil
-import subprocess
+what one removed, the other's kernel may believe to be there for a while (fusemount.py)."""
 
 import invariants
 import pytest
-from daemons import Daemon, wait_until
+from daemons import wait_until
+from fusemount import Mount, why_not
 from pulling import inspect, pull, push_and_pull
-
-# acregmax and acdirmax of NFS are a minute; longer than the tests take
-OPTIONS = "attr_timeout=60,entry_timeout=60,negative_timeout=0"
-
-
-class Mount:
-    def __init__(self, source, point):
-        self.point = point
-        self.daemon = Daemon("bindfs", f"{point}.bindfs")
-        point.mkdir()
-        self.daemon.launch(["bindfs", "-f", "-o", OPTIONS, source, point])
-        # Also true when it ended: `why_not` tells.
-        wait_until(lambda: point.is_mount() or self.daemon.process.poll() is not None, "a mount")
-
-    def close(self):
-        subprocess.run(["umount", "--lazy", self.point], capture_output=True)
-        self.daemon.kill()
-
-
-def why_not():
-    """Why there can be no such mounts here; None: there can."""
-    if not shutil.which("bindfs"):
-        return "bindfs is not installed"
-    if os.geteuid() != 0:
-        return "only root's mounts are for all users"
-    return None if os.path.exists("/dev/fuse") else "there is no /dev/fuse"
-
 
 @pytest.fixture
 def mounts(new_directory):

@@ -118,7 +118,7 @@ def test_bodies_larger_than_a_record_come_whole_in_both_directions(ask, tokens):
 
 def test_a_layer_comes_whole(make_larder, server, authority, registry, built_images):
     node = make_larder(flags=tls_flags(server))
-    node.session().verify = str(authority.cert)
+    node.authority = str(authority.cert)
     image_layouts.push_to(registry, built_images["busybox"], "library/busybox:1.36")
     reference = f"{registry}/library/busybox:1.36"
     pulling.pull(node, reference)
@@ -184,7 +184,7 @@ def test_a_reload_changes_the_certificate_and_not_what_is_open(
     install(first, served)
     flags = ["--tls-cert", str(served[0]), "--tls-key", str(served[1])]
     node = make_larder(flags=flags)
-    node.session().verify = str(authority.cert)
+    node.authority = str(authority.cert)
     assert node.get("/healthz").status_code == 200
 
     any_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -210,7 +210,7 @@ def install(pair, served):
 
 def test_many_reloads_keep_handshakes_working(make_larder, server, authority):
     node = make_larder(flags=tls_flags(server))
-    node.session().verify = str(authority.cert)
+    node.authority = str(authority.cert)
     for _ in range(30):
         os.kill(node.pid, signal.SIGHUP)
         answer = requests.get(f"{node.url}/healthz", verify=str(authority.cert), timeout=30)
