@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 enum {
-    /* At 100 us a file, 25 ms. Each file has an advisory lock, of which PostgreSQL has room
-     * for 64 a connection that it allows, 6400 by default. */
-    FILES_A_BATCH = 256,
+    /* At 70 us a file, 36 ms. Each file has an advisory lock, of which PostgreSQL has room for 64
+     * a connection that it allows: a node has some thirty connections. */
+    FILES_A_BATCH = 512,
     /* PostgreSQL gives the locks to others once it takes our connection for dead, which it
      * does not do so soon after it heard from us. */
     UNLINK_FOR_US = 5 * 1000 * 1000,
@@ -165,13 +165,9 @@ static void unlink_locked(struct batch *batch)
             unlink_row(batch, row);
 }
 
-/* Deletes the rows, and adds to the figures of the prunes that condemned them. The files
- * are gone for good: should PostgreSQL forget this commit, the rows are found again
- * without them. So nobody waits for its disk. */
+/* Deletes the rows, and adds to the figures of the prunes that condemned them. */
 static bool forget(struct batch *batch, struct error *error)
 {
-    static const struct statement relax = {"reaper_relax",
-                                           "SELECT set_config('synchronous_commit', 'off', true)"};
     static const struct statement remove = {
         "condemned_forget",
         "WITH gone AS ("
@@ -186,8 +182,7 @@ static bool forget(struct batch *batch, struct error *error)
         "   FROM gone WHERE removal_id IS NOT NULL GROUP BY removal_id"};
     struct arena *arena = batch->arena;
     struct rows rows;
-    return session_query(batch->session, &relax, NULL, 0, arena, &rows, error) &&
-           QUERY(batch->session, &remove, arena, &rows, error,
+    return QUERY(batch->session, &remove, arena, &rows, error,
                  parameter_text_array(arena, batch->kinds, batch->done),
                  parameter_text_array(arena, batch->digests, batch->done),
                  parameter_text_array(arena, batch->bytes, batch->done));
@@ -201,10 +196,12 @@ struct choice {
     const char *after_digest;
 };
 
+/* Should PostgreSQL forget the commit, the rows are found again without their files: so nobody
+ * waits for its disk. */
 static bool run_batch(struct batch *batch, const struct choice *choice, struct error *error)
 {
     batch->locked_us = metric_now_us();
-    if (!session_begin(batch->session, error) ||
+    if (!session_begin_relaxed(batch->session, error) ||
         !(choice->files ? lock_given(batch, choice->files, choice->file_count, error)
                         : lock_after(batch, choice->after_kind, choice->after_digest, error)))
         return false;

@@ -54,6 +54,12 @@ bool session_begin(struct catalogue_session *session, struct error *error)
     return session_execute(session, "BEGIN", session->statement_timeout_ms, error);
 }
 
+bool session_begin_relaxed(struct catalogue_session *session, struct error *error)
+{
+    return session_execute(session, "BEGIN; SET LOCAL synchronous_commit = off",
+                           session->statement_timeout_ms, error);
+}
+
 bool session_extend_timeout(struct catalogue_session *session, unsigned timeout_ms,
                             struct error *error)
 {
