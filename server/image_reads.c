@@ -176,15 +176,8 @@ static bool ask_list(struct request *request, const struct read_question *questi
 {
     const struct list_question *list = (const struct list_question *)question;
     *parameter_count = IMAGE_LIST_PARAMETERS;
-    if (!image_list_parameters(&list->filter, list->limit, list->page_token, &request->arena,
-                               parameters, error))
-        return false;
-    if (question->statement == &image_page_statement) {
-        *parameter_count = IMAGE_PAGE_PARAMETERS;
-        memmove(parameters, parameters + IMAGE_LIST_PARAMETERS - IMAGE_PAGE_PARAMETERS,
-                IMAGE_PAGE_PARAMETERS * sizeof(*parameters));
-    }
-    return true;
+    return image_list_parameters(&list->filter, list->limit, list->page_token, &request->arena,
+                                 parameters, error);
 }
 
 static void write_page(struct json_writer *out, const struct image_page *page)
@@ -265,9 +258,7 @@ bool images_list(struct request *request, struct error *error)
     }
     choose_coding(request, &list->read);
     name_list(request, list);
-    list->read.statement = list->filter.reference || list->filter.manifest_digest
-                               ? &image_list_statement
-                               : &image_page_statement;
+    list->read.statement = image_list_statement(&list->filter);
     list->read.ask = ask_list;
     list->read.render = render_list;
     reader_read(request->reader, request, &list->read);

@@ -23,10 +23,7 @@ size_t image_parameters(const struct reference *reference, struct arena *arena,
 
 /* As catalogue_list_images(). */
 enum { IMAGE_LIST_PARAMETERS = 12 };
-extern const struct statement image_list_statement;
-/* Where no image is filtered out: takes the last of those parameters alone. */
-enum { IMAGE_PAGE_PARAMETERS = 6 };
-extern const struct statement image_page_statement;
+[[nodiscard]] const struct statement *image_list_statement(const struct image_filter *filter);
 [[nodiscard]] bool image_list_parameters(const struct image_filter *filter, size_t limit,
                                          const char *page_token, struct arena *arena,
                                          const char *parameters[IMAGE_LIST_PARAMETERS],

@@ -9,38 +9,46 @@
 
 enum { KEY_PARTS = 5 }; /* created_at, reference, os, architecture, variant */
 
-/* The order of image_refs_newest. $1 to $6 filter, $7 to $11 are the key of the row
- * before, $12 is the limit; one row more tells whether there is a next page. coalesce() instead of
- * IS NULL OR keeps the key an index condition when PostgreSQL plans for all values at once. */
-const struct statement image_list_statement = {
-    "image_list",
-    "SELECT " HANDLE_COLUMNS ", r.created_at"
-    "  FROM image_refs r JOIN manifests m ON m.digest = r.manifest_digest"
-    " WHERE ($1::text IS NULL OR r.reference = $1)"
-    "   AND ($2::text IS NULL OR r.reference LIKE glob_to_like($2))"
-    "   AND ($3::text IS NULL OR r.manifest_digest = $3)"
-    "   AND ($4::text IS NULL OR r.architecture = $4)"
-    "   AND ($5::text IS NULL OR r.os = $5)"
-    "   AND ($6::boolean IS NULL OR $6 = ("
-    "           EXISTS (SELECT FROM sandboxes s WHERE s.held_digest = r.manifest_digest"
-    "                      AND (s.expires_at IS NULL OR s.expires_at > now()))"
+/* $1 to $6 filter. */
+#define FILTERS                                                                                    \
+    "($1::text IS NULL OR r.reference = $1)"                                                       \
+    "   AND ($2::text IS NULL OR r.reference LIKE glob_to_like($2))"                               \
+    "   AND ($3::text IS NULL OR r.manifest_digest = $3)"                                          \
+    "   AND ($4::text IS NULL OR r.architecture = $4)"                                             \
+    "   AND ($5::text IS NULL OR r.os = $5)"                                                       \
+    "   AND ($6::boolean IS NULL OR $6 = ("                                                        \
+    "           EXISTS (SELECT FROM sandboxes s WHERE s.held_digest = r.manifest_digest"           \
+    "                      AND (s.expires_at IS NULL OR s.expires_at > now()))"                    \
     "        OR EXISTS (SELECT FROM snapshots s WHERE s.held_digest = r.manifest_digest)))"
-    "   AND r.created_at <= coalesce($7::timestamptz, 'infinity')"
-    "   AND (r.created_at < coalesce($7::timestamptz, 'infinity')"
-    "        OR (r.reference, r.os, r.architecture, r.variant) > ($8, $9, $10, $11))"
-    " ORDER BY r.created_at DESC, r.reference, r.os, r.architecture, r.variant"
-    " LIMIT $12::bigint + 1"};
 
-/* The same without the filters, for these make PostgreSQL expect one row when it plans for all
- * values at once, and then it reads and sorts every image. $1 to $6 are the other's $7 to $12. */
-const struct statement image_page_statement = {
-    "image_page", "SELECT " HANDLE_COLUMNS ", r.created_at"
-                  "  FROM image_refs r JOIN manifests m ON m.digest = r.manifest_digest"
-                  " WHERE r.created_at <= coalesce($1::timestamptz, 'infinity')"
-                  "   AND (r.created_at < coalesce($1::timestamptz, 'infinity')"
-                  "        OR (r.reference, r.os, r.architecture, r.variant) > ($2, $3, $4, $5))"
-                  " ORDER BY r.created_at DESC, r.reference, r.os, r.architecture, r.variant"
-                  " LIMIT $6::bigint + 1"};
+/* The order of image_refs_newest. $7 to $11 are the key of the row before, $12 is the limit; one
+ * row more tells whether there is a next page. coalesce() instead of IS NULL OR keeps the key an
+ * index condition when PostgreSQL plans for all values at once. */
+#define LIST_WHERE(filters)                                                                        \
+    "SELECT " HANDLE_COLUMNS ", r.created_at"                                                      \
+    "  FROM image_refs r JOIN manifests m ON m.digest = r.manifest_digest"                         \
+    " WHERE " filters "   AND r.created_at <= coalesce($7::timestamptz, 'infinity')"               \
+    "   AND (r.created_at < coalesce($7::timestamptz, 'infinity')"                                 \
+    "        OR (r.reference, r.os, r.architecture, r.variant) > ($8, $9, $10, $11))"              \
+    " ORDER BY r.created_at DESC, r.reference, r.os, r.architecture, r.variant"                    \
+    " LIMIT $12::bigint + 1"
+
+/* Plans for all values at once: a filter that may be NULL is no index condition, so those that few
+ * images pass have a statement each. Of CASE PostgreSQL expects to leave half, and so it goes
+ * through the newest until it has a page; of the filters as they are it expects to leave one row,
+ * and reads and sorts every image. */
+const struct statement *image_list_statement(const struct image_filter *filter)
+{
+    static const struct statement by_reference = {
+        "image_list_by_reference", LIST_WHERE("r.reference = $1::text AND " FILTERS)};
+    static const struct statement by_manifest = {
+        "image_list_by_manifest", LIST_WHERE("r.manifest_digest = $3::text AND " FILTERS)};
+    static const struct statement newest = {"image_list_newest",
+                                            LIST_WHERE("CASE WHEN " FILTERS " THEN true END")};
+    if (filter->reference)
+        return &by_reference;
+    return filter->manifest_digest ? &by_manifest : &newest;
+}
 
 static const char *in_use_parameter(enum image_use use)
 {
@@ -102,7 +110,7 @@ bool catalogue_list_images(struct catalogue *catalogue, const struct image_filte
         return false;
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    if (!session || !session_query(session, &image_list_statement, parameters,
+    if (!session || !session_query(session, image_list_statement(filter), parameters,
                                    IMAGE_LIST_PARAMETERS, arena, &rows, error))
         return false;
     image_list_read(&rows, limit, arena, page);

@@ -49,7 +49,7 @@ static const char fixtures_sql[] =
 
 struct catalogue *database_catalogue;
 static char conninfo[1024];
-static char value[1024];
+static char value[16 * 1024];
 
 const char *database_conninfo(void)
 {
