@@ -209,15 +209,22 @@ static void wake(struct sending_thread *thread)
         return; /* its counter is full: it is awake */
 }
 
-void file_sender_submit(struct file_sender *sender, struct file_sending *sending)
+bool file_sender_submit(struct file_sender *sender, struct file_sending *sending)
 {
-    size_t number = atomic_fetch_add(&sender->next, 1) % sender->thread_count;
-    struct sending_thread *thread = &sender->threads[number];
+    if (!sending->thread)
+        sending->thread =
+            &sender->threads[atomic_fetch_add(&sender->next, 1) % sender->thread_count];
+    struct sending_thread *thread = sending->thread;
     pthread_mutex_lock(&thread->lock);
-    sending->next = thread->inbox;
-    thread->inbox = sending;
+    bool taken = !thread->stopping;
+    if (taken) {
+        sending->next = thread->inbox;
+        thread->inbox = sending;
+    }
     pthread_mutex_unlock(&thread->lock);
-    wake(thread);
+    if (taken)
+        wake(thread);
+    return taken;
 }
 
 static bool start_thread(struct sending_thread *thread, struct error *error)
@@ -246,6 +253,7 @@ struct file_sender *file_sender_start(struct error *error)
         cleanup_close_fd(&thread->epoll_fd);
         cleanup_close_fd(&thread->wake_fd);
         file_sender_stop(sender);
+        file_sender_free(sender);
         return NULL;
     }
     return sender;
@@ -258,16 +266,21 @@ static void stop_thread(struct sending_thread *thread)
     pthread_mutex_unlock(&thread->lock);
     wake(thread);
     pthread_join(thread->thread, NULL);
-    pthread_mutex_destroy(&thread->lock);
-    cleanup_close_fd(&thread->epoll_fd);
-    cleanup_close_fd(&thread->wake_fd);
 }
 
 void file_sender_stop(struct file_sender *sender)
 {
-    if (!sender)
-        return;
-    for (size_t i = 0; i < sender->thread_count; i++)
+    for (size_t i = 0; sender && i < sender->thread_count; i++)
         stop_thread(&sender->threads[i]);
+}
+
+void file_sender_free(struct file_sender *sender)
+{
+    for (size_t i = 0; sender && i < sender->thread_count; i++) {
+        struct sending_thread *thread = &sender->threads[i];
+        pthread_mutex_destroy(&thread->lock);
+        cleanup_close_fd(&thread->epoll_fd);
+        cleanup_close_fd(&thread->wake_fd);
+    }
     free(sender);
 }

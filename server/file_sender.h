@@ -40,6 +40,7 @@ struct file_sending {
     void *context;
     bool failed; /* the client left or stood still, or the file could not be read */
     /* of the sender */
+    struct sending_thread *thread; /* the same for all its pieces */
     struct file_sending *next;
     struct file_sending *previous;
     size_t part;
@@ -49,9 +50,11 @@ struct file_sending {
 };
 
 [[nodiscard]] struct file_sender *file_sender_start(struct error *error);
-/* Any thread. */
-void file_sender_submit(struct file_sender *sender, struct file_sending *sending);
-/* What is not sent fails. Nobody may submit any more. NULL is fine. */
+/* Any thread. False: it was stopped; the sending is the caller's still. */
+[[nodiscard]] bool file_sender_submit(struct file_sender *sender, struct file_sending *sending);
+/* What is not sent fails, and no more is taken. NULL is fine. */
 void file_sender_stop(struct file_sender *sender);
+/* Of one that was stopped, when nobody submits any more. NULL is fine. */
+void file_sender_free(struct file_sender *sender);
 
 #endif

@@ -39,7 +39,6 @@ static bool open_file(struct request *request, enum blob_kind kind, struct serve
                          blob_kind_name(kind), request->variable);
     if (file->fd < 0)
         return false;
-    /* libmicrohttpd hangs on a file that is shorter than it was told. */
     if (fstat(file->fd, &status) != 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "The %s of %s cannot be read",
                                blob_kind_name(kind), request->variable);

@@ -74,11 +74,17 @@ static void sending_is_done(struct file_sending *sending)
     http_request_resume(sending->context);
 }
 
-static void submit(struct request *request)
+/* On the event loop, which does not hear of the end before it has suspended the connection. */
+static ssize_t hand_to_sender(struct request *request)
 {
+    struct file_sending *sending = &request->file->sending;
     request->file->was_submitted = true;
+    if (!file_sender_submit(request->server->file_sender, sending)) {
+        sending->failed = true;
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
     MHD_suspend_connection(request->connection);
-    file_sender_submit(request->server->file_sender, &request->file->sending);
+    return 0;
 }
 
 /* On the event loop, once the headers are sent, and again when the sender is done. */
@@ -92,8 +98,7 @@ static ssize_t wait_for_sender(void *context, uint64_t position, char *buffer, s
     if (file->was_submitted)
         return file->sending.failed ? MHD_CONTENT_READER_END_WITH_ERROR
                                     : MHD_CONTENT_READER_END_OF_STREAM;
-    submit(request);
-    return 0;
+    return hand_to_sender(request);
 }
 
 static bool is_all_read(const struct file_sending *sending)
@@ -119,8 +124,7 @@ static ssize_t take_piece(void *context, uint64_t position, char *buffer, size_t
     if (is_all_read(sending))
         return MHD_CONTENT_READER_END_OF_STREAM;
     sending->read_bytes = file->taken_bytes = 0;
-    submit(request);
-    return 0;
+    return hand_to_sender(request);
 }
 
 static bool take_place(struct http_server *server, struct error *error)
@@ -138,6 +142,16 @@ static void read_into_memory(struct file_sending *sending)
     sending->memory = malloc(MEMORY_BYTES);
     if (!sending->memory)
         abort();
+}
+
+/* libmicrohttpd sends no body in answer to HEAD, and asks for none. */
+static ssize_t nobody_reads(void *context, uint64_t position, char *buffer, size_t size)
+{
+    (void)context;
+    (void)position;
+    (void)buffer;
+    (void)size;
+    return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 static bool answer_by_sender(struct request *request, struct file_answer *answer,
@@ -161,7 +175,7 @@ static bool answer_by_sender(struct request *request, struct file_answer *answer
                               RECORD_BYTES, take_piece);
         return true;
     }
-    request->must_close = strcmp(request->method, "GET") == 0;
+    request->must_close = true;
     request_answer_pieces(request, answer->status, answer->content_type, length_of(answer),
                           UNUSED_BYTES, wait_for_sender);
     return true;
@@ -169,8 +183,13 @@ static bool answer_by_sender(struct request *request, struct file_answer *answer
 
 bool request_answer_file(struct request *request, struct file_answer *answer, struct error *error)
 {
-    return length_of(answer) <= SMALL_BYTES ? answer_from_memory(request, answer, error)
-                                            : answer_by_sender(request, answer, error);
+    if (length_of(answer) <= SMALL_BYTES)
+        return answer_from_memory(request, answer, error);
+    if (strcmp(request->method, "HEAD") != 0)
+        return answer_by_sender(request, answer, error);
+    request_answer_pieces(request, answer->status, answer->content_type, length_of(answer),
+                          UNUSED_BYTES, nobody_reads);
+    return true;
 }
 
 void http_file_close(struct request *request)

@@ -144,6 +144,7 @@ void http_server_stop(struct http_server *server)
     connector_stop(server->connector);
     for (size_t i = 0; i < server->loop_count; i++)
         http_loop_stop(server->loops[i]);
+    file_sender_free(server->file_sender); /* a loop may have submitted until now */
     log_writer_stop(server->log_writer);
     http_connections_stop(&server->connections);
     free(server->loops);

@@ -197,8 +197,10 @@ def test_a_file_that_shrinks_breaks_the_answer_off(node):
     assert node.get("/version").status_code == 200
 
 
-def test_a_node_ends_though_a_reader_stands_still(make_larder, database):
-    node = make_larder(database=database)
+def test_a_node_ends_though_a_reader_stands_still(make_larder, database, scheme):
+    flags, authority = scheme
+    node = make_larder(database=database, flags=flags)
+    node.authority = authority
     url, _ = plant(node, "still", 24 * MIB)
     connections = begin(node, url, 3)
     began = time.monotonic()
