@@ -51,8 +51,9 @@ static bool open_file(struct request *request, enum blob_kind kind, struct serve
 static void add_file_headers(struct request *request, const struct served_file *file)
 {
     request_add_header(request, MHD_HTTP_HEADER_ETAG, file->etag);
-    request_add_header(request, MHD_HTTP_HEADER_CACHE_CONTROL,
-                       "public, max-age=31536000, immutable");
+    if (request->status != 416) /* which is of this request alone */
+        request_add_header(request, MHD_HTTP_HEADER_CACHE_CONTROL,
+                           "public, max-age=31536000, immutable");
     request_add_header(request, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
 }
 

@@ -292,11 +292,12 @@ static bool waited_too_long(const struct request *request)
 static void run_suspended(void *context)
 {
     struct request *request = context;
-    if (waited_too_long(request))
+    if (waited_too_long(request)) {
         answer_busy(request, "This node is busy");
-    else
+    } else {
         run_handler(request, request->on_worker ? request->on_worker : request->route->handler);
-    http_request_forget_changes(request);
+        http_request_forget_changes(request);
+    }
     if (request->response)
         http_request_resume(request);
     else
