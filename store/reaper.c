@@ -8,8 +8,8 @@
 
 enum {
     /* At 70 us a file, 18 ms; where it takes 4 ms, 1 s, which is as long as a prune waits for a
-     * file to go. Each file has an advisory lock, of which PostgreSQL has room for 64
-     * a connection that it allows: a node has some thirty connections. */
+     * file to go. Each file has an advisory lock, of which PostgreSQL has room for 64 a
+     * connection that it allows, 6400 by default. */
     FILES_A_BATCH = 256,
     /* PostgreSQL gives the locks to others once it takes our connection for dead, which it
      * does not do so soon after it heard from us. */

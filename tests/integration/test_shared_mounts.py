@@ -7,6 +7,7 @@ from daemons import wait_until
 from fusemount import Mount, why_not
 from pulling import inspect, pull, push_and_pull
 
+
 @pytest.fixture
 def mounts(new_directory):
     if why_not():
