@@ -28,8 +28,10 @@ struct entry {
     bool was_used; /* since the hand came by */
     uint64_t change;
     uint64_t hash; /* of the key's text */
-    struct entry *next_in_bucket;
-    struct entry *next; /* in the ring */
+    struct entry *next_by_text;
+    struct entry *next_by_change;
+    struct entry **slot_by_change; /* what points at it there */
+    struct entry *next;            /* in the ring */
     struct entry *previous;
     char etag[ETAG_SIZE];
     uint32_t key_length;
@@ -39,7 +41,8 @@ struct entry {
 struct shard {
     pthread_mutex_t lock; /* guards all below */
     uint32_t generations[GENERATIONS];
-    struct entry **buckets; /* by change, so that one walk finds all that must go */
+    struct entry **by_text;   /* bucket_count of them: how an answer is found */
+    struct entry **by_change; /* the same number: how all that must go are found */
     size_t bucket_count;
     size_t entry_count;
     struct entry *hand; /* of the clock; NULL: the ring is empty */
@@ -95,9 +98,17 @@ static uint32_t *generation_of(struct shard *shard, uint64_t change)
     return &shard->generations[change / SHARD_COUNT % GENERATIONS];
 }
 
-static struct entry **bucket_of(struct shard *shard, uint64_t change)
+static struct entry **bucket_of(const struct shard *shard, struct entry **buckets, uint64_t hash)
 {
-    return &shard->buckets[(change >> 32) & (shard->bucket_count - 1)];
+    return &buckets[(hash >> 32) & (shard->bucket_count - 1)];
+}
+
+static struct entry **new_buckets(size_t count)
+{
+    struct entry **buckets = calloc(count, sizeof(*buckets));
+    if (!buckets)
+        abort();
+    return buckets;
 }
 
 /* --- entries --- */
@@ -109,7 +120,7 @@ static struct entry *entry_of(struct cached_answer *answer)
 
 static size_t entry_bytes(struct entry *entry)
 {
-    return malloc_usable_size(entry) + sizeof(size_t) + sizeof(struct entry *);
+    return malloc_usable_size(entry) + sizeof(size_t) + 2 * sizeof(struct entry *);
 }
 
 void cached_answer_hold(struct cached_answer *answer)
@@ -164,12 +175,41 @@ static void unlink_from_ring(struct shard *shard, struct entry *entry)
     entry->previous->next = entry->next;
 }
 
-/* The slot points at it. */
-static void drop(struct read_cache *cache, struct shard *shard, struct entry **slot)
+static struct entry **find_slot(struct shard *shard, uint64_t hash, const char *text, size_t length)
 {
-    struct entry *entry = *slot;
-    assert(entry);
-    *slot = entry->next_in_bucket;
+    struct entry **slot = bucket_of(shard, shard->by_text, hash);
+    while (*slot && !((*slot)->hash == hash && (*slot)->key_length == length &&
+                      memcmp((*slot)->bytes, text, length) == 0))
+        slot = &(*slot)->next_by_text;
+    return slot;
+}
+
+static void index_entry(struct shard *shard, struct entry *entry)
+{
+    struct entry **by_text = bucket_of(shard, shard->by_text, entry->hash);
+    struct entry **by_change = bucket_of(shard, shard->by_change, entry->change);
+    entry->next_by_text = *by_text;
+    *by_text = entry;
+    entry->next_by_change = *by_change;
+    if (entry->next_by_change)
+        entry->next_by_change->slot_by_change = &entry->next_by_change;
+    entry->slot_by_change = by_change;
+    *by_change = entry;
+}
+
+static void unindex_entry(struct shard *shard, struct entry *entry)
+{
+    struct entry **by_text = find_slot(shard, entry->hash, entry->bytes, entry->key_length);
+    assert(*by_text == entry);
+    *by_text = entry->next_by_text;
+    *entry->slot_by_change = entry->next_by_change;
+    if (entry->next_by_change)
+        entry->next_by_change->slot_by_change = entry->slot_by_change;
+}
+
+static void drop(struct read_cache *cache, struct shard *shard, struct entry *entry)
+{
+    unindex_entry(shard, entry);
     unlink_from_ring(shard, entry);
     shard->entry_count--;
     atomic_fetch_sub(&cache->used_bytes, entry_bytes(entry));
@@ -178,21 +218,9 @@ static void drop(struct read_cache *cache, struct shard *shard, struct entry **s
     cached_answer_release(&entry->answer);
 }
 
-static struct entry **find_slot(struct shard *shard, uint64_t change, uint64_t hash,
-                                const char *text, size_t length)
-{
-    struct entry **slot = bucket_of(shard, change);
-    while (*slot && !((*slot)->hash == hash && (*slot)->key_length == length &&
-                      memcmp((*slot)->bytes, text, length) == 0))
-        slot = &(*slot)->next_in_bucket;
-    return slot;
-}
-
 static void link_entry(struct shard *shard, struct entry *entry)
 {
-    struct entry **bucket = bucket_of(shard, entry->change);
-    entry->next_in_bucket = *bucket;
-    *bucket = entry;
+    index_entry(shard, entry);
     if (!shard->hand) {
         shard->hand = entry;
         entry->next = entry;
@@ -208,23 +236,16 @@ static void link_entry(struct shard *shard, struct entry *entry)
 
 static void grow(struct shard *shard)
 {
-    size_t old_count = shard->bucket_count;
-    struct entry **old = shard->buckets;
-    if (shard->entry_count < old_count)
+    if (shard->entry_count < shard->bucket_count)
         return;
-    shard->bucket_count = 2 * old_count;
-    shard->buckets = calloc(shard->bucket_count, sizeof(struct entry *));
-    if (!shard->buckets)
-        abort();
-    for (size_t i = 0; i < old_count; i++)
-        while (old[i]) {
-            struct entry *entry = old[i];
-            old[i] = entry->next_in_bucket;
-            struct entry **bucket = bucket_of(shard, entry->change);
-            entry->next_in_bucket = *bucket;
-            *bucket = entry;
-        }
-    free(old);
+    free(shard->by_text);
+    free(shard->by_change);
+    shard->bucket_count *= 2;
+    shard->by_text = new_buckets(shard->bucket_count);
+    shard->by_change = new_buckets(shard->bucket_count);
+    struct entry *entry = shard->hand;
+    for (size_t i = 0; i < shard->entry_count; i++, entry = entry->next)
+        index_entry(shard, entry);
 }
 
 /* The clock: what was used gets another round, in which other shards are asked first. */
@@ -234,8 +255,7 @@ static void drop_least_used(struct read_cache *cache, struct shard *shard)
         struct entry *entry = shard->hand;
         if (!entry->was_used) {
             metric_add(METRIC_CACHE_EVICTIONS, 1, EVICTED_FOR_ROOM);
-            drop(cache, shard,
-                 find_slot(shard, entry->change, entry->hash, entry->bytes, entry->key_length));
+            drop(cache, shard, entry);
             return;
         }
         entry->was_used = false;
@@ -257,9 +277,8 @@ struct read_cache *read_cache_new(size_t limit_bytes)
         struct shard *shard = &cache->shards[i];
         pthread_mutex_init(&shard->lock, NULL);
         shard->bucket_count = FIRST_BUCKETS;
-        shard->buckets = calloc(FIRST_BUCKETS, sizeof(struct entry *));
-        if (!shard->buckets)
-            abort();
+        shard->by_text = new_buckets(FIRST_BUCKETS);
+        shard->by_change = new_buckets(FIRST_BUCKETS);
     }
     return cache;
 }
@@ -271,7 +290,8 @@ void read_cache_free(struct read_cache *cache)
     read_cache_evict_all(cache);
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         pthread_mutex_destroy(&cache->shards[i].lock);
-        free(cache->shards[i].buckets);
+        free(cache->shards[i].by_text);
+        free(cache->shards[i].by_change);
     }
     free(cache);
 }
@@ -281,7 +301,7 @@ struct cached_answer *read_cache_find(struct read_cache *cache, const struct cac
     uint64_t hash = hash_bytes(cache, key->text, key->length);
     struct shard *shard = shard_of(cache, key->change);
     pthread_mutex_lock(&shard->lock);
-    struct entry *entry = *find_slot(shard, key->change, hash, key->text, key->length);
+    struct entry *entry = *find_slot(shard, hash, key->text, key->length);
     if (entry) {
         entry->was_used = true;
         atomic_fetch_add_explicit(&entry->holders, 1, memory_order_relaxed);
@@ -328,9 +348,8 @@ bool read_cache_store(struct read_cache *cache, struct cached_answer *answer,
     pthread_mutex_lock(&shard->lock);
     bool current = *generation_of(shard, entry->change) == ticket.generation;
     if (current) {
-        struct entry **same =
-            find_slot(shard, entry->change, entry->hash, entry->bytes, entry->key_length);
-        if (*same)
+        struct entry *same = *find_slot(shard, entry->hash, entry->bytes, entry->key_length);
+        if (same)
             drop(cache, shard, same);
         atomic_fetch_add_explicit(&entry->holders, 1, memory_order_relaxed);
         atomic_fetch_add(&cache->used_bytes, entry_bytes(entry));
@@ -351,13 +370,14 @@ static void evict_change(struct read_cache *cache, uint64_t change)
     struct shard *shard = shard_of(cache, change);
     pthread_mutex_lock(&shard->lock);
     (*generation_of(shard, change))++;
-    for (struct entry **slot = bucket_of(shard, change); *slot;) {
-        if ((*slot)->change != change) {
-            slot = &(*slot)->next_in_bucket;
+    struct entry *next = *bucket_of(shard, shard->by_change, change);
+    while (next) {
+        struct entry *entry = next;
+        next = entry->next_by_change;
+        if (entry->change != change)
             continue;
-        }
         metric_add(METRIC_CACHE_EVICTIONS, 1, EVICTED_BY_CHANGE);
-        drop(cache, shard, slot);
+        drop(cache, shard, entry);
     }
     pthread_mutex_unlock(&shard->lock);
 }
@@ -375,11 +395,10 @@ void read_cache_evict_all(struct read_cache *cache)
         pthread_mutex_lock(&shard->lock);
         for (size_t g = 0; g < GENERATIONS; g++)
             shard->generations[g]++;
-        for (size_t b = 0; b < shard->bucket_count; b++)
-            while (shard->buckets[b]) {
-                metric_add(METRIC_CACHE_EVICTIONS, 1, EVICTED_BY_CHANGE);
-                drop(cache, shard, &shard->buckets[b]);
-            }
+        while (shard->hand) {
+            metric_add(METRIC_CACHE_EVICTIONS, 1, EVICTED_BY_CHANGE);
+            drop(cache, shard, shard->hand);
+        }
         pthread_mutex_unlock(&shard->lock);
     }
 }

@@ -11,10 +11,16 @@
 
 /* $1 the snapshot. Transactions that were running in it are above its xmin and not visible
  * in it, and so is all that came later; what is visible now is the statement's own snapshot.
- * A row comes back in any case: it tells the moment. */
+ * A row comes back in any case: it tells the moment.
+ *
+ * A backend that is killed restarts the others under the same postmaster, and the numbers of
+ * transactions that no other saw are given out again: PostgreSQL drops its statistics then
+ * (pgstat_discard_stats), so that the moment since which they count tells such runs apart. */
 const struct statement changes_statement = {
     "changes_since",
-    "SELECT pg_current_snapshot(), extract(epoch FROM pg_postmaster_start_time()), c.key"
+    "SELECT pg_current_snapshot(),"
+    "       concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),"
+    "                 extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())), c.key"
     "  FROM (SELECT) one"
     "  LEFT JOIN (SELECT DISTINCT key FROM change_log"
     "              WHERE xid >= pg_snapshot_xmin($1::pg_snapshot)"

@@ -19,6 +19,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "log_min_messages": "warning",
 }
+READY = "database system is ready to accept connections"
 
 
 def binary(name):
@@ -88,6 +89,13 @@ class Postgres:
         wait_until(lambda: not self._answers(), "postgres is gone")
         # Its backends work in the data directory, and keep the next one from starting.
         wait_until(lambda: not processes_below(self.data), "its children are gone, too")
+
+    def crash(self, backend):
+        """Kills that one, for which the postmaster ends all others and recovers."""
+        log = Path(self.daemon.stderr_path)
+        before = log.read_text().count(READY)
+        os.kill(backend, signal.SIGKILL)
+        wait_until(lambda: log.read_text().count(READY) > before, "PostgreSQL is back")
 
     def restart(self):
         self.stop()

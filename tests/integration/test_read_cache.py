@@ -366,6 +366,25 @@ def test_a_restart_of_postgresql_leaves_no_stale_answer(make_larder, own_postgre
             assert seen == round_number * 1000, reference
 
 
+def test_a_transaction_number_given_out_twice_hides_no_change(make_larder, own_postgres):
+    """A backend that is killed restarts the others, with the numbers of transactions that left
+    nothing in the log free once more: the node has seen them end."""
+    database = own_postgres.create_database("larder")
+    node = make_larder(database=database)
+    prepare(database)
+    add_image(database, REFERENCE, "first")
+    path = f"/images/{REFERENCE}"
+    warm(node, path)
+    with Psql(database) as psql:
+        for _ in range(100):
+            psql.run("BEGIN; SELECT pg_current_xact_id(); ROLLBACK")
+        assert node.get(path, headers=FRESH).ok, "it has seen them end"
+        own_postgres.crash(int(psql.run("SELECT pg_backend_pid()")[0]))
+    warm(node, path)
+    use(database, REFERENCE, 1000)
+    assert node.get(path, headers=FRESH).json()["last_used_at"] == 1000
+
+
 def last_used(node, reference):
     answer = node.get(f"/images/{reference}")
     assert answer.status_code in (200, 503)
