@@ -56,6 +56,8 @@ bool health_ready(struct request *request, struct error *error)
     json_end_object(&out);
     json_end_object(&out);
     request_answer_json(request, catalogue && blobs ? 200 : 503, &out);
+    if (!catalogue || !blobs)
+        request_add_header(request, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     return true;
 }
 

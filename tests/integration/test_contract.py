@@ -211,6 +211,7 @@ def test_without_its_catalogue_a_node_says_so(lost_larder, operation):
     path, options = sample(operation)
     answer = lost_larder.request(operation.method.upper(), path, **options)
     assert answer.status_code == 503, answer.text
+    assert int(answer.headers["Retry-After"]) >= 1
     if operation.id != "getReadiness":
         problem = expect_problem(answer, 503, "CatalogueUnavailable")
         assert int(answer.headers["Retry-After"]) == problem["retry_after"]
