@@ -54,7 +54,7 @@ struct reader *reader_new(struct node *node, int epoll_fd, void *epoll_data,
         abort();
     reader->node = node;
     reader->resume = resume;
-    reader->pipeline = pipeline_new(epoll_fd, epoll_data, lost, context);
+    reader->pipeline = pipeline_new(node->catalogue, epoll_fd, epoll_data, lost, context);
     return reader;
 }
 

@@ -18,6 +18,7 @@ struct expected {
 };
 
 struct pipeline {
+    const struct catalogue *catalogue; /* not owned */
     int epoll_fd;
     void *epoll_data;
     void (*lost)(void *context);
@@ -25,6 +26,7 @@ struct pipeline {
     bool is_away;
 
     PGconn *connection; /* owned; NULL: none */
+    unsigned silences;  /* of the catalogue, when it was attached */
     bool wants_write;
     struct prepared prepared; /* on the connection */
 
@@ -39,14 +41,17 @@ struct pipeline {
     PGresult *kept; /* owned; of the first expected */
 };
 
-struct pipeline *pipeline_new(int epoll_fd, void *epoll_data, void (*lost)(void *context),
-                              void *context)
+struct pipeline *pipeline_new(const struct catalogue *catalogue, int epoll_fd, void *epoll_data,
+                              void (*lost)(void *context), void *context)
 {
     struct pipeline *pipeline = calloc(1, sizeof(*pipeline));
     if (!pipeline)
         abort();
-    *pipeline = (struct pipeline){
-        .epoll_fd = epoll_fd, .epoll_data = epoll_data, .lost = lost, .context = context};
+    *pipeline = (struct pipeline){.catalogue = catalogue,
+                                  .epoll_fd = epoll_fd,
+                                  .epoll_data = epoll_data,
+                                  .lost = lost,
+                                  .context = context};
     pipeline->waiting_end = &pipeline->waiting;
     return pipeline;
 }
@@ -140,6 +145,7 @@ void pipeline_attach(struct pipeline *pipeline, struct pg_conn *connection)
 {
     assert(!pipeline->connection);
     pipeline->connection = connection;
+    pipeline->silences = catalogue_silences(pipeline->catalogue);
     pipeline->is_away = false;
     watch_socket(pipeline, EPOLL_CTL_ADD);
 }
@@ -272,7 +278,10 @@ static bool send_waiting(struct pipeline *pipeline)
 
 void pipeline_flush(struct pipeline *pipeline)
 {
-    if (pipeline->connection && pipeline->waiting && !send_waiting(pipeline))
+    if (!pipeline->connection || !pipeline->waiting)
+        return;
+    bool trusted = pipeline->silences == catalogue_silences(pipeline->catalogue);
+    if (!trusted || !send_waiting(pipeline))
         lose(pipeline);
 }
 

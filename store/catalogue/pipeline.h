@@ -3,10 +3,10 @@
  * broke may have run before, and a slow statement holds up those behind it.
  *
  * All questions of one pipeline_flush() go out together. An error in one of them does not
- * touch the others: they are asked again. A connection that breaks or falls silent is given
- * up, `lost` is called, and its questions wait for the next connection until their own
- * deadline. One thread at a time, but for pipeline_connect(), which blocks and belongs to
- * another one.
+ * touch the others: they are asked again. A connection that breaks or falls silent, or is older
+ * than a silence that the catalogue's sessions met, is given up, `lost` is called, and its
+ * questions wait for the next connection until their own deadline. One thread at a time, but for
+ * pipeline_connect(), which blocks and belongs to another one.
  */
 #ifndef LARDER_STORE_CATALOGUE_PIPELINE_H
 #define LARDER_STORE_CATALOGUE_PIPELINE_H
@@ -38,12 +38,13 @@ struct pipeline_query {
 };
 
 /* Watches its socket in `epoll_fd` with `epoll_data`. Begins without a connection. */
-[[nodiscard]] struct pipeline *pipeline_new(int epoll_fd, void *epoll_data,
-                                            void (*lost)(void *context), void *context);
+[[nodiscard]] struct pipeline *pipeline_new(const struct catalogue *catalogue, int epoll_fd,
+                                            void *epoll_data, void (*lost)(void *context),
+                                            void *context);
 /* Fails what is left, closes, frees. NULL is fine. */
 void pipeline_free(struct pipeline *pipeline);
 
-/* A connection for pipeline_attach(); bounded by a few seconds. */
+/* A connection for pipeline_attach(), to the same catalogue; bounded by a few seconds. */
 [[nodiscard]] struct pg_conn *pipeline_connect(struct catalogue *catalogue, struct error *error);
 /* Closes one that was not attached. NULL is fine. */
 void pipeline_discard(struct pg_conn *connection);

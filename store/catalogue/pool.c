@@ -211,6 +211,11 @@ PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
     return session_connect(&session, catalogue->conninfo, error) ? session.connection : NULL;
 }
 
+unsigned catalogue_silences(const struct catalogue *catalogue)
+{
+    return servers_silences(catalogue->servers);
+}
+
 void catalogue_release(struct catalogue_session *session)
 {
     if (!session)

@@ -63,6 +63,10 @@ void session_error_of(const PGresult *result, const char *what, struct error *er
 [[nodiscard]] PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
                                         unsigned statement_timeout_ms, struct error *error);
 
+/* Counts how often a server of the pool's did not answer: a connection from before the last time
+ * may be to one that hung while another took its place. */
+[[nodiscard]] unsigned catalogue_silences(const struct catalogue *catalogue);
+
 /* Runs SQL without parameters or rows, of several statements if need be. */
 [[nodiscard]] bool session_execute(struct catalogue_session *session, const char *sql,
                                    unsigned timeout_ms, struct error *error);

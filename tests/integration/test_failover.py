@@ -1,11 +1,14 @@
 """The catalogue's primary dies, and a streaming standby takes its place; connections that break at
 the worst moment; PgBouncer in between."""
 
+import json
 import os
 import pwd
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from cutting_proxy import CuttingProxy
@@ -35,6 +38,20 @@ def pair(new_directory):
         if standby:
             standby.close()
         primary.close()
+
+
+def test_a_cut_leaves_no_lock_with_a_connection_that_is_gone():
+    """Longer than a node keeps a silent connection, so that it ends it and PostgreSQL is not told; in
+    a network of its own, which is ours to cut."""
+    own = ["unshare", "--net"]
+    if subprocess.run([*own, "true"], capture_output=True).returncode != 0:
+        pytest.skip("needs root: a network namespace")
+    command = [*own, sys.executable, "-B", Path(__file__).with_name("cut_off.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    backends = json.loads(done.stdout.splitlines()[-1])
+    assert backends["before"] >= 1
+    assert backends["left"] == 0
 
 
 def node_of(pair, make_larder, new_directory):

@@ -54,7 +54,7 @@ static void begin(void)
 {
     database_begin();
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    pipeline = pipeline_new(epoll_fd, &epoll_fd, lost, NULL);
+    pipeline = pipeline_new(database_catalogue, epoll_fd, &epoll_fd, lost, NULL);
 }
 
 static void end(void)
@@ -195,6 +195,46 @@ Test(pipeline, a_backend_that_stands_still_is_given_up_for_another)
     run_until(1);
     cr_expect_str_eq(log_text, "1=2 ");
     kill(stopped, SIGCONT);
+}
+
+/* The backend of another session, which is of the same catalogue. */
+static void meet_silence(void)
+{
+    static const struct statement own_pid = {"own_pid", "SELECT pg_backend_pid()"};
+    const struct catalogue_config config = {.conninfo = database_conninfo(),
+                                            .sibling = database_catalogue,
+                                            .max_sessions = 1,
+                                            .acquire_timeout_ms = 2000,
+                                            .statement_timeout_ms = 200};
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    struct error error = {0};
+    struct catalogue *sibling = catalogue_open(&config, &error);
+    cr_assert_not_null(sibling, "%s", error.message);
+    struct catalogue_session *session = catalogue_acquire(sibling, &error);
+    cr_assert(session && session_query(session, &own_pid, NULL, 0, &arena, &rows, &error));
+    pid_t stopped = (pid_t)rows_int(&rows, 0, 0);
+    kill(stopped, SIGSTOP);
+    cr_assert_not(session_query(session, &own_pid, NULL, 0, &arena, &rows, &error));
+    kill(stopped, SIGCONT);
+    catalogue_release(session);
+    catalogue_close(sibling);
+}
+
+Test(pipeline, an_idle_connection_is_not_trusted_once_a_server_hung)
+{
+    struct asked asked[2];
+    attach();
+    cr_assert(ask(&asked[0], &pid, 0, 5000));
+    run_until(1);
+    meet_silence();
+    cr_assert(ask(&asked[1], &echo, 1, 5000));
+    pipeline_flush(pipeline);
+    cr_expect_eq(lost_count, 1);
+    cr_expect_eq(done_count, 1, "it was not asked there");
+    attach();
+    run_until(2);
+    cr_expect(strstr(log_text, "1=2 "), "%s", log_text);
 }
 
 Test(pipeline, who_waited_in_vain_spares_the_next_ones_the_wait)

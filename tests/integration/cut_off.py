@@ -1,0 +1,63 @@
+"""Run in a network namespace of its own by test_failover.py: a node is cut off from PostgreSQL for
+longer than either keeps a silent connection, and for less than makes it a dead node.
+
+    cut_off.py -> {"before": backends of the node at the cut, "left": of these, some time after it}
+"""
+
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from daemons import wait_until
+from larder import Larder
+from postgres import SUPERUSER, Postgres, sql
+
+CUT_SECONDS = 7
+WHILE_SECONDS = 10  # after the cut: what is left by then stays
+
+BACKENDS = "SELECT pid FROM pg_stat_activity WHERE client_port > 0"
+
+
+def run(*command):
+    subprocess.run(["ip", *command], check=True)
+
+
+def cut_off(port):
+    for side in ("sport", "dport"):
+        run("rule", "add", "pref", "5", "ipproto", "tcp", side, str(port), "blackhole")
+
+
+def heal():
+    for _ in range(2):
+        run("rule", "delete", "pref", "5")
+
+
+def main():
+    run("link", "set", "lo", "up")
+    # The rule for local addresses comes first; ours must come before it.
+    run("rule", "add", "pref", "10", "lookup", "local")
+    run("rule", "delete", "pref", "0")
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)
+        server = Postgres(Path(directory) / "postgres").start()
+        database = server.create_database("larder")
+        socket = f"host={server.directory} port={server.port} user={SUPERUSER} dbname=larder"
+        with Larder(Path(directory) / "larder", database=database) as node:
+            wait_until(lambda: node.get("/readyz").ok, "the node is ready")
+            before = {row[0] for row in sql(socket, BACKENDS)}
+            cut_off(server.port)
+            time.sleep(CUT_SECONDS)
+            heal()
+            wait_until(lambda: node.get("/readyz").ok, "the node is ready again")
+            end = time.monotonic() + WHILE_SECONDS
+            left = before
+            while left and time.monotonic() < end:
+                time.sleep(0.2)
+                left = before & {row[0] for row in sql(socket, BACKENDS)}
+        server.close()
+    print(json.dumps({"before": len(before), "left": len(left)}))
+
+
+main()
