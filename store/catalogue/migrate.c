@@ -3,11 +3,21 @@
 #include "store/catalogue/session_internal.h"
 #include "store/embedded.h"
 
-#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 /* The lock is the transaction's, so it needs no release. While another node
  * migrates, we wait for it as long as for our own statements. */
-enum { MIGRATION_TIMEOUT_MS = 10 * 60 * 1000 };
+enum {
+    MIGRATION_TIMEOUT_MS = 10 * 60 * 1000,
+    LET_THROUGH_MS = 1000, /* those who wait behind a migration that waits */
+};
+
+/* A table that is waited for is out of use for everybody who comes later. So the wait is short,
+ * and is tried again from the savepoint, which keeps the lock on the migrations: other nodes that
+ * start do not use the pause for a try of theirs. */
+static const char begin_tries[] = "SET LOCAL lock_timeout = '2s'; SAVEPOINT migration";
+static const char end_try[] = "ROLLBACK TO SAVEPOINT migration";
 
 static const struct statement lock_migrations = {
     "migrate_lock",
@@ -59,8 +69,52 @@ static bool apply(struct catalogue_session *session, int64_t version, struct are
                  migration->name);
 }
 
+/* The oldest transaction is what others, and we, wait for. */
+static bool tell_what_is_in_the_way(struct catalogue_session *session, int64_t version,
+                                    struct arena *arena, struct error *error)
+{
+    static const struct statement find = {
+        "migrate_find_holder",
+        "SELECT a.pid, coalesce(nullif(a.application_name, ''), a.usename) FROM pg_stat_activity a"
+        " WHERE a.pid <> pg_backend_pid() AND EXISTS ("
+        "       SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'"
+        "        WHERE l.pid = a.pid AND l.granted"
+        "          AND l.database = (SELECT oid FROM pg_database"
+        "                             WHERE datname = current_database()))"
+        " ORDER BY a.xact_start LIMIT 1"};
+    struct rows rows;
+    const char *holder = "";
+    if (!session_query(session, &find, NULL, 0, arena, &rows, error))
+        return false;
+    if (rows.count > 0)
+        holder = arena_printf(arena, ", the oldest of them that of process %s (%s)",
+                              rows_text(&rows, 0, 0), rows_text(&rows, 0, 1));
+    return error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
+                     "migration %s: other transactions kept it from its tables for %d minutes%s: "
+                     "wait for their end, or end them with pg_terminate_backend(), and start again",
+                     embedded_migrations[version - 1].name, MIGRATION_TIMEOUT_MS / 60000, holder);
+}
+
+static bool apply_when_free(struct catalogue_session *session, int64_t version, int64_t deadline_ms,
+                            struct arena *arena, struct error *error)
+{
+    if (!session_execute(session, begin_tries, MIGRATION_TIMEOUT_MS, error))
+        return false;
+    while (!apply(session, version, arena, error)) {
+        if (strcmp(error->sqlstate, "55P03") != 0 || /* lock_not_available */
+            !session_execute(session, end_try, MIGRATION_TIMEOUT_MS, error))
+            return false;
+        if (monotonic_ms() + LET_THROUGH_MS >= deadline_ms)
+            return tell_what_is_in_the_way(session, version, arena, error);
+        nanosleep(&(struct timespec){.tv_sec = LET_THROUGH_MS / 1000}, NULL);
+    }
+    *error = (struct error){0};
+    return true;
+}
+
 /* One transaction: applies the next migration, or finds that nothing is missing. */
-static bool migrate_step(struct catalogue_session *session, bool *complete, struct error *error)
+static bool migrate_step(struct catalogue_session *session, int64_t deadline_ms, bool *complete,
+                         struct error *error)
 {
     cleanup_arena struct arena arena = {0};
     int64_t known = catalogue_known_version();
@@ -73,7 +127,7 @@ static bool migrate_step(struct catalogue_session *session, bool *complete, stru
                          "start a newer larder",
                          (long long)found, LARDER_VERSION, (long long)known);
     *complete = found == known;
-    return (*complete || apply(session, found + 1, &arena, error)) &&
+    return (*complete || apply_when_free(session, found + 1, deadline_ms, &arena, error)) &&
            session_commit(session, error);
 }
 
@@ -82,9 +136,10 @@ bool catalogue_migrate(struct catalogue *catalogue, struct error *error)
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     if (!session)
         return false;
+    const int64_t deadline_ms = monotonic_ms() + MIGRATION_TIMEOUT_MS;
     bool complete = false;
     bool ok = true;
     while (ok && !complete)
-        ok = migrate_step(session, &complete, error);
+        ok = migrate_step(session, deadline_ms, &complete, error);
     return ok;
 }

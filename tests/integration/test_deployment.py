@@ -63,6 +63,18 @@ def test_kubernetes_asks_a_node_what_it_answers(larder):
         assert larder.get(path).status_code == 200, path
 
 
+def test_nothing_ends_a_node_that_waits_for_a_migration():
+    """For up to 10 minutes, after which it says itself what is in the way."""
+    with open(DOCKER / "kubernetes/larder.yaml", encoding="utf-8") as file:
+        pod = next(yaml.safe_load_all(file))["spec"]["template"]["spec"]
+    probe = pod["containers"][0]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] > 600
+    unit = (DOCKER.parent / "systemd/larder.service").read_text()
+    assert int(re.search(r"^TimeoutStartSec=(\d+)min$", unit, re.MULTILINE)[1]) > 10
+    dockerfile = (DOCKER / "Dockerfile").read_text()
+    assert int(re.search(r"--start-period=(\d+)m ", dockerfile)[1]) > 10
+
+
 def mounted_secret(directory, pod, values):
     """The volume as the kubelet makes it: links to files of one mode."""
     source = next(v["secret"] for v in pod["volumes"] if "secret" in v)

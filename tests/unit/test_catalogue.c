@@ -1,11 +1,15 @@
 #include "store/catalogue/catalogue.h"
 
 #include "database.h"
+#include "store/embedded.h"
 #include "store/private_postgres.h"
 
 #include <criterion/criterion.h>
+#include <libpq-fe.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -281,6 +285,71 @@ Test(catalogue, a_catalogue_from_a_newer_larder_is_refused)
     cr_expect_not(catalogue_migrate(database_catalogue, &error));
     cr_expect_not_null(strstr(error.message, "999"), "it names what it found: %s", error.message);
     cr_expect_not_null(strstr(error.message, LARDER_VERSION), "and itself: %s", error.message);
+}
+
+/* As larders that knew no more left it. */
+static void make_catalogue_of_version(int version)
+{
+    char record[256];
+    database_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public;"
+                 "CREATE TABLE schema_migrations (version integer PRIMARY KEY, name text NOT NULL,"
+                 "    applied_at timestamptz NOT NULL DEFAULT now())");
+    for (int i = 0; i < version; i++) {
+        database_sql(embedded_migrations[i].bytes);
+        snprintf(record, sizeof(record),
+                 "INSERT INTO schema_migrations (version, name) VALUES (%d, '%s')", i + 1,
+                 embedded_migrations[i].name);
+        database_sql(record);
+    }
+}
+
+/* A transaction that reads the table and stays open, as that of pg_dump does. */
+static PGconn *begin_to_read(const char *table)
+{
+    char sql[128];
+    PGconn *connection = PQconnectdb(database_conninfo());
+    snprintf(sql, sizeof(sql), "BEGIN; SELECT FROM %s", table);
+    PQclear(PQexec(connection, sql));
+    cr_assert_eq(PQtransactionStatus(connection), PQTRANS_INTRANS, "%s",
+                 PQerrorMessage(connection));
+    return connection;
+}
+
+static void wait_until_true(const char *sql)
+{
+    int64_t deadline_ms = now_ms() + 30 * 1000;
+    while (strcmp(database_sql(sql), "t") != 0)
+        cr_assert_lt(now_ms(), deadline_ms, "still not: %s", sql);
+}
+
+Test(catalogue, a_migration_that_waits_for_a_long_transaction_holds_up_nobody_else)
+{
+    enum { BEFORE_NODES_SAY_WHERE_THEY_ARE = 10, ROUNDS = 3 };
+    make_catalogue_of_version(BEFORE_NODES_SAY_WHERE_THEY_ARE);
+    PGconn *reader = begin_to_read("nodes");
+    struct error error = {0};
+    pthread_t thread;
+    pthread_create(&thread, NULL, migrate, &error);
+    for (int i = 0; i < ROUNDS; i++) {
+        wait_until_true("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
+                        "   AND relation = 'nodes'::regclass");
+        database_sql("SET statement_timeout = '8s'; UPDATE nodes SET heartbeat_at = now()");
+    }
+    cr_expect_str_eq(database_sql("SELECT max(version) FROM schema_migrations"), "10",
+                     "it did not wait in vain");
+
+    PQfinish(reader);
+    pthread_join(thread, NULL);
+    cr_expect_eq(error.code, ERROR_NONE, "%s", error.message);
+    cr_expect_eq(strtoll(database_sql("SELECT max(version) FROM schema_migrations"), NULL, 10),
+                 catalogue_known_version());
+    static const struct statement find = {"test_lock_timeout", "SHOW lock_timeout"};
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    struct catalogue_session *session = must_acquire(database_catalogue);
+    cr_assert(session_query(session, &find, NULL, 0, &arena, &rows, &error), "%s", error.message);
+    cr_expect_str_eq(rows_text(&rows, 0, 0), "0", "the limit was the migration's alone");
+    catalogue_release(session);
 }
 
 /* --- threads --- */
