@@ -12,7 +12,7 @@ enum {
     POLL_INTERVAL_MS = 1000,      /* for pulls queued, or left, by other nodes */
     HEARTBEAT_INTERVAL_MS = 1000, /* ten of them missed: pull_rows.h takes the node for dead */
     LOOK_INTERVAL_MS = 250,       /* while pulls run: is one cancelled elsewhere, or lost? */
-    CLEAN_EVERY_BEATS = 60,       /* tmp/ of dead nodes, and the history */
+    CLEAN_EVERY_BEATS = 20,       /* tmp/ of dead nodes, and the history */
     START_MS = 10 * 1000,         /* from a node's first draft to its first heartbeat */
     NODE_ID_SIZE = 64,
 };
@@ -225,8 +225,8 @@ static void clean_dead_nodes(struct puller *puller)
     struct id_list dead = {0};
     struct id_list unknown = {0};
     char **names = blobdir_list_nodes(puller->config.blobdir, &error);
-    if (names &&
-        catalogue_dead_nodes(puller->config.catalogue, names, &arena, &dead, &unknown, &error)) {
+    if (names && catalogue_dead_nodes(puller->config.catalogue, puller->node_id, names, &arena,
+                                      &dead, &unknown, &error)) {
         for (size_t i = 0; i < unknown.count; i++)
             clean_unknown_node(puller, unknown.ids[i]);
         for (size_t i = 0; i < dead.count; i++)
@@ -306,7 +306,7 @@ static void tell_beat(struct puller *puller, double load)
         puller->config.too_old(puller->config.log_context,
                                "the catalogue was migrated to what larder " LARDER_VERSION
                                " cannot work on: start a newer larder");
-    (void)catalogue_disconnect_dead_nodes(puller->config.catalogue, &ignored);
+    (void)catalogue_disconnect_dead_nodes(puller->config.catalogue, puller->node_id, &ignored);
 }
 
 static void beat(struct puller *puller, unsigned beats, struct cpu_use *last)

@@ -7,13 +7,25 @@
 /* How long finished pulls can be asked about, and dead nodes are remembered. */
 #define KEPT_FOR "interval '7 days'"
 
+/* Half of what makes a node dead. */
+#define BEATS_BREAK_AFTER "interval '5 seconds'"
+
+/* Whether the node $1 may take others for dead: not before it has beaten for so long without a
+ * break that each one that lives must have beaten, too. The catalogue may have been away for all.
+ * Part of the statement that judges, for that may itself have waited until the catalogue was back.
+ */
+#define MAY_JUDGE                                                                                  \
+    "EXISTS (SELECT FROM nodes judge WHERE judge.id = $1::uuid"                                    \
+    "   AND judge.heartbeat_at > now() - " BEATS_BREAK_AFTER                                       \
+    "   AND judge.beating_since < now() - " NODE_DEAD_AFTER ")"
+
 bool catalogue_register_node(struct catalogue *catalogue, const char *node_id, const char *address,
                              struct error *error)
 {
     static const struct statement enter = {
         "node_register",
         "INSERT INTO nodes (id, hostname, version, address) VALUES ($1::uuid, $2, $3, $4)"
-        " ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()"};
+        " ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), beating_since = now()"};
     char hostname[256] = "";
     (void)gethostname(hostname, sizeof(hostname) - 1);
 
@@ -29,11 +41,14 @@ bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, const
 {
     /* A node that slept so long that its row was removed enters again. */
     static const struct statement beat = {
-        "node_beat", "INSERT INTO nodes (id, hostname, version, address, load)"
-                     " VALUES ($1::uuid, '', $2, $3, $4::real)"
-                     " ON CONFLICT (id) DO UPDATE"
-                     "   SET heartbeat_at = now(), address = excluded.address, load = excluded.load"
-                     " RETURNING (SELECT needs_version > $5::integer FROM catalogue)"};
+        "node_beat",
+        "INSERT INTO nodes (id, hostname, version, address, load)"
+        " VALUES ($1::uuid, '', $2, $3, $4::real)"
+        " ON CONFLICT (id) DO UPDATE"
+        "   SET heartbeat_at = now(), address = excluded.address, load = excluded.load,"
+        "       beating_since = CASE WHEN nodes.heartbeat_at > now() - " BEATS_BREAK_AFTER
+        "                            THEN nodes.beating_since ELSE now() END"
+        " RETURNING (SELECT needs_version > $5::integer FROM catalogue)"};
     cleanup_arena struct arena arena = {0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
@@ -78,18 +93,19 @@ bool catalogue_list_nodes(struct catalogue *catalogue, struct arena *arena, stru
 /* One that hangs, or whose host lost its power, still has its connections as far as
  * PostgreSQL knows, and with them its locks. It comes back without them and finds its pulls
  * lost. A moment later than the pulls go, so that it is no close race. */
-bool catalogue_disconnect_dead_nodes(struct catalogue *catalogue, struct error *error)
+bool catalogue_disconnect_dead_nodes(struct catalogue *catalogue, const char *judge,
+                                     struct error *error)
 {
     static const struct statement disconnect = {
         "nodes_disconnect_dead",
         "SELECT pg_terminate_backend(a.pid) FROM nodes n"
         "  JOIN pg_stat_activity a ON a.application_name = '" NODE_APPLICATION_PREFIX "' || n.id"
         " WHERE n.heartbeat_at < now() - " NODE_DEAD_AFTER " - interval '1 second'"
-        "   AND a.datname = current_database()"};
+        "   AND a.datname = current_database() AND " MAY_JUDGE};
     cleanup_arena struct arena arena = {0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    return session && session_query(session, &disconnect, NULL, 0, &arena, &rows, error);
+    return session && QUERY(session, &disconnect, &arena, &rows, error, judge);
 }
 
 /* Rows of (id, which): those that it is true of, and those that it is not. */
@@ -125,14 +141,16 @@ bool catalogue_look_after_pulls(struct catalogue *catalogue, const char *node_id
     return true;
 }
 
-bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids, struct arena *arena,
-                          struct id_list *dead, struct id_list *unknown, struct error *error)
+bool catalogue_dead_nodes(struct catalogue *catalogue, const char *judge, char *const *node_ids,
+                          struct arena *arena, struct id_list *dead, struct id_list *unknown,
+                          struct error *error)
 {
     static const struct statement find = {
         "nodes_dead",
         "SELECT candidate, n.id IS NOT NULL"
-        "  FROM unnest($1::text[]) candidate LEFT JOIN nodes n ON n.id::text = candidate"
-        " WHERE n.id IS NULL OR n.heartbeat_at <= now() - " NODE_DEAD_AFTER};
+        "  FROM unnest($2::text[]) candidate LEFT JOIN nodes n ON n.id::text = candidate"
+        " WHERE n.id IS NULL OR n.heartbeat_at <= now() - " NODE_DEAD_AFTER
+        "   AND ($1::uuid IS NULL OR " MAY_JUDGE ")"};
     size_t count = 0;
     while (node_ids[count])
         count++;
@@ -142,8 +160,8 @@ bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids, st
 
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    if (!session ||
-        !QUERY(session, &find, arena, &rows, error, parameter_text_array(arena, texts, count)))
+    if (!session || !QUERY(session, &find, arena, &rows, error, judge,
+                           parameter_text_array(arena, texts, count)))
         return false;
     sort_out(&rows, arena, dead, unknown);
     return true;
@@ -194,7 +212,8 @@ bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id, stru
         "         WHERE p.finished_at IS NULL"
         "           AND (p.state = 'queued' OR NOT EXISTS ("
         "                SELECT FROM nodes n"
-        "                 WHERE n.id = p.node_id AND n.heartbeat_at > now() - " NODE_DEAD_AFTER "))"
+        "                 WHERE n.id = p.node_id AND n.heartbeat_at > now() - " NODE_DEAD_AFTER ")"
+        "                AND " MAY_JUDGE ")"
         "         ORDER BY p.created_at"
         "         LIMIT 1"
         "         FOR UPDATE SKIP LOCKED)"

@@ -28,14 +28,17 @@ struct node_row {
                                         struct node_row **nodes, size_t *count,
                                         struct error *error);
 
-/* Ends what connections dead nodes still seem to have, so that they hold no locks. */
-[[nodiscard]] bool catalogue_disconnect_dead_nodes(struct catalogue *catalogue,
+/* Ends what connections dead nodes still seem to have, so that they hold no locks. Nothing before
+ * the node `judge` has beaten for 10 s without a break. */
+[[nodiscard]] bool catalogue_disconnect_dead_nodes(struct catalogue *catalogue, const char *judge,
                                                    struct error *error);
 /* Of those given, the nodes whose heartbeat stopped, and those that are not registered: they died
- * long ago, or are about to start. */
-[[nodiscard]] bool catalogue_dead_nodes(struct catalogue *catalogue, char *const *node_ids,
-                                        struct arena *arena, struct id_list *dead,
-                                        struct id_list *unknown, struct error *error);
+ * long ago, or are about to start. `judge`: as above; NULL is somebody who knows that the
+ * catalogue was not away. */
+[[nodiscard]] bool catalogue_dead_nodes(struct catalogue *catalogue, const char *judge,
+                                        char *const *node_ids, struct arena *arena,
+                                        struct id_list *dead, struct id_list *unknown,
+                                        struct error *error);
 /* Gives back what it runs to the queue and unregisters. */
 [[nodiscard]] bool catalogue_leave_node(struct catalogue *catalogue, const char *node_id,
                                         struct error *error);

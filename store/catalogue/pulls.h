@@ -129,7 +129,8 @@ struct pull_page {
 /* Forgets pulls that ended, and nodes that died, a week ago. */
 [[nodiscard]] bool catalogue_trim_history(struct catalogue *catalogue, struct error *error);
 
-/* Takes the oldest pull that waits, or whose node is dead; *claimed false: none. */
+/* Takes the oldest pull that waits, or whose node is dead, once this one may judge that (nodes.h);
+ * *claimed false: none. */
 [[nodiscard]] bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id,
                                         struct arena *arena, struct pull *pull, bool *claimed,
                                         struct error *error);

@@ -151,7 +151,8 @@ static bool check_nodes(struct fsck *fsck, struct error *error)
     struct id_list unknown = {0};
     cleanup(free_names) char **names = blobdir_list_nodes(fsck->config->blobdir, error);
     return names &&
-           catalogue_dead_nodes(fsck->config->catalogue, names, &arena, &dead, &unknown, error) &&
+           catalogue_dead_nodes(fsck->config->catalogue, NULL, names, &arena, &dead, &unknown,
+                                error) &&
            check_dead_nodes(fsck, &dead, error) && check_dead_nodes(fsck, &unknown, error);
 }
 

@@ -271,6 +271,7 @@ class World:
                 "UPDATE nodes SET heartbeat_at = now() - interval '1 minute'"
                 " WHERE heartbeat_at < now() - interval '4 seconds'"
             )
+            self.sql.ask("UPDATE nodes SET beating_since = now() - interval '1 minute'")
             return self.sql.ask("SELECT 1 FROM pulls WHERE finished_at IS NULL LIMIT 1")
 
         wait_until(lambda: not unfinished(), "all pulls end", 120)

@@ -73,6 +73,45 @@ Test(pulls, a_node_that_the_catalogue_does_not_know_yet_answers_all_the_same)
     cr_expect_null(pull.node_id);
 }
 
+/* As this node, which registers or beats and has the rows as `sql` leaves them. */
+static bool claims(const char *sql)
+{
+    cleanup_arena struct arena arena = {0};
+    struct error error = {0};
+    struct pull pull;
+    bool claimed = false;
+    bool is_too_old = false;
+    cr_assert(catalogue_register_node(database_catalogue, node_id, NULL, &error), "%s",
+              error.message);
+    database_sql(sql);
+    cr_assert(catalogue_beat_node(database_catalogue, node_id, NULL, 0, &is_too_old, &error), "%s",
+              error.message);
+    cr_assert(catalogue_claim_pull(database_catalogue, node_id, &arena, &pull, &claimed, &error),
+              "%s", error.message);
+    return claimed;
+}
+
+Test(pulls, a_node_takes_over_only_once_it_has_reached_the_catalogue_for_long)
+{
+    static const char since[] =
+        "UPDATE nodes SET beating_since = now() - interval '1 hour',"
+        "                 heartbeat_at = now() - interval '%s' WHERE hostname <> 'silent'";
+    char sql[256];
+    (void)database_sql(
+        "INSERT INTO nodes (id, hostname, version, heartbeat_at)"
+        "    VALUES (gen_random_uuid(), 'silent', '1', now() - interval '11 seconds');"
+        "INSERT INTO pulls (reference, platform, policy, force, state, node_id)"
+        "    SELECT 'q.io/a:1', 'linux/amd64', 'always', false, 'fetching', id FROM nodes");
+    cr_expect_not(claims("SELECT 1"), "it has just started");
+    (void)snprintf(sql, sizeof(sql), since, "6 seconds");
+    cr_expect_not(claims(sql), "the catalogue was away");
+    (void)snprintf(sql, sizeof(sql), since, "4 seconds");
+    cr_expect(claims(sql), "one beat came late");
+
+    (void)database_sql("UPDATE pulls SET state = 'queued', node_id = NULL");
+    cr_expect(claims("SELECT 1"), "what waits, each node takes at once");
+}
+
 Test(pulls, history_is_kept_for_a_week)
 {
     (void)database_sql(
