@@ -12,6 +12,7 @@
 enum {
     RECONNECT_PAUSE_MS = 50,
     RETRY_AFTER_SECONDS = 1,
+    BACKEND_LOOKS = 5,
 };
 
 struct catalogue {
@@ -239,9 +240,11 @@ bool catalogue_ping(struct catalogue *catalogue, struct error *error)
 static bool find_backend(struct catalogue_session *session, int64_t *pid, struct error *error)
 {
     static const char sql[] = "SELECT pg_backend_pid()";
-    if (!session->connection || !PQsendQuery(session->connection, sql))
-        return error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
-                         "the connection to PostgreSQL was lost");
+    if (!session->connection || !PQsendQuery(session->connection, sql)) {
+        error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "the connection to PostgreSQL was lost");
+        error->retry_after_seconds = RETRY_AFTER_SECONDS;
+        return false;
+    }
     cleanup_result PGresult *result =
         session_receive(session, session->statement_timeout_ms, sql, error);
     *pid = result ? strtoll(PQgetvalue(result, 0, 0), NULL, 10) : 0;
@@ -250,19 +253,34 @@ static bool find_backend(struct catalogue_session *session, int64_t *pid, struct
 
 /* Not prepared: that is what may not work there. A pooler hands out the connection that was used
  * last: the second client gets the first one's, and keeps it until its transaction ends. */
+static bool look_at_backends(struct catalogue_session *first, struct catalogue_session *second,
+                             bool *own, struct error *error)
+{
+    int64_t before = 0;
+    int64_t others = 0;
+    int64_t after = 0;
+    if (!find_backend(first, &before, error) || !session_begin(second, error) ||
+        !find_backend(second, &others, error) || !find_backend(first, &after, error))
+        return false;
+    session_rollback(second);
+    *own = before == after && before != others;
+    return true;
+}
+
+/* Some looks, for a pooler's other client may have had the first one's meanwhile. */
 bool catalogue_check_sessions(struct catalogue *catalogue, struct error *error)
 {
     cleanup_session struct catalogue_session *first = catalogue_acquire(catalogue, error);
     if (!first)
         return false;
     cleanup_session struct catalogue_session *second = catalogue_acquire(catalogue, error);
-    int64_t before = 0;
-    int64_t others = 0;
-    int64_t after = 0;
-    if (!second || !find_backend(first, &before, error) || !session_begin(second, error) ||
-        !find_backend(second, &others, error) || !find_backend(first, &after, error))
+    if (!second)
         return false;
-    return (before == after && before != others) ||
+    bool own = true;
+    for (int looks = 0; own && looks < BACKEND_LOOKS; looks++)
+        if (!look_at_backends(first, second, &own, error))
+            return false;
+    return own ||
            error_set(error, ERROR_INTERNAL,
                      "PostgreSQL is reached through a pooler in transaction mode, which loses the "
                      "locks and prepared statements that Larder keeps on its connections: set "

@@ -34,6 +34,7 @@ class CuttingProxy:
         back = threading.Thread(target=self.carry_back, args=(server, client, silent), daemon=True)
         back.start()
         while data := client.recv(65536):
+            self.see(data)
             when = self.cut_next if COMMIT in data else None
             if when:
                 self.cut_next = None
@@ -47,6 +48,9 @@ class CuttingProxy:
                 break
         for end in (client, server):
             end.shutdown(socket.SHUT_RDWR)
+
+    def see(self, data):
+        """What a client sends, before it goes on: for others that want to come between."""
 
     def carry_back(self, server, client, silent):
         try:

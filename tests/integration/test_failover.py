@@ -16,6 +16,7 @@ from daemons import Daemon, Stopped, free_port, processes_below, wait_until
 from larder import program
 from postgres import SUPERUSER, Postgres, Standby, sql
 from pulling import push_and_pull
+from sqlsession import SqlSession
 
 SANDBOX = {"host": "h1", "rootfs": {"type": "bind", "path": "/srv"}}
 
@@ -222,4 +223,37 @@ def test_pgbouncer_in_transaction_mode_is_refused_with_what_is_needed(
         words = ["serve", "--database", bouncer.uri(database, postgres), "--listen", "127.0.0.1:0"]
         words += ["--blob-dir", new_directory("bounced")]
         done = subprocess.run([program(), *words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and "pool_mode = session" in done.stderr, done.stderr
+
+
+class Borrower(CuttingProxy):
+    """Before PgBouncer. Another client has the connection that was used last from the moment that
+    the one behind the proxy begins a transaction until it asks for the third backend, once."""
+
+    def __init__(self, bouncer, database):
+        super().__init__(bouncer.port)
+        self.asked = 0
+        self.other = SqlSession(database)
+
+    def see(self, data):
+        if b"BEGIN\0" in data and self.asked == 1:
+            self.other.ask("BEGIN; SELECT 1")
+        if b"pg_backend_pid" in data:
+            self.asked += 1
+            if self.asked == 3:
+                self.other.ask("COMMIT")
+
+    def __exit__(self, *what):
+        super().__exit__(*what)
+        self.other.close()
+
+
+def test_pgbouncer_in_transaction_mode_is_refused_also_when_another_client_comes_between(
+    postgres, database, new_directory
+):
+    with PgBouncer(new_directory("pgbouncer"), postgres, "transaction") as bouncer:
+        with Borrower(bouncer, bouncer.uri(database, postgres)) as proxy:
+            address = database.replace(f":{postgres.port}/", f":{proxy.port}/")
+            words = [program(), "migrate", "--database", address]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1 and "pool_mode = session" in done.stderr, done.stderr
