@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from pathlib import Path
 
 from daemons import wait_until
 from dockerregistry import DockerRegistry
@@ -11,6 +12,12 @@ from postgres import SUPERUSER, Postgres, Standby, binary, sql
 
 NODES = 3
 DATABASE = "fleet"
+TCP_ESTABLISHED = "01"  # in /proc/net/tcp
+BACKENDS = """
+    SELECT host(client_addr) || ':' || client_port,
+           EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND granted
+                      AND locktype IN ('advisory', 'transactionid'))
+      FROM pg_stat_activity a WHERE application_name LIKE 'larder %'"""
 
 
 class OnHost:
@@ -99,6 +106,12 @@ class HostNode(Larder):
         at = words.index("127.0.0.1:0")
         return words[: at - 1] + words[at + 1 :]
 
+    def connections(self):
+        """address:port of its end of each TCP connection that it has."""
+        lines = Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]
+        standing = [line.split()[1] for line in lines if line.split()[3] == TCP_ESTABLISHED]
+        return {f"{self.host.address}:{int(end.split(':')[1], 16)}" for end in standing}
+
 
 class Cluster:
     def __init__(self, network, new_directory):
@@ -145,6 +158,12 @@ class Cluster:
         self.primary, self.standby = self.standby, self.primary
         self.primary.promote()
         self.primary.wait_for_commits("")
+
+    def orphans(self):
+        """Connection -> whether it has a lock, of each backend whose node has that one no more."""
+        backends = self.rows(BACKENDS)
+        alive = set().union(*(node.connections() for node in self.nodes))
+        return {end: locks == "t" for end, locks in backends if end not in alive}
 
     def database(self):
         return self.primary.uri(DATABASE)

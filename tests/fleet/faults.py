@@ -5,7 +5,11 @@ import os
 import signal
 import time
 
-from daemons import wait_until
+CUTS = [3, 7, 12]  # seconds: both ends forget a connection, one does, the others believe it dead
+
+
+class NotHere(Exception):
+    """This machine cannot do that one."""
 
 
 def kill_node(fleet, random):
@@ -30,7 +34,12 @@ def partition(host, seconds):
 
 
 def partition_node(fleet, random):
-    partition(random.choice(fleet.nodes).host, random.choice([3, 12]))
+    """In the middle of a pull, so that it holds locks, as a rule."""
+    node, wanted = random.choice(fleet.nodes), {"reference": fleet.references[0], "force": True}
+    node.post("/images:pull", json=wanted)
+    time.sleep(random.uniform(0.1, 0.4))
+    partition(node.host, random.choice(CUTS))
+    fleet.await_no_orphans()
 
 
 def partition_registry(fleet, random):
@@ -51,11 +60,9 @@ def stop_registry(fleet, random):
 
 def fail_over(fleet):
     """What Patroni does: promote, and never let the old primary come back as one."""
+    issued = time.monotonic()
     fleet.promote()
-    promoted = time.monotonic()
-    acks = fleet.load.acks
-    wait_until(lambda: acks and acks[-1] > promoted + 0.2, "writes are back")
-    fleet.promotions.append(next(ack for ack in acks if ack > promoted) - promoted)
+    fleet.await_writes(issued, fleet.promotions)
     fleet.standby.daemon.kill()  # a partitioned one is reached by nobody until here
     fleet.standby.host.plug()
     fleet.join_standby()
@@ -72,29 +79,73 @@ def partition_primary(fleet, random):
     fail_over(fleet)
 
 
+def partition_primary_and_heal(fleet, random):
+    """Nobody is promoted: it comes back as what it was."""
+    partition(fleet.primary.host, random.choice(CUTS))
+    fleet.await_writes(time.monotonic(), fleet.healings)
+    fleet.await_no_orphans()
+
+
+@contextlib.contextmanager
+def hanging(fleet, server):
+    """Its connections stay, and nobody answers."""
+    postmaster = server.daemon.pid
+    os.kill(postmaster, signal.SIGSTOP)  # from here on it has no more children
+    children = fleet.children_of(server)
+    signal_all(children, signal.SIGSTOP)
+    try:
+        yield children
+    finally:
+        signal_all([postmaster, *children], signal.SIGCONT)
+
+
+def signal_all(pids, number):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.kill(pid, number)
+
+
 def stop_primary(fleet, random):
     """It hangs, its connections stay: the worst way to go."""
-    os.kill(fleet.primary.daemon.pid, signal.SIGSTOP)
-    stopped = fleet.children_of(fleet.primary)
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        fail_over(fleet)
-    finally:
-        for pid in stopped:  # they would never see that their postmaster is gone
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    with hanging(fleet, fleet.primary) as children:
+        try:
+            fail_over(fleet)
+        finally:  # they would never see that their postmaster is gone
+            signal_all(children, signal.SIGKILL)
+
+
+def kill_standby(fleet, random):
+    """Commits wait for it, perhaps longer than a node waits for them, and then go on."""
+    fleet.standby.kill9()
+    time.sleep(random.choice([3, 9]))
+    fleet.standby.start()
+    fleet.await_writes(time.monotonic(), fleet.healings)
+
+
+def stop_standby(fleet, random):
+    with hanging(fleet, fleet.standby):
+        time.sleep(random.choice([3, 9]))
+    fleet.await_writes(time.monotonic(), fleet.healings)
+
+
+def kill_primary_alone(fleet, random):
+    """It has lost its standby for a while, when it dies: what waited all that time was not
+    acknowledged, and what was is on the standby."""
+    fleet.standby.host.unplug()
+    time.sleep(9)
+    fleet.primary.daemon.kill()
+    fleet.standby.host.plug()
+    fail_over(fleet)
 
 
 def bad_network(fleet, random):
-    """Skipped where the kernel has no netem."""
     host = random.choice([*fleet.nodes, fleet.primary, fleet.registry]).host
-    if host.disturb("delay", "20ms", "10ms", "loss", "2%"):
-        time.sleep(8)
-        host.calm()
-    else:
-        fleet.skipped.add("bad_network")
+    if not host.disturb("delay", "20ms", "10ms", "loss", "2%"):
+        raise NotHere("the kernel has no netem")
+    time.sleep(8)
+    host.calm()
 
 
-ALL = [kill_node, stop_node, partition_node, kill_primary, kill_registry, partition_primary,
-       bad_network, stop_primary, partition_registry, stop_registry]  # fmt: skip
+ALL = [kill_node, stop_node, partition_node, kill_registry, stop_registry, partition_registry,
+       kill_primary, partition_primary, stop_primary, partition_primary_and_heal, kill_standby,
+       stop_standby, kill_primary_alone, bad_network]  # fmt: skip

@@ -5,19 +5,23 @@ import time
 
 import faults
 import images
-import invariants
 from cluster import Cluster
 from daemons import processes_below, wait_until
+from judge import figures, judge
 from load import Load
 from network import Network
+from probe import Probe
 
 KEPT, OTHERS = "library/kept:1", ("library/one:1", "library/two:1")
+ORPHAN_SECONDS = 15
 
 
 class Fleet(Cluster):
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.promotions, self.skipped, self.counts = [], set(), {}
+        self.problems, self.counts, self.skipped = [], {}, {}
+        self.timeline = [(0, "none")]  # (begun, name) of each fault
+        self.promotions, self.healings, self.orphans_gone = {}, {}, {}  # fault -> seconds
 
     def children_of(self, server):
         pids = processes_below(server.data)
@@ -31,47 +35,76 @@ class Fleet(Cluster):
         wanted = {"reference": self.references[0]}
         done = self.nodes[0].post("/images:pull", json=wanted, headers={"Prefer": "wait=60"})
         assert done.status_code == 200, done.text
+        for node in self.nodes:  # each has it in memory before the first fault
+            assert node.get(f"/images/{self.references[0]}").status_code == 200
+
+    def start_load(self, seed):
+        urls = [node.address for node in self.nodes]
+        self.load = Load(urls, self.references[1:], self.references[0], seed)
+        self.probe = Probe(urls, self.references[0], seed)
+        self.load.start()
+        self.probe.start()
 
     def suffer(self, seconds, every, seed):
-        """A fault each `every` seconds at most, in turn, and by chance in its details."""
-        chance, begun = random.Random(seed), time.monotonic()
-        for number, fault in enumerate(self.faults_for(seconds)):
-            time.sleep(max(0, begun + number * every - time.monotonic()))
-            if time.monotonic() - begun > seconds:
-                break
+        """A fault each `every` seconds at most: all kinds in any order, then all again."""
+        chance, end = random.Random(seed), time.monotonic() + seconds
+        while time.monotonic() < end:
+            for fault in chance.sample(faults.ALL, len(faults.ALL)):
+                next_at = time.monotonic() + every
+                if self.undergo(fault, chance):
+                    time.sleep(max(0, min(next_at, end) - time.monotonic()))
+                if time.monotonic() >= end:
+                    break
+        self.await_no_orphans()
+
+    def undergo(self, fault, chance):
+        """False: it could not be done here."""
+        name = fault.__name__
+        self.timeline.append((time.monotonic(), name))
+        try:
             fault(self, chance)
-            self.counts[fault.__name__] = self.counts.get(fault.__name__, 0) + 1
-        time.sleep(3)
+        except faults.NotHere as why:
+            self.timeline.pop()
+            self.skipped[name] = str(why)
+            return False
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return True
 
-    def faults_for(self, seconds):
-        while True:
-            yield from faults.ALL
+    def fault_at(self, when):
+        """The last one that had begun by then."""
+        return next(name for begun, name in reversed(self.timeline) if begun <= when)
 
-    def judge(self):
-        load = self.load
-        for node in self.nodes:
-            wait_until(lambda n=node: n.get("/readyz").status_code == 200, "every node is ready")
-        wait_until(
-            lambda: self.rows("SELECT count(*) FROM pulls WHERE finished_at IS NULL") == [["0"]],
-            "no pull is left",
-        )
-        load.check_kept({row[0] for row in self.rows("SELECT id FROM sandboxes")})
-        wait_until(lambda: self.rows("SELECT count(*) FROM condemned_files") == [["0"]], "reaped")
-        assert not load.problems, "\n".join(load.problems)
-        invariants.check(self.database(), self.blob_dir, lost_layers=True)
-        return {
-            "faults": self.counts,
-            "skipped": sorted(self.skipped),
-            "acknowledged": len(load.acks),
-            "unknown": load.unknown,
-            "reads": load.reads,
-            "failed_reads": load.failed_reads,
-            "writes_back_after_s": [round(seconds, 2) for seconds in self.promotions],
-        }
+    def problem(self, what):
+        self.problems.append(f"{self.timeline[-1][1]}: {what}")
+
+    def note(self, figures, seconds):
+        figures.setdefault(self.timeline[-1][1], []).append(round(seconds, 2))
+
+    def await_writes(self, since, figures):
+        """Until each node has acknowledged a write that it was asked after `since`."""
+        try:
+            back = wait_until(lambda: self.probe.writes_back(since), "each node writes again")
+            self.note(figures, back - since)
+        except AssertionError as late:
+            self.problem(str(late))
+
+    def await_no_orphans(self):
+        """Until no backend outlives its connection: it would keep its locks, and its place."""
+        begun = time.monotonic()
+        try:
+            while orphans := self.orphans():
+                after = time.monotonic() - begun
+                locking = sum(orphans.values())
+                what = f"{len(orphans)} backends outlive their connections, {locking} with locks"
+                assert after < ORPHAN_SECONDS, f"{after:.0f} s after all was mended {what}"
+                time.sleep(0.2)
+            self.note(self.orphans_gone, time.monotonic() - begun)
+        except AssertionError as left:
+            self.problem(str(left))
 
 
 def run(new_directory, built_images, seconds, every=20, seed=None):
-    """The figures; fails when something was lost, or read that could not be."""
+    """The figures, with the problems: what was lost, or read that could not be."""
     seed = seed or str(random.randrange(1 << 32))
     print(f"seed {seed}")
     with Network() as network:
@@ -79,13 +112,13 @@ def run(new_directory, built_images, seconds, every=20, seed=None):
         try:
             fleet.start()
             fleet.push_images(built_images)
-            urls = [node.address for node in fleet.nodes]
-            fleet.load = Load(urls, fleet.references[1:], fleet.references[0], seed)
-            fleet.load.start()
+            fleet.start_load(seed)
             try:
                 fleet.suffer(seconds, every, seed)
             finally:
+                fleet.probe.stop()
                 fleet.load.stop()
-            return fleet.judge()
+            judge(fleet)
+            return figures(fleet)
         finally:
             fleet.close()
