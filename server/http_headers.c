@@ -2,12 +2,14 @@
 #include "server/http_lines.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
 /* What came of the headers that frame the message, to judge them together. */
 struct framing {
     struct request_headers *headers;
+    struct arena *arena; /* the request's */
     unsigned hosts;
     unsigned content_lengths;
     unsigned transfer_encodings;
@@ -36,6 +38,36 @@ static bool asks_for_fresh(const char *cache_control)
     return false;
 }
 
+/* Those that are only read here. */
+static const struct {
+    const char *name;
+    size_t offset; /* in struct request_headers, of a const char * */
+} texts[] = {
+    {"Origin", offsetof(struct request_headers, origin)},
+    {"Sec-Fetch-Site", offsetof(struct request_headers, fetch_site)},
+    {"Content-Type", offsetof(struct request_headers, content_type)},
+    {"X-Request-Id", offsetof(struct request_headers, request_id)},
+    {"Prefer", offsetof(struct request_headers, prefer)},
+    {"Range", offsetof(struct request_headers, range)},
+    {"If-Range", offsetof(struct request_headers, if_range)},
+    {"If-None-Match", offsetof(struct request_headers, if_none_match)},
+    {"Accept", offsetof(struct request_headers, accept)},
+    {"Accept-Encoding", offsetof(struct request_headers, accept_encoding)},
+};
+
+/* RFC 9110, 5.3: several lines of one name are one list. Where only one is allowed that makes
+ * a value that means nothing, as it should. */
+static void take_text(struct framing *framing, const char *name, const char *text)
+{
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (!is(name, texts[i].name))
+            continue;
+        const char **slot = (const char **)((char *)framing->headers + texts[i].offset);
+        *slot = *slot ? arena_printf(framing->arena, "%s, %s", *slot, text) : text;
+        return;
+    }
+}
+
 static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name,
                                    size_t name_size, const char *value, size_t value_size)
 {
@@ -48,36 +80,18 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
         framing->fault = fault;
     else if (is(name, "Host"))
         headers->host = (framing->hosts++, text);
-    else if (is(name, "Origin"))
-        headers->origin = text;
-    else if (is(name, "Sec-Fetch-Site"))
-        headers->fetch_site = text;
     else if (is(name, "Content-Length"))
         framing->content_length = (framing->content_lengths++, text);
     else if (is(name, "Transfer-Encoding"))
         framing->transfer_encoding = (framing->transfer_encodings++, text);
-    else if (is(name, "Content-Type"))
-        headers->content_type = text;
     else if (is(name, "Expect"))
         headers->expects_continue = is(text, "100-continue");
-    else if (is(name, "X-Request-Id"))
-        headers->request_id = text;
-    else if (is(name, "Prefer"))
-        headers->prefer = text;
-    else if (is(name, "Range"))
-        headers->range = text;
-    else if (is(name, "If-Range"))
-        headers->if_range = text;
     else if (is(name, "Cache-Control"))
         headers->wants_fresh |= asks_for_fresh(text);
-    else if (is(name, "If-None-Match"))
-        headers->if_none_match = text;
     else if (is(name, "Authorization"))
         headers->authorization = (framing->authorizations++, text);
-    else if (is(name, "Accept"))
-        headers->accept = text;
-    else if (is(name, "Accept-Encoding"))
-        headers->accept_encoding = text;
+    else
+        take_text(framing, name, text);
     return MHD_YES;
 }
 
@@ -110,7 +124,8 @@ static bool read_content_length(const char *text, uint64_t *length)
 
 bool http_headers_read(struct request *request, const char *line_fault, struct error *error)
 {
-    struct framing framing = {.headers = &request->headers, .fault = line_fault};
+    struct framing framing = {
+        .headers = &request->headers, .arena = &request->arena, .fault = line_fault};
     MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, take_header, &framing);
     const char *ambiguity = ambiguity_of(&framing);
     uint64_t length = 0;

@@ -91,6 +91,24 @@ def test_a_client_that_knows_the_answer_gets_304(node, image, path):
     assert node.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+def ask_with_lines(node, path, *lines):
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    return rawhttp.ask(node.url, (head + "".join(f"{line}\r\n" for line in lines) + "\r\n").encode())
+
+
+def test_several_lines_of_a_header_are_one_list(node, image):
+    path = f"/images/{image}"
+    known = f"If-None-Match: {node.get(path).headers['ETag']}"
+    other = 'If-None-Match: "other"'
+    for lines in ([known, other], [other, known]):
+        assert ask_with_lines(node, path, *lines).status == 304, lines
+    assert ask_with_lines(node, path, other, other).status == 200
+    coding = ("Accept-Encoding: zstd", "Accept-Encoding: br")
+    for lines in (coding, coding[::-1]):
+        answer = ask_with_lines(node, "/openapi.yaml", *lines)
+        assert answer.headers["content-encoding"] == "zstd", lines
+
+
 def test_two_nodes_give_the_same_answer_the_same_tag(node, make_larder, database, image):
     other = make_larder(database=database)
     paths = (f"/images/{image}", f"/images/{image}/inspect")
