@@ -11,6 +11,9 @@
 
 enum {
     PATIENCE_MS = 2000, /* of a read, for PostgreSQL */
+    /* Of one that has the choice of a stale answer: its lease ran out before, so that nothing was
+     * heard for --max-staleness and this. */
+    STALE_PATIENCE_MS = 250,
     FILL_BUCKETS = 256,
     /* One that is on its way gathers the next ones behind it. */
     FENCES_AT_ONCE = 2,
@@ -21,7 +24,10 @@ struct fence {
     struct reader *reader;
     struct arena arena;
     struct lease_question question;
-    struct request *group; /* NULL: it is not on its way */
+    struct request *group;
+    bool is_sent; /* and not answered */
+    bool is_late; /* who can do with a stale answer has one */
+    int64_t sent_us;
 };
 
 /* One answer on its way, for all who want it. Its first request's arena holds it. */
@@ -41,6 +47,7 @@ struct reader {
     struct pipeline *pipeline;
     void (*resume)(struct request *request);
     struct request *arrived; /* wait for the next fence */
+    int64_t silent_since_us; /* a late fence was sent then; 0: none ever */
     struct fence fences[FENCES_AT_ONCE];
     struct fill *fills[FILL_BUCKETS];
 };
@@ -117,6 +124,13 @@ static bool try_stale(struct reader *reader, struct request *request)
     if (answer)
         answer_stale(request, answer, age_us);
     return answer;
+}
+
+/* Nobody has heard of PostgreSQL since a fence that is late was sent: to wait is in vain. */
+static bool is_silent(const struct reader *reader)
+{
+    return reader->silent_since_us != 0 &&
+           cache_lease_age_us(reader->node->lease) >= clock_now_us() - reader->silent_since_us;
 }
 
 static void answer_failure(struct reader *reader, struct request *request,
@@ -273,6 +287,8 @@ void reader_read(struct reader *reader, struct request *request,
         (void)read_believing(reader, request, READ_HIT);
         return;
     }
+    if (is_silent(reader) && try_stale(reader, request))
+        return;
     request->read.next = reader->arrived;
     reader->arrived = request;
 }
@@ -316,6 +332,7 @@ static void fence_done(struct pipeline_query *query, const struct rows *rows,
     struct reader *reader = fence->reader;
     struct request *group = steal(&fence->group);
     bool usable = false;
+    fence->is_sent = false;
     if (rows) {
         struct changes changes;
         changes_read(rows, &fence->arena, &changes);
@@ -343,6 +360,9 @@ static void send_fence(struct reader *reader, struct fence *fence)
     struct request *group = steal(&reader->arrived);
     if (pipeline_submit(reader->pipeline, &fence->query, &error)) {
         fence->group = group;
+        fence->is_sent = true;
+        fence->is_late = false;
+        fence->sent_us = clock_now_us();
         return;
     }
     arena_free(&fence->arena);
@@ -352,9 +372,51 @@ static void send_fence(struct reader *reader, struct fence *fence)
 static struct fence *free_fence(struct reader *reader)
 {
     for (size_t i = 0; i < FENCES_AT_ONCE; i++)
-        if (!reader->fences[i].group)
+        if (!reader->fences[i].is_sent)
             return &reader->fences[i];
     return NULL;
+}
+
+/* Gives who can do with it a stale answer; the others go on waiting. */
+static struct request *answer_impatient(struct reader *reader, struct request *group)
+{
+    struct request *patient = NULL;
+    while (group) {
+        struct request *request = group;
+        group = request->read.next;
+        if (try_stale(reader, request)) {
+            reader->resume(request);
+            continue;
+        }
+        request->read.next = patient;
+        patient = request;
+    }
+    return patient;
+}
+
+static void mind_late_fence(struct reader *reader, struct fence *fence)
+{
+    fence->is_late = true;
+    reader->silent_since_us = fence->sent_us;
+    fence->group = answer_impatient(reader, fence->group);
+    reader->arrived = answer_impatient(reader, reader->arrived);
+}
+
+/* Milliseconds until a fence may be late, or -1. */
+static int mind_fences(struct reader *reader)
+{
+    int next_ms = -1;
+    for (size_t i = 0; i < FENCES_AT_ONCE; i++) {
+        struct fence *fence = &reader->fences[i];
+        int64_t left_ms = STALE_PATIENCE_MS - (clock_now_us() - fence->sent_us) / 1000;
+        if (!fence->is_sent || fence->is_late)
+            continue;
+        if (left_ms <= 0)
+            mind_late_fence(reader, fence);
+        else if (next_ms < 0 || left_ms < next_ms)
+            next_ms = (int)left_ms;
+    }
+    return next_ms;
 }
 
 /* --- the loop's turns --- */
@@ -374,7 +436,9 @@ void reader_flush(struct reader *reader)
 
 int reader_expire(struct reader *reader)
 {
-    return pipeline_expire(reader->pipeline);
+    int query_ms = pipeline_expire(reader->pipeline);
+    int fence_ms = mind_fences(reader);
+    return query_ms < 0 || (fence_ms >= 0 && fence_ms < query_ms) ? fence_ms : query_ms;
 }
 
 void reader_free(struct reader *reader)

@@ -3,7 +3,7 @@
  *
  *     lease valid ─────────────────────────────► memory ── hit ──► answer
  *     no-cache, or no lease ──► fence (shared) ──►   │
- *                                 │ fails            └─ miss ──► fill (shared) ──► answer, store
+ *                                 │ fails, is late   └─ miss ──► fill (shared) ──► answer, store
  *                                 └► memory, marked stale, or 503
  *
  * A **fence** is one round trip for all reads that arrived before it was sent: it asks what

@@ -12,7 +12,7 @@ import time
 import pytest
 import rawhttp
 from cataloguerows import Psql, add_image, backends, digest_of, metric, prepare, use
-from daemons import Stopped, wait_until
+from daemons import Stopped, processes_below, wait_until
 from larder import Larder
 from postgres import Postgres, sql
 from problems import expect_problem
@@ -452,6 +452,37 @@ def test_while_the_catalogue_is_away_memory_answers_and_says_so(make_larder, own
     own_postgres.start()
     wait_until(lambda: node.get(path).status_code == 200, "it is read again")
     assert "stale" not in cache_status(node.get(path))
+
+
+def test_who_can_do_with_a_stale_answer_does_not_wait_for_a_catalogue_that_hangs(
+    make_larder, own_postgres
+):
+    """As long as one that cannot; later ones do not wait at all."""
+    database = own_postgres.create_database("larder")
+    node = make_larder(database=database)
+    prepare(database)
+    add_image(database, REFERENCE, "one")
+    path = f"/images/{REFERENCE}"
+    warm(node, path)
+    answered = []
+
+    def read(name, headers):
+        answered.append((name, node.get(path, headers=headers)))
+
+    with Stopped([own_postgres.daemon.pid, *processes_below(own_postgres.data)]):
+        time.sleep(BOUND_SECONDS + 0.2)  # the lease ran out
+        threads = [
+            threading.Thread(target=read, args=arguments)
+            for arguments in (("fresh", FRESH), ("any", {}))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [name for name, _ in answered] == ["any", "fresh"]
+        assert is_stale(answered[0][1]) and answered[1][1].status_code == 503
+        assert is_stale(node.get(path))
+    wait_until(lambda: cache_status(node.get(path)) == "larder; hit", "it is believed again")
 
 
 def is_stale(answer):
