@@ -86,6 +86,7 @@ def figures(fleet):
         "unknown": sum(client.unknown for client in clients) + probe.unknown,
         "reads": len(outcomes),
         "failed_reads": outcomes.count(FAILED),
+        "failed_reads_were_answered": dict(probe.failures.most_common()),
         "stale_reads": outcomes.count(STALE),
         "slowest_answer_s": round(max(answered, default=0), 2),
         "available": 1 - sum(length for _, length in gone) / seconds,

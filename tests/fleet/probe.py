@@ -6,6 +6,7 @@ agent would do; a write goes to one node and no other. Each has a connection of 
 """
 
 import asyncio
+import collections
 import itertools
 import json
 import random
@@ -56,6 +57,7 @@ class Probe(threading.Thread):
         self.stopping = threading.Event()
         self.begun = self.ended = None
         self.reads = []  # (when it was due, outcome, seconds until its answer)
+        self.failures = collections.Counter()  # of reads, by what the nodes answered: "503 none 503"
         self.acks = {url: [] for url in urls}  # (when it was asked, when it was answered)
         self.written, self.unknown = [], 0
 
@@ -78,12 +80,15 @@ class Probe(threading.Thread):
             tasks.create_task(question(due, *words))
 
     async def _read(self, due):
-        outcome = FAILED
+        outcome, statuses = FAILED, []
         for url in self.random.sample(self.urls, len(self.urls)):
             status, head = await ask(url, "GET", self.path, READ_PATIENCE)
+            statuses.append(str(status or "none"))
             if status == 200:
                 outcome = STALE if b"\r\nwarning: 110 " in head else GOOD
                 break
+        else:
+            self.failures[" ".join(sorted(statuses))] += 1
         self.reads.append((due, outcome, time.monotonic() - due))
 
     async def _write(self, due, url):
