@@ -62,7 +62,7 @@ static void take_text(struct framing *framing, const char *name, const char *tex
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (!is(name, texts[i].name))
             continue;
-        const char **slot = (const char **)((char *)framing->headers + texts[i].offset);
+        const char **slot = (void *)((char *)framing->headers + texts[i].offset);
         *slot = *slot ? arena_printf(framing->arena, "%s, %s", *slot, text) : text;
         return;
     }
