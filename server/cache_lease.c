@@ -46,6 +46,16 @@ void cache_lease_free(struct cache_lease *lease)
     free(lease);
 }
 
+bool cache_lease_was_proven_since(const struct cache_lease *lease, int64_t asked_us)
+{
+    return atomic_load(&lease->proven_us) >= asked_us;
+}
+
+bool cache_lease_is_distrusted(const struct cache_lease *lease)
+{
+    return atomic_load(&lease->proven_us) < atomic_load(&lease->distrust_us);
+}
+
 bool cache_lease_is_valid(const struct cache_lease *lease)
 {
     int64_t proven_us = atomic_load(&lease->proven_us);

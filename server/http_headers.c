@@ -14,6 +14,7 @@ struct framing {
     unsigned content_lengths;
     unsigned transfer_encodings;
     unsigned authorizations;
+    unsigned joined; /* lines that were added to one of the same name */
     const char *transfer_encoding;
     const char *content_length;
     const char *fault; /* of a line */
@@ -55,6 +56,9 @@ static const struct {
     {"Accept-Encoding", offsetof(struct request_headers, accept_encoding)},
 };
 
+/* Each copies what there was: so many that no client needs more. */
+enum { JOINED_LINES_MAX = 16 };
+
 /* RFC 9110, 5.3: several lines of one name are one list. Where only one is allowed that makes
  * a value that means nothing, as it should. */
 static void take_text(struct framing *framing, const char *name, const char *text)
@@ -63,7 +67,10 @@ static void take_text(struct framing *framing, const char *name, const char *tex
         if (!is(name, texts[i].name))
             continue;
         const char **slot = (void *)((char *)framing->headers + texts[i].offset);
-        *slot = *slot ? arena_printf(framing->arena, "%s, %s", *slot, text) : text;
+        if (!*slot)
+            *slot = text;
+        else if (++framing->joined <= JOINED_LINES_MAX)
+            *slot = arena_printf(framing->arena, "%s, %s", *slot, text);
         return;
     }
 }
@@ -105,6 +112,8 @@ static const char *ambiguity_of(const struct framing *framing)
         return "The header Content-Length is given twice";
     if (framing->transfer_encodings > 1)
         return "The header Transfer-Encoding is given twice";
+    if (framing->joined > JOINED_LINES_MAX)
+        return "A header is given in too many lines";
     if (framing->authorizations > 1)
         return "The header Authorization is given twice";
     if (framing->content_length && framing->transfer_encoding)

@@ -11,8 +11,8 @@
 
 enum {
     PATIENCE_MS = 2000, /* of a read, for PostgreSQL */
-    /* Of one that has the choice of a stale answer: its lease ran out before, so that nothing was
-     * heard for --max-staleness and this. */
+    /* Of one that has the choice of a stale answer, once the lease ran out: nothing was heard for
+     * --max-staleness and this. */
     STALE_PATIENCE_MS = 250,
     FILL_BUCKETS = 256,
     /* One that is on its way gathers the next ones behind it. */
@@ -47,7 +47,7 @@ struct reader {
     struct pipeline *pipeline;
     void (*resume)(struct request *request);
     struct request *arrived; /* wait for the next fence */
-    int64_t silent_since_us; /* a late fence was sent then; 0: none ever */
+    int64_t late_asked_us;   /* by the last fence that was late; 0: none ever */
     struct fence fences[FENCES_AT_ONCE];
     struct fill *fills[FILL_BUCKETS];
 };
@@ -126,11 +126,14 @@ static bool try_stale(struct reader *reader, struct request *request)
     return answer;
 }
 
-/* Nobody has heard of PostgreSQL since a fence that is late was sent: to wait is in vain. */
+/* Nobody has heard of PostgreSQL since a fence asked that was late: to wait is in vain. What is
+ * known to be wrong is waited for all the same. */
 static bool is_silent(const struct reader *reader)
 {
-    return reader->silent_since_us != 0 &&
-           cache_lease_age_us(reader->node->lease) >= clock_now_us() - reader->silent_since_us;
+    const struct cache_lease *lease = reader->node->lease;
+    return reader->late_asked_us != 0 &&
+           !cache_lease_was_proven_since(lease, reader->late_asked_us) &&
+           !cache_lease_is_distrusted(lease);
 }
 
 static void answer_failure(struct reader *reader, struct request *request,
@@ -394,10 +397,16 @@ static struct request *answer_impatient(struct reader *reader, struct request *g
     return patient;
 }
 
+/* It may be us who are late, with its answer here already. */
 static void mind_late_fence(struct reader *reader, struct fence *fence)
 {
+    pipeline_receive(reader->pipeline);
+    if (!fence->is_sent)
+        return;
     fence->is_late = true;
-    reader->silent_since_us = fence->sent_us;
+    reader->late_asked_us = fence->question.asked_us;
+    if (!is_silent(reader))
+        return;
     fence->group = answer_impatient(reader, fence->group);
     reader->arrived = answer_impatient(reader, reader->arrived);
 }

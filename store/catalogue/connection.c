@@ -62,11 +62,12 @@ static bool set_up(struct catalogue_session *session, struct error *error)
 {
     char sql[1024];
     /* PostgreSQL's side of a connection that a cut ended on ours alone would keep its locks for
-     * the two hours of the system's keepalives: it looks as often as we do. */
+     * the two hours of the system's keepalives. It must not let go before we do, nor within the 5 s
+     * for which the reaper trusts its locks, so it takes 9 s; after 11 s others end it anyway. */
     snprintf(sql, sizeof(sql),
              "SET application_name = '%s'; " /* wins over the conninfo's */
              "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; "
-             "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 5000; "
+             "SET tcp_keepalives_count = 7; SET tcp_user_timeout = 9000; "
              "SET statement_timeout = %u; SET idle_session_timeout = 0; " /* locks are kept idle */
              "SET client_min_messages = error; SET jit = off; " /* it takes longer than they do */
              "SET bytea_output = 'hex'; SET default_transaction_isolation = 'read committed'; "

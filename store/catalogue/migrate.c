@@ -95,13 +95,20 @@ static bool tell_what_is_in_the_way(struct catalogue_session *session, int64_t v
                      embedded_migrations[version - 1].name, MIGRATION_TIMEOUT_MS / 60000, holder);
 }
 
+/* It waited for a lock, alone or in a circle. */
+static bool is_in_the_way(const struct error *error)
+{
+    return strcmp(error->sqlstate, "55P03") == 0 || /* lock_not_available */
+           strcmp(error->sqlstate, "40P01") == 0;   /* deadlock_detected */
+}
+
 static bool apply_when_free(struct catalogue_session *session, int64_t version, int64_t deadline_ms,
                             struct arena *arena, struct error *error)
 {
     if (!session_execute(session, begin_tries, MIGRATION_TIMEOUT_MS, error))
         return false;
     while (!apply(session, version, arena, error)) {
-        if (strcmp(error->sqlstate, "55P03") != 0 || /* lock_not_available */
+        if (!is_in_the_way(error) ||
             !session_execute(session, end_try, MIGRATION_TIMEOUT_MS, error))
             return false;
         if (monotonic_ms() + LET_THROUGH_MS >= deadline_ms)

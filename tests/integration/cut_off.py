@@ -1,7 +1,8 @@
 """Run in a network namespace of its own by test_failover.py: a node is cut off from PostgreSQL for
-longer than either keeps a silent connection, and for less than makes it a dead node.
+longer than it keeps a silent connection, and for less than makes it a dead node.
 
-    cut_off.py -> {"before": backends of the node at the cut, "left": of these, some time after it}
+    cut_off.py -> {"before": backends of the node at the cut, "held": of these, as long as a reaper may
+                   trust its locks, "left": some time after the cut}
 """
 
 import json
@@ -14,6 +15,7 @@ from daemons import wait_until
 from larder import Larder
 from postgres import SUPERUSER, Postgres, sql
 
+HELD_SECONDS = 6  # the reaper's 5, and some
 CUT_SECONDS = 7
 WHILE_SECONDS = 10  # after the cut: what is left by then stays
 
@@ -48,7 +50,9 @@ def main():
             wait_until(lambda: node.get("/readyz").ok, "the node is ready")
             before = {row[0] for row in sql(socket, BACKENDS)}
             cut_off(server.port)
-            time.sleep(CUT_SECONDS)
+            time.sleep(HELD_SECONDS)
+            held = before & {row[0] for row in sql(socket, BACKENDS)}
+            time.sleep(CUT_SECONDS - HELD_SECONDS)
             heal()
             wait_until(lambda: node.get("/readyz").ok, "the node is ready again")
             end = time.monotonic() + WHILE_SECONDS
@@ -57,7 +61,7 @@ def main():
                 time.sleep(0.2)
                 left = before & {row[0] for row in sql(socket, BACKENDS)}
         server.close()
-    print(json.dumps({"before": len(before), "left": len(left)}))
+    print(json.dumps({"before": len(before), "held": len(held), "left": len(left)}))
 
 
 main()

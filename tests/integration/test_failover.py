@@ -51,7 +51,7 @@ def test_a_cut_leaves_no_lock_with_a_connection_that_is_gone():
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     backends = json.loads(done.stdout.splitlines()[-1])
-    assert backends["before"] >= 1
+    assert backends["held"] == backends["before"] >= 1
     assert backends["left"] == 0
 
 
@@ -256,4 +256,5 @@ def test_pgbouncer_in_transaction_mode_is_refused_also_when_another_client_comes
             address = database.replace(f":{postgres.port}/", f":{proxy.port}/")
             words = [program(), "migrate", "--database", address]
             done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+            assert proxy.asked > 3, "it was let through once"
         assert done.returncode == 1 and "pool_mode = session" in done.stderr, done.stderr

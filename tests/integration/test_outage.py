@@ -13,7 +13,7 @@ from fault_registry import Fault, FaultRegistry
 from postgres import Postgres
 
 OUTAGE_SECONDS = 12  # a node is dead after 10
-BEATS = 4  # of another node, which would take the pull with its first or second
+BEATS = 2  # of another node, which would take the pull with its first or second
 CHUNK = 8 * 1024
 
 

@@ -107,6 +107,7 @@ def test_several_lines_of_a_header_are_one_list(node, image):
     for lines in (coding, coding[::-1]):
         answer = ask_with_lines(node, "/openapi.yaml", *lines)
         assert answer.headers["content-encoding"] == "zstd", lines
+    assert ask_with_lines(node, path, *[other] * 50).status == 400
 
 
 def test_two_nodes_give_the_same_answer_the_same_tag(node, make_larder, database, image):

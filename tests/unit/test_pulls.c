@@ -105,7 +105,7 @@ Test(pulls, a_node_takes_over_only_once_it_has_reached_the_catalogue_for_long)
     cr_expect_not(claims("SELECT 1"), "it has just started");
     (void)snprintf(sql, sizeof(sql), since, "6 seconds");
     cr_expect_not(claims(sql), "the catalogue was away");
-    (void)snprintf(sql, sizeof(sql), since, "4 seconds");
+    (void)snprintf(sql, sizeof(sql), since, "1 second");
     cr_expect(claims(sql), "one beat came late");
 
     (void)database_sql("UPDATE pulls SET state = 'queued', node_id = NULL");
