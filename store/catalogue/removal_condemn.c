@@ -8,8 +8,10 @@
 
 #include <stdlib.h>
 
-/* What is catalogued is not condemned (removal_pardon()), so that there is no conflict: to
- * look for one takes as long as to insert. In the order of the index it takes half. */
+/* What is catalogued is not condemned (removal_pardon()), and of descriptions those that are
+ * condemned are left out, so that there is no conflict but with who condemns one at the same moment
+ * (unique_violation: tried again). To look for one takes as long as to insert. In the order of the
+ * index it takes half. */
 #define CONDEMNED " RETURNING kind, digest)"
 
 /* $1 the removal's id, or NULL. The description goes when no platform is left of its
@@ -24,7 +26,9 @@
     " condemned AS ("                                                                              \
     "    INSERT INTO condemned_files (kind, digest, removal_id)"                                   \
     "    SELECT 'manifest', g.digest, $1::bigint FROM gone g"                                      \
-    "     ORDER BY g.digest ON CONFLICT (kind, digest) DO NOTHING" CONDEMNED
+    "      WHERE NOT EXISTS (SELECT FROM condemned_files c"                                        \
+    "                         WHERE c.kind = 'manifest' AND c.digest = g.digest)"                  \
+    "     ORDER BY g.digest" CONDEMNED
 
 #define MANIFESTS                                                                                  \
     "WITH gone AS ("                                                                               \

@@ -95,7 +95,8 @@ static bool may_retry(const struct error *error)
 {
     return strcmp(error->sqlstate, "40P01") == 0 || /* deadlock_detected */
            strcmp(error->sqlstate, "40001") == 0 || /* serialization_failure */
-           strcmp(error->sqlstate, "23503") == 0;   /* foreign_key_violation */
+           strcmp(error->sqlstate, "23503") == 0 || /* foreign_key_violation */
+           strcmp(error->sqlstate, "23505") == 0;   /* unique_violation */
 }
 
 static bool run(struct catalogue_session *session, transaction_body *body, void *context, bool keep,
