@@ -4,6 +4,8 @@
 #include "tests/unit/database.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <time.h>
 
 TestSuite(removal, .init = database_begin, .fini = database_end);
 
@@ -119,4 +121,48 @@ Test(removal, of_many_images_is_logged_as_a_change_of_everything)
                        "DELETE FROM change_log; DELETE FROM image_refs");
     cr_expect_str_eq(database_sql("SELECT string_agg(key, ' ') FROM change_log"), "*",
                      "5,001 are not");
+}
+
+static void *prune_beside(void *removal)
+{
+    *(struct removal *)removal = prune_everything();
+    return NULL;
+}
+
+static void wait_for_a_waiter(void)
+{
+    for (int tries = 0; tries < 2000; tries++) {
+        if (strcmp(database_sql("SELECT count(*) > 0 FROM pg_stat_activity WHERE"
+                                " datname = current_database() AND wait_event_type = 'Lock'"),
+                   "t") == 0)
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    }
+    cr_assert_fail("nobody waits");
+}
+
+Test(removal, a_description_that_another_condemns_at_that_moment_is_condemned_once)
+{
+    static const struct statement condemn = {
+        "test_condemn", "INSERT INTO condemned_files (kind, digest) SELECT 'manifest', 'sha256:' ||"
+                        " encode(sha256(convert_to('docker.io/library/a:1', 'UTF8')), 'hex')"};
+    struct error error = {0};
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    struct removal removal = {0};
+    pthread_t thread;
+    (void)database_sql("SELECT add_image('docker.io/library/a:1', 'linux/amd64', 'm', NULL, 3,"
+                       " now())");
+    struct catalogue_session *other = catalogue_acquire(database_catalogue, &error);
+    cr_assert(other && session_begin(other, &error) &&
+                  session_query(other, &condemn, NULL, 0, &arena, &rows, &error),
+              "%s", error.message);
+    cr_assert_eq(pthread_create(&thread, NULL, prune_beside, &removal), 0);
+    wait_for_a_waiter();
+    cr_assert(session_commit(other, &error), "%s", error.message);
+    catalogue_release(other);
+    pthread_join(thread, NULL);
+    cr_expect_eq(removal.references, 1, "it goes all the same");
+    cr_expect_str_eq(database_sql("SELECT count(*) FROM condemned_files WHERE kind = 'manifest'"),
+                     "1");
 }
