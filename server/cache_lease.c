@@ -10,7 +10,9 @@ struct cache_lease {
     struct read_cache *cache;
     int64_t max_staleness_us;
     _Atomic int64_t proven_us;   /* memory is right as of then; 0: never */
+    _Atomic int64_t outdated_us; /* until then what is outdated was right; 0: there is none */
     _Atomic int64_t distrust_us; /* what was asked before proves nothing */
+    _Atomic int64_t wrong_us;    /* the same, and what was acknowledged here is not evicted */
     pthread_mutex_t lock;        /* guards what follows, and evictions by answers */
     char *server;                /* owned; NULL: nobody was asked yet */
     char *snapshot;              /* owned; all changes visible in it were evicted */
@@ -51,9 +53,9 @@ bool cache_lease_was_proven_since(const struct cache_lease *lease, int64_t asked
     return atomic_load(&lease->proven_us) >= asked_us;
 }
 
-bool cache_lease_is_distrusted(const struct cache_lease *lease)
+bool cache_lease_is_wrong(const struct cache_lease *lease)
 {
-    return atomic_load(&lease->proven_us) < atomic_load(&lease->distrust_us);
+    return atomic_load(&lease->proven_us) < atomic_load(&lease->wrong_us);
 }
 
 bool cache_lease_is_valid(const struct cache_lease *lease)
@@ -67,6 +69,12 @@ int64_t cache_lease_age_us(const struct cache_lease *lease)
 {
     int64_t proven_us = atomic_load(&lease->proven_us);
     return proven_us != 0 ? now_us() - proven_us : INT64_MAX;
+}
+
+int64_t cache_lease_outdated_age_us(const struct cache_lease *lease)
+{
+    int64_t outdated_us = atomic_load(&lease->outdated_us);
+    return outdated_us != 0 ? now_us() - outdated_us : INT64_MAX;
 }
 
 void cache_lease_distrust(struct cache_lease *lease)
@@ -102,7 +110,8 @@ static void replace(char **slot, const char *text)
  * its moments do not compare with those we know. */
 static void begin_anew(struct cache_lease *lease, const struct changes *changes)
 {
-    read_cache_evict_all(lease->cache);
+    atomic_store(&lease->outdated_us, atomic_load(&lease->proven_us));
+    read_cache_outdate(lease->cache);
     replace(&lease->server, changes->server);
     replace(&lease->snapshot, changes->snapshot);
     lease->epoch++;
@@ -151,6 +160,8 @@ bool cache_lease_renew(struct cache_lease *lease, struct catalogue *catalogue, s
 void cache_lease_catch_up(struct cache_lease *lease, struct catalogue *catalogue)
 {
     struct error why;
-    if (!cache_lease_renew(lease, catalogue, &why))
-        cache_lease_distrust(lease);
+    if (cache_lease_renew(lease, catalogue, &why))
+        return;
+    cache_lease_distrust(lease);
+    atomic_store(&lease->wrong_us, now_us());
 }

@@ -40,10 +40,14 @@ bool cache_lease_answer(struct cache_lease *lease, const struct lease_question *
 
 /* Memory is right, but for changes of the last --max-staleness. */
 [[nodiscard]] bool cache_lease_is_valid(const struct cache_lease *lease);
+/* Since when what is outdated may be wrong: it was right on the run of PostgreSQL before this one.
+ * INT64_MAX when there was none. */
+[[nodiscard]] int64_t cache_lease_outdated_age_us(const struct cache_lease *lease);
+
 /* Whether it was proven right as of then, or later (a question's asked_us). */
 [[nodiscard]] bool cache_lease_was_proven_since(const struct cache_lease *lease, int64_t asked_us);
-/* A change of our own is not evicted yet: memory is wrong, not only old. */
-[[nodiscard]] bool cache_lease_is_distrusted(const struct cache_lease *lease);
+/* A change that was acknowledged here is not evicted yet: memory is wrong, not only old. */
+[[nodiscard]] bool cache_lease_is_wrong(const struct cache_lease *lease);
 /* Since when it may be wrong, in microseconds; INT64_MAX when it was never right. */
 [[nodiscard]] int64_t cache_lease_age_us(const struct cache_lease *lease);
 

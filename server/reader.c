@@ -115,12 +115,17 @@ static void answer_stale(struct request *request, struct cached_answer *answer, 
 /* While the catalogue is away, what was right when it went is better than nothing. */
 static bool try_stale(struct reader *reader, struct request *request)
 {
-    int64_t age_us = cache_lease_age_us(reader->node->lease);
-    if (request->read.fresh ||
-        age_us / 1000 > (int64_t)reader->node->options->max_stale_if_error_ms)
+    const struct node *node = reader->node;
+    const struct cache_key *key = &request->read.question->key;
+    const int64_t max_age_us = (int64_t)node->options->max_stale_if_error_ms * 1000;
+    int64_t age_us = cache_lease_age_us(node->lease);
+    struct cached_answer *answer = NULL;
+    if (request->read.fresh)
         return false;
-    struct cached_answer *answer =
-        read_cache_find(reader->node->cache, &request->read.question->key);
+    if (age_us <= max_age_us)
+        answer = read_cache_find(node->cache, key);
+    if (!answer && (age_us = cache_lease_outdated_age_us(node->lease)) <= max_age_us)
+        answer = read_cache_find_outdated(node->cache, key);
     if (answer)
         answer_stale(request, answer, age_us);
     return answer;
@@ -133,7 +138,7 @@ static bool is_silent(const struct reader *reader)
     const struct cache_lease *lease = reader->node->lease;
     return reader->late_asked_us != 0 &&
            !cache_lease_was_proven_since(lease, reader->late_asked_us) &&
-           !cache_lease_is_distrusted(lease);
+           !cache_lease_is_wrong(lease);
 }
 
 static void answer_failure(struct reader *reader, struct request *request,
@@ -275,6 +280,9 @@ static bool read_believing(struct reader *reader, struct request *request, enum 
         return true;
     }
     struct error error;
+    /* The heartbeat may have found another primary before this loop has. */
+    if (pipeline_is_silent(reader->pipeline, STALE_PATIENCE_MS) && try_stale(reader, request))
+        return true;
     if (join_fill(reader, request) || start_fill(reader, request, &error))
         return false;
     answer_failure(reader, request, &error);

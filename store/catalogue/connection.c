@@ -83,7 +83,7 @@ bool session_connect(struct catalogue_session *session, const char *conninfo, st
      * not. connect_timeout bounds each host; with several, a standby is passed over. A host that
      * fell off the network is noticed within some 5 s, idle or not. */
     cleanup_servers_order struct servers_order order;
-    session->silences = servers_silences(session->servers);
+    session->distrusts = servers_distrusts(session->servers);
     servers_order(session->servers, &order);
     const struct {
         const char *keyword;
@@ -109,6 +109,9 @@ bool session_connect(struct catalogue_session *session, const char *conninfo, st
         session_disconnect(session);
         return false;
     }
+    if (servers_put_first(session->servers, PQhost(session->connection),
+                          PQport(session->connection)))
+        session->distrusts++; /* by us, of the others */
     PQsetNoticeReceiver(session->connection, ignore_notice, NULL);
     if (PQsetnonblocking(session->connection, 1) != 0) {
         session_disconnect(session);
@@ -143,7 +146,7 @@ bool session_is_alive(struct catalogue_session *session)
     if (!session_is_open(session))
         return false;
     if (PQtransactionStatus(session->connection) == PQTRANS_IDLE &&
-        session->silences == servers_silences(session->servers))
+        session->distrusts == servers_distrusts(session->servers))
         return true;
     session_disconnect(session);
     return false;
@@ -163,6 +166,8 @@ static bool wait_for_answer(struct catalogue_session *session, int64_t deadline_
         int64_t left_ms = deadline_ms - monotonic_ms();
         if (left_ms <= 0) {
             servers_put_last(session->servers, PQhost(connection), PQport(connection));
+            if (!session->is_impatient)
+                servers_distrust(session->servers);
             return set_unavailable(error, what, "PostgreSQL did not answer in time");
         }
         struct pollfd socket = {.fd = PQsocket(connection),

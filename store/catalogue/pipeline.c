@@ -26,7 +26,7 @@ struct pipeline {
     bool is_away;
 
     PGconn *connection; /* owned; NULL: none */
-    unsigned silences;  /* of the catalogue, when it was attached */
+    unsigned distrusts; /* of the catalogue, when it was attached */
     bool wants_write;
     struct prepared prepared; /* on the connection */
 
@@ -145,7 +145,7 @@ void pipeline_attach(struct pipeline *pipeline, struct pg_conn *connection)
 {
     assert(!pipeline->connection);
     pipeline->connection = connection;
-    pipeline->silences = catalogue_silences(pipeline->catalogue);
+    pipeline->distrusts = catalogue_distrusts(pipeline->catalogue);
     pipeline->is_away = false;
     watch_socket(pipeline, EPOLL_CTL_ADD);
 }
@@ -280,7 +280,7 @@ void pipeline_flush(struct pipeline *pipeline)
 {
     if (!pipeline->connection || !pipeline->waiting)
         return;
-    bool trusted = pipeline->silences == catalogue_silences(pipeline->catalogue);
+    bool trusted = pipeline->distrusts == catalogue_distrusts(pipeline->catalogue);
     if (!trusted || !send_waiting(pipeline))
         lose(pipeline);
 }
@@ -387,6 +387,12 @@ static const struct pipeline_query *oldest_sent(struct pipeline *pipeline)
             return one->query;
     }
     return NULL;
+}
+
+bool pipeline_is_silent(struct pipeline *pipeline, int64_t for_ms)
+{
+    const struct pipeline_query *oldest = oldest_sent(pipeline);
+    return !pipeline->connection || (oldest && monotonic_ms() - oldest->sent_ms >= for_ms);
 }
 
 int pipeline_expire(struct pipeline *pipeline)

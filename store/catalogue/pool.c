@@ -91,6 +91,7 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
         sessions[i].default_timeout_ms = config->statement_timeout_ms;
         sessions[i].statement_timeout_ms = config->statement_timeout_ms;
         sessions[i].generic_plans = config->generic_plans;
+        sessions[i].is_impatient = config->is_impatient;
         sessions[i].application_name = name;
         push_free(catalogue, &sessions[i]);
     }
@@ -212,9 +213,9 @@ PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
     return session_connect(&session, catalogue->conninfo, error) ? session.connection : NULL;
 }
 
-unsigned catalogue_silences(const struct catalogue *catalogue)
+unsigned catalogue_distrusts(const struct catalogue *catalogue)
 {
-    return servers_silences(catalogue->servers);
+    return servers_distrusts(catalogue->servers);
 }
 
 void catalogue_release(struct catalogue_session *session)

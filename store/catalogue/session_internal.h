@@ -33,7 +33,8 @@ struct catalogue_session {
     const char *application_name;  /* the catalogue's */
     struct servers *servers;       /* the catalogue's */
     PGconn *connection;            /* owned; NULL: none, or it broke */
-    unsigned silences;             /* of the servers, when it was made */
+    unsigned distrusts;            /* of the servers, when it was made */
+    bool is_impatient;             /* the pool's */
     struct prepared prepared;      /* on the connection */
 };
 
@@ -63,9 +64,9 @@ void session_error_of(const PGresult *result, const char *what, struct error *er
 [[nodiscard]] PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
                                         unsigned statement_timeout_ms, struct error *error);
 
-/* Counts how often a server of the pool's did not answer: a connection from before the last time
- * may be to one that hung while another took its place. */
-[[nodiscard]] unsigned catalogue_silences(const struct catalogue *catalogue);
+/* Counts how often connections of the pool's servers were distrusted: one from before the last time
+ * may be to a server that hung while another took its place. */
+[[nodiscard]] unsigned catalogue_distrusts(const struct catalogue *catalogue);
 
 /* Runs SQL without parameters or rows, of several statements if need be. */
 [[nodiscard]] bool session_execute(struct catalogue_session *session, const char *sql,

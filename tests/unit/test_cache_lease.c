@@ -92,10 +92,12 @@ Test(cache_lease, an_older_snapshot_does_not_undo_a_later_one)
 Test(cache_lease, another_server_makes_all_forgotten_and_earlier_questions_void)
 {
     cr_expect(answer(ask(), "server", "5:5:", NULL));
+    cr_expect_eq(cache_lease_outdated_age_us(lease), INT64_MAX, "there was none before");
     remember("a");
     struct lease_question early = ask();
     cr_expect(answer(ask(), "other", "3:3:", NULL));
     cr_expect_not(remembers("a"));
+    cr_expect_lt(cache_lease_outdated_age_us(lease), 20 * 1000 * 1000);
     cr_expect_not(answer(early, "server", "8:8:", NULL), "it was overtaken");
     cr_expect_str_eq(ask().snapshot, "3:3:");
 }
