@@ -8,9 +8,9 @@
 
 struct cache_lease {
     struct read_cache *cache;
+    struct catalogue *catalogue; /* not owned; NULL: none */
     int64_t max_staleness_us;
     _Atomic int64_t proven_us;   /* memory is right as of then; 0: never */
-    _Atomic int64_t outdated_us; /* until then what is outdated was right; 0: there is none */
     _Atomic int64_t distrust_us; /* what was asked before proves nothing */
     _Atomic int64_t wrong_us;    /* the same, and what was acknowledged here is not evicted */
     pthread_mutex_t lock;        /* guards what follows, and evictions by answers */
@@ -27,12 +27,14 @@ static int64_t now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-struct cache_lease *cache_lease_new(struct read_cache *cache, uint64_t max_staleness_ms)
+struct cache_lease *cache_lease_new(struct read_cache *cache, struct catalogue *catalogue,
+                                    uint64_t max_staleness_ms)
 {
     struct cache_lease *lease = calloc(1, sizeof(*lease));
     if (!lease)
         abort();
     lease->cache = cache;
+    lease->catalogue = catalogue;
     lease->max_staleness_us = (int64_t)max_staleness_ms * 1000;
     pthread_mutex_init(&lease->lock, NULL);
     return lease;
@@ -71,12 +73,6 @@ int64_t cache_lease_age_us(const struct cache_lease *lease)
     return proven_us != 0 ? now_us() - proven_us : INT64_MAX;
 }
 
-int64_t cache_lease_outdated_age_us(const struct cache_lease *lease)
-{
-    int64_t outdated_us = atomic_load(&lease->outdated_us);
-    return outdated_us != 0 ? now_us() - outdated_us : INT64_MAX;
-}
-
 void cache_lease_distrust(struct cache_lease *lease)
 {
     atomic_store(&lease->distrust_us, now_us());
@@ -110,8 +106,10 @@ static void replace(char **slot, const char *text)
  * its moments do not compare with those we know. */
 static void begin_anew(struct cache_lease *lease, const struct changes *changes)
 {
-    atomic_store(&lease->outdated_us, atomic_load(&lease->proven_us));
-    read_cache_outdate(lease->cache);
+    /* Before the eviction: who reads the old one after it has asked before, and has no ticket. */
+    if (lease->catalogue && lease->server)
+        catalogue_distrust(lease->catalogue);
+    read_cache_evict_all(lease->cache);
     replace(&lease->server, changes->server);
     replace(&lease->snapshot, changes->snapshot);
     lease->epoch++;

@@ -26,9 +26,10 @@ struct lease_question {
     uint64_t epoch;
 };
 
-/* The cache must outlive it. */
-[[nodiscard]] struct cache_lease *cache_lease_new(struct read_cache *cache,
-                                                  uint64_t max_staleness_ms);
+/* The cache must outlive it, and the catalogue, whose connections are distrusted when another
+ * server answers: what they say is of the one before. NULL: none to tell. */
+[[nodiscard]] struct cache_lease *
+cache_lease_new(struct read_cache *cache, struct catalogue *catalogue, uint64_t max_staleness_ms);
 void cache_lease_free(struct cache_lease *lease);
 
 void cache_lease_ask(struct cache_lease *lease, struct arena *arena,
@@ -40,10 +41,6 @@ bool cache_lease_answer(struct cache_lease *lease, const struct lease_question *
 
 /* Memory is right, but for changes of the last --max-staleness. */
 [[nodiscard]] bool cache_lease_is_valid(const struct cache_lease *lease);
-/* Since when what is outdated may be wrong: it was right on the run of PostgreSQL before this one.
- * INT64_MAX when there was none. */
-[[nodiscard]] int64_t cache_lease_outdated_age_us(const struct cache_lease *lease);
-
 /* Whether it was proven right as of then, or later (a question's asked_us). */
 [[nodiscard]] bool cache_lease_was_proven_since(const struct cache_lease *lease, int64_t asked_us);
 /* A change that was acknowledged here is not evicted yet: memory is wrong, not only old. */

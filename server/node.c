@@ -223,7 +223,7 @@ static bool open_starts(struct node *node, struct error *error)
 static bool start_cache(struct node *node, struct error *error)
 {
     node->cache = read_cache_new(node->options->cache_bytes);
-    node->lease = cache_lease_new(node->cache, node->options->max_staleness_ms);
+    node->lease = cache_lease_new(node->cache, node->catalogue, node->options->max_staleness_ms);
     node->poller = cache_poller_start(node, error);
     return node->poller;
 }

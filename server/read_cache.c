@@ -27,8 +27,7 @@ struct entry {
     atomic_uint holders;
     bool was_used; /* since the hand came by */
     uint64_t change;
-    uint64_t hash;  /* of the key's text */
-    uint64_t epoch; /* the shard's, when it was stored */
+    uint64_t hash; /* of the key's text */
     struct entry *next_by_text;
     struct entry *next_by_change;
     struct entry **slot_by_change; /* what points at it there */
@@ -42,7 +41,6 @@ struct entry {
 struct shard {
     pthread_mutex_t lock; /* guards all below */
     uint32_t generations[GENERATIONS];
-    uint64_t epoch;           /* counts how often all was outdated */
     struct entry **by_text;   /* bucket_count of them: how an answer is found */
     struct entry **by_change; /* the same number: how all that must go are found */
     size_t bucket_count;
@@ -298,33 +296,18 @@ void read_cache_free(struct read_cache *cache)
     free(cache);
 }
 
-/* `age`: how often all was outdated since. */
-static struct cached_answer *find_of_age(struct read_cache *cache, const struct cache_key *key,
-                                         uint64_t age)
+struct cached_answer *read_cache_find(struct read_cache *cache, const struct cache_key *key)
 {
     uint64_t hash = hash_bytes(cache, key->text, key->length);
     struct shard *shard = shard_of(cache, key->change);
     pthread_mutex_lock(&shard->lock);
     struct entry *entry = *find_slot(shard, hash, key->text, key->length);
-    if (entry && entry->epoch + age != shard->epoch)
-        entry = NULL;
     if (entry) {
         entry->was_used = true;
         atomic_fetch_add_explicit(&entry->holders, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&shard->lock);
     return entry ? &entry->answer : NULL;
-}
-
-struct cached_answer *read_cache_find(struct read_cache *cache, const struct cache_key *key)
-{
-    return find_of_age(cache, key, 0);
-}
-
-struct cached_answer *read_cache_find_outdated(struct read_cache *cache,
-                                               const struct cache_key *key)
-{
-    return find_of_age(cache, key, 1);
 }
 
 struct cache_ticket read_cache_ticket(struct read_cache *cache, uint64_t change)
@@ -372,7 +355,6 @@ bool read_cache_store(struct read_cache *cache, struct cached_answer *answer,
         atomic_fetch_add(&cache->used_bytes, entry_bytes(entry));
         metric_add(METRIC_CACHE_BYTES, (int64_t)entry_bytes(entry));
         metric_add(METRIC_CACHE_ANSWERS, 1);
-        entry->epoch = shard->epoch;
         link_entry(shard, entry);
         grow(shard);
     } else {
@@ -406,29 +388,13 @@ void read_cache_evict(struct read_cache *cache, const char *change_key)
     evict_change(cache, cache->list_change);
 }
 
-static void void_tickets(struct shard *shard)
-{
-    for (size_t i = 0; i < GENERATIONS; i++)
-        shard->generations[i]++;
-}
-
-void read_cache_outdate(struct read_cache *cache)
-{
-    for (size_t i = 0; i < SHARD_COUNT; i++) {
-        struct shard *shard = &cache->shards[i];
-        pthread_mutex_lock(&shard->lock);
-        void_tickets(shard);
-        shard->epoch++;
-        pthread_mutex_unlock(&shard->lock);
-    }
-}
-
 void read_cache_evict_all(struct read_cache *cache)
 {
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         pthread_mutex_lock(&shard->lock);
-        void_tickets(shard);
+        for (size_t g = 0; g < GENERATIONS; g++)
+            shard->generations[g]++;
         while (shard->hand) {
             metric_add(METRIC_CACHE_EVICTIONS, 1, EVICTED_BY_CHANGE);
             drop(cache, shard, shard->hand);

@@ -70,11 +70,6 @@ void cached_answer_release(struct cached_answer *answer);
 /* Of one image, by its change key; its lists go too. */
 void read_cache_evict(struct read_cache *cache, const char *change_key);
 void read_cache_evict_all(struct read_cache *cache);
-/* Another run of PostgreSQL answers: nothing of what is here is found any more, but as outdated,
- * until it is stored anew, evicted, or outdated once more. */
-void read_cache_outdate(struct read_cache *cache);
-[[nodiscard]] struct cached_answer *read_cache_find_outdated(struct read_cache *cache,
-                                                             const struct cache_key *key);
 /* What it holds; METRIC_CACHE_… tell the rest. */
 [[nodiscard]] size_t read_cache_bytes(const struct read_cache *cache);
 

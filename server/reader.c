@@ -115,17 +115,12 @@ static void answer_stale(struct request *request, struct cached_answer *answer, 
 /* While the catalogue is away, what was right when it went is better than nothing. */
 static bool try_stale(struct reader *reader, struct request *request)
 {
-    const struct node *node = reader->node;
-    const struct cache_key *key = &request->read.question->key;
-    const int64_t max_age_us = (int64_t)node->options->max_stale_if_error_ms * 1000;
-    int64_t age_us = cache_lease_age_us(node->lease);
-    struct cached_answer *answer = NULL;
-    if (request->read.fresh)
+    int64_t age_us = cache_lease_age_us(reader->node->lease);
+    if (request->read.fresh ||
+        age_us / 1000 > (int64_t)reader->node->options->max_stale_if_error_ms)
         return false;
-    if (age_us <= max_age_us)
-        answer = read_cache_find(node->cache, key);
-    if (!answer && (age_us = cache_lease_outdated_age_us(node->lease)) <= max_age_us)
-        answer = read_cache_find_outdated(node->cache, key);
+    struct cached_answer *answer =
+        read_cache_find(reader->node->cache, &request->read.question->key);
     if (answer)
         answer_stale(request, answer, age_us);
     return answer;
@@ -280,9 +275,6 @@ static bool read_believing(struct reader *reader, struct request *request, enum 
         return true;
     }
     struct error error;
-    /* The heartbeat may have found another primary before this loop has. */
-    if (pipeline_is_silent(reader->pipeline, STALE_PATIENCE_MS) && try_stale(reader, request))
-        return true;
     if (join_fill(reader, request) || start_fill(reader, request, &error))
         return false;
     answer_failure(reader, request, &error);
@@ -388,6 +380,20 @@ static struct fence *free_fence(struct reader *reader)
     return NULL;
 }
 
+/* True when it waits for its fence no more. Somebody else may have heard of PostgreSQL meanwhile.
+ */
+static bool answer_without_fence(struct reader *reader, struct request *request)
+{
+    bool answered = false;
+    if (!request->read.fresh && cache_lease_is_valid(reader->node->lease))
+        answered = read_believing(reader, request, READ_HIT);
+    else if (!is_silent(reader) || !(answered = try_stale(reader, request)))
+        return false;
+    if (answered)
+        reader->resume(request);
+    return true;
+}
+
 /* Gives who can do with it a stale answer; the others go on waiting. */
 static struct request *answer_impatient(struct reader *reader, struct request *group)
 {
@@ -395,10 +401,8 @@ static struct request *answer_impatient(struct reader *reader, struct request *g
     while (group) {
         struct request *request = group;
         group = request->read.next;
-        if (try_stale(reader, request)) {
-            reader->resume(request);
+        if (answer_without_fence(reader, request))
             continue;
-        }
         request->read.next = patient;
         patient = request;
     }
@@ -413,8 +417,6 @@ static void mind_late_fence(struct reader *reader, struct fence *fence)
         return;
     fence->is_late = true;
     reader->late_asked_us = fence->question.asked_us;
-    if (!is_silent(reader))
-        return;
     fence->group = answer_impatient(reader, fence->group);
     reader->arrived = answer_impatient(reader, reader->arrived);
 }
@@ -428,10 +430,12 @@ static int mind_fences(struct reader *reader)
         int64_t left_ms = STALE_PATIENCE_MS - (clock_now_us() - fence->sent_us) / 1000;
         if (!fence->is_sent || fence->is_late)
             continue;
-        if (left_ms <= 0)
+        if (left_ms <= 0) {
             mind_late_fence(reader, fence);
-        else if (next_ms < 0 || left_ms < next_ms)
+            next_ms = 0; /* what came of it has to be sent */
+        } else if (next_ms < 0 || left_ms < next_ms) {
             next_ms = (int)left_ms;
+        }
     }
     return next_ms;
 }

@@ -35,8 +35,6 @@ struct catalogue_config {
     /* Plan each statement once for all values, whatever PostgreSQL makes of it: for
      * statements that always want their indexes, and are run more often than planned. */
     bool generic_plans;
-    /* Its time-outs are so short that they tell nothing of the server. */
-    bool is_impatient;
     unsigned max_sessions;
     unsigned acquire_timeout_ms;   /* how long to wait for a free session */
     unsigned statement_timeout_ms; /* for statements that set none of their own */
@@ -58,6 +56,10 @@ void catalogue_close(struct catalogue *catalogue);
 
 /* The schema version that it brings a catalogue to. */
 [[nodiscard]] int64_t catalogue_known_version(void);
+
+/* Has all connections made anew before they are used again, those of pipelines too: they may be to
+ * a server that is the primary no longer. Any thread. */
+void catalogue_distrust(struct catalogue *catalogue);
 
 /* One round trip; for readiness. */
 [[nodiscard]] bool catalogue_ping(struct catalogue *catalogue, struct error *error);

@@ -109,9 +109,6 @@ bool session_connect(struct catalogue_session *session, const char *conninfo, st
         session_disconnect(session);
         return false;
     }
-    if (servers_put_first(session->servers, PQhost(session->connection),
-                          PQport(session->connection)))
-        session->distrusts++; /* by us, of the others */
     PQsetNoticeReceiver(session->connection, ignore_notice, NULL);
     if (PQsetnonblocking(session->connection, 1) != 0) {
         session_disconnect(session);
@@ -166,8 +163,6 @@ static bool wait_for_answer(struct catalogue_session *session, int64_t deadline_
         int64_t left_ms = deadline_ms - monotonic_ms();
         if (left_ms <= 0) {
             servers_put_last(session->servers, PQhost(connection), PQport(connection));
-            if (!session->is_impatient)
-                servers_distrust(session->servers);
             return set_unavailable(error, what, "PostgreSQL did not answer in time");
         }
         struct pollfd socket = {.fd = PQsocket(connection),

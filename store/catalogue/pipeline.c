@@ -389,12 +389,6 @@ static const struct pipeline_query *oldest_sent(struct pipeline *pipeline)
     return NULL;
 }
 
-bool pipeline_is_silent(struct pipeline *pipeline, int64_t for_ms)
-{
-    const struct pipeline_query *oldest = oldest_sent(pipeline);
-    return !pipeline->connection || (oldest && monotonic_ms() - oldest->sent_ms >= for_ms);
-}
-
 int pipeline_expire(struct pipeline *pipeline)
 {
     int64_t now_ms = monotonic_ms();

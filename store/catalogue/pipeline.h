@@ -55,8 +55,6 @@ void pipeline_attach(struct pipeline *pipeline, struct pg_conn *connection);
  * since. */
 [[nodiscard]] bool pipeline_submit(struct pipeline *pipeline, struct pipeline_query *query,
                                    struct error *error);
-/* There is no connection, or a question on it has not been answered for so long. */
-[[nodiscard]] bool pipeline_is_silent(struct pipeline *pipeline, int64_t for_ms);
 void pipeline_flush(struct pipeline *pipeline);
 /* Its socket is ready. */
 void pipeline_receive(struct pipeline *pipeline);

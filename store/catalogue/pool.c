@@ -91,7 +91,6 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
         sessions[i].default_timeout_ms = config->statement_timeout_ms;
         sessions[i].statement_timeout_ms = config->statement_timeout_ms;
         sessions[i].generic_plans = config->generic_plans;
-        sessions[i].is_impatient = config->is_impatient;
         sessions[i].application_name = name;
         push_free(catalogue, &sessions[i]);
     }
@@ -211,6 +210,11 @@ PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
                                         .generic_plans = true,
                                         .statement_timeout_ms = statement_timeout_ms};
     return session_connect(&session, catalogue->conninfo, error) ? session.connection : NULL;
+}
+
+void catalogue_distrust(struct catalogue *catalogue)
+{
+    servers_distrust(catalogue->servers);
 }
 
 unsigned catalogue_distrusts(const struct catalogue *catalogue)

@@ -2,14 +2,12 @@
  *
  * libpq tries them as they stand, each time. One that hangs still has a kernel that accepts
  * connections, and would cost every new one its whole connect_timeout: it comes last from then on,
- * until another one hangs. The one that was found to be the primary comes first. Any thread.
+ * until another one hangs. Any thread.
  */
 #ifndef LARDER_STORE_CATALOGUE_SERVERS_H
 #define LARDER_STORE_CATALOGUE_SERVERS_H
 
 #include "store/cleanup.h"
-
-#include <stdbool.h>
 
 struct servers;
 
@@ -31,13 +29,10 @@ void servers_order_end(struct servers_order *order);
 
 /* This one (PQhost(), PQport()) did not answer in time. */
 void servers_put_last(struct servers *servers, const char *host, const char *port);
-/* This one took a connection, and may be written. True when another one stood first: that was the
- * primary no longer, and connections to it are distrusted. */
-bool servers_put_first(struct servers *servers, const char *host, const char *port);
-
-/* Connections that were made until now are not to be trusted. */
+/* Another one was found to answer. */
 void servers_distrust(struct servers *servers);
-/* How often that was said so far. */
+/* How often one of both was said so far: connections made before the last time are not to be
+ * trusted. */
 unsigned servers_distrusts(const struct servers *servers);
 
 #endif

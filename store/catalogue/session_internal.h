@@ -34,7 +34,6 @@ struct catalogue_session {
     struct servers *servers;       /* the catalogue's */
     PGconn *connection;            /* owned; NULL: none, or it broke */
     unsigned distrusts;            /* of the servers, when it was made */
-    bool is_impatient;             /* the pool's */
     struct prepared prepared;      /* on the connection */
 };
 
@@ -64,8 +63,8 @@ void session_error_of(const PGresult *result, const char *what, struct error *er
 [[nodiscard]] PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
                                         unsigned statement_timeout_ms, struct error *error);
 
-/* Counts how often connections of the pool's servers were distrusted: one from before the last time
- * may be to a server that hung while another took its place. */
+/* Counts how often a server of the pool's did not answer, or was found to be another one: a
+ * connection from before the last time may be to one whose place another took. */
 [[nodiscard]] unsigned catalogue_distrusts(const struct catalogue *catalogue);
 
 /* Runs SQL without parameters or rows, of several statements if need be. */

@@ -12,12 +12,13 @@ class CuttingProxy:
     def __init__(self, port):
         self.cut_next = None  # "before", "after"
         self.cuts = 0
+        self.upstream = port  # of new connections
         proxy = self
 
         class Handler(BaseRequestHandler):
             def handle(self):
                 try:
-                    with socket.create_connection(("127.0.0.1", port)) as server:
+                    with socket.create_connection(("127.0.0.1", proxy.upstream)) as server:
                         proxy.carry(self.request, server)
                 except OSError:
                     pass

@@ -7,10 +7,12 @@ import pwd
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cataloguerows import add_image, backends, prepare, use
 from cutting_proxy import CuttingProxy
 from daemons import Daemon, Stopped, free_port, processes_below, wait_until
 from larder import program
@@ -105,6 +107,38 @@ def test_a_primary_that_became_read_only_is_left(pair, make_larder, new_director
         lambda: node.put("/sandboxes/b", json=SANDBOX).status_code in (200, 201), "it writes again"
     )
     assert sql(standby.uri("fleet"), "SELECT id FROM sandboxes ORDER BY id") == [["a"], ["b"]]
+
+
+def test_a_loop_that_is_still_at_the_server_before_is_not_believed(
+    pair, make_larder, new_directory
+):
+    """Behind an address that moved while both live: the heartbeat is there, the loops are not."""
+    primary, standby = pair
+    database = primary.create_database("fleet")
+    path = "/images/docker.io/test/moved:1"
+    with CuttingProxy(primary.port) as proxy:
+        node = make_larder(
+            database=f"postgresql://{SUPERUSER}@127.0.0.1:{proxy.port}/fleet",
+            blob_dir=new_directory("moved"),
+        )
+        prepare(database)
+        add_image(database, "docker.io/test/moved:1", "moved")
+        assert node.get(path).status_code == 200
+        standby.promote()
+        proxy.upstream = standby.port
+        use(standby.uri("fleet"), "docker.io/test/moved:1", 5000)
+        for pid in backends(database, "larder heartbeat"):
+            sql(database, f"SELECT pg_terminate_backend({pid})")
+        wait_until(lambda: backends(standby.uri("fleet"), "larder heartbeat"), "the poll moved")
+        time.sleep(1)
+        for _ in range(20):
+            answer = wait_until(lambda: answer_of(node, path), "it is read")
+            assert answer.json()["last_used_at"] == 5000
+
+
+def answer_of(node, path):
+    answer = node.get(path)
+    return answer if answer.status_code == 200 and "Warning" not in answer.headers else None
 
 
 def hanging(postgres):

@@ -120,38 +120,6 @@ Test(read_cache, what_was_asked_before_a_change_is_not_stored_after_it)
     read_cache_free(cache);
 }
 
-static bool has_outdated(struct read_cache *cache, const char *text, const char *change)
-{
-    struct cache_key key = key_of(cache, text, change);
-    struct cached_answer *answer = read_cache_find_outdated(cache, &key);
-    cached_answer_release(answer);
-    return answer;
-}
-
-Test(read_cache, what_is_outdated_is_only_found_as_that)
-{
-    struct read_cache *cache = read_cache_new(1 << 20);
-    put(cache, "a", "a", "body", 4);
-    put(cache, "b", "b", "body", 4);
-    put(cache, "c", "c", "body", 4);
-    cr_expect_not(has_outdated(cache, "a", "a"), "it is right");
-    struct cache_key key = key_of(cache, "d", "d");
-    struct cache_ticket ticket = read_cache_ticket(cache, key.change);
-    read_cache_outdate(cache);
-    cr_expect(!has(cache, "a", "a") && has_outdated(cache, "a", "a"));
-    struct cached_answer *late = cached_answer_new(cache, &key, "body", 4);
-    cr_expect_not(read_cache_store(cache, late, ticket), "it was asked before");
-    cached_answer_release(late);
-    put(cache, "b", "b", "new", 3);
-    cr_expect(has(cache, "b", "b") && !has_outdated(cache, "b", "b"), "it was stored anew");
-    read_cache_evict(cache, "c");
-    cr_expect_not(has_outdated(cache, "c", "c"), "it was evicted");
-    read_cache_outdate(cache);
-    cr_expect_not(has_outdated(cache, "a", "a"), "it was outdated twice");
-    cr_expect(has_outdated(cache, "b", "b"));
-    read_cache_free(cache);
-}
-
 Test(read_cache, an_answer_that_is_being_sent_outlives_its_eviction)
 {
     struct read_cache *cache = read_cache_new(1 << 20);

@@ -50,24 +50,7 @@ Test(servers, one_that_did_not_answer_comes_last)
         expect_same(rows[i].conninfo, order.host, rows[i].order.host);
         expect_same(rows[i].conninfo, order.hostaddr, rows[i].order.hostaddr);
         expect_same(rows[i].conninfo, order.port, rows[i].order.port);
-        cr_expect_eq(servers_distrusts(servers), 0);
+        cr_expect_eq(servers_distrusts(servers), 1);
         servers_free(servers);
     }
-}
-
-Test(servers, the_one_that_was_found_to_be_the_primary_comes_first_and_others_are_distrusted)
-{
-    struct servers *servers = servers_new("host=a,b,c port=1,2,3");
-    cr_expect_not(servers_put_first(servers, "a", "1"), "it is");
-    cr_expect_not(servers_put_first(servers, "x", "1"), "it is none of them");
-    cr_expect_eq(servers_distrusts(servers), 0);
-    cr_expect(servers_put_first(servers, "c", "3"));
-    cleanup_servers_order struct servers_order order;
-    servers_order(servers, &order);
-    cr_expect_str_eq(order.host, "c,a,b");
-    cr_expect_str_eq(order.port, "3,1,2");
-    cr_expect_eq(servers_distrusts(servers), 1);
-    cr_expect_not(servers_put_first(servers, "c", "3"));
-    cr_expect_eq(servers_distrusts(servers), 1);
-    servers_free(servers);
 }
