@@ -67,6 +67,8 @@ static struct catalogue *open_catalogue(const struct node *node, struct error *e
 {
     struct catalogue_config config = {.conninfo = node->conninfo,
                                       .name = "larder heartbeat",
+                                      .sibling = node->catalogue,
+                                      .is_impatient = true,
                                       .max_sessions = 1,
                                       .acquire_timeout_ms = TIMEOUT_MS,
                                       .statement_timeout_ms = TIMEOUT_MS};

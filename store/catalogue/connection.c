@@ -77,6 +77,13 @@ static bool set_up(struct catalogue_session *session, struct error *error)
     return session_execute(session, sql, SETUP_TIMEOUT_MS, error);
 }
 
+/* A conninfo may ask for any server. PostgreSQL before 14 does not say which it is. */
+static bool is_standby(const PGconn *connection)
+{
+    const char *in_hot_standby = PQparameterStatus(connection, "in_hot_standby");
+    return in_hot_standby && strcmp(in_hot_standby, "on") == 0;
+}
+
 bool session_connect(struct catalogue_session *session, const char *conninfo, struct error *error)
 {
     /* What stands before dbname gives way to the conninfo, what stands behind it does
@@ -115,8 +122,12 @@ bool session_connect(struct catalogue_session *session, const char *conninfo, st
         return error_set(error, ERROR_INTERNAL, "PostgreSQL's connection cannot be non-blocking");
     }
     metric_add(METRIC_CATALOGUE_CONNECTS, 1);
-    if (set_up(session, error))
+    if (set_up(session, error)) {
+        if (!is_standby(session->connection))
+            servers_put_first(session->servers, PQhost(session->connection),
+                              PQport(session->connection));
         return true;
+    }
     session_disconnect(session);
     return error_context(error, "cannot set up a connection to PostgreSQL");
 }
@@ -163,6 +174,8 @@ static bool wait_for_answer(struct catalogue_session *session, int64_t deadline_
         int64_t left_ms = deadline_ms - monotonic_ms();
         if (left_ms <= 0) {
             servers_put_last(session->servers, PQhost(connection), PQport(connection));
+            if (!session->is_impatient)
+                servers_distrust(session->servers);
             return set_unavailable(error, what, "PostgreSQL did not answer in time");
         }
         struct pollfd socket = {.fd = PQsocket(connection),

@@ -91,6 +91,7 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
         sessions[i].default_timeout_ms = config->statement_timeout_ms;
         sessions[i].statement_timeout_ms = config->statement_timeout_ms;
         sessions[i].generic_plans = config->generic_plans;
+        sessions[i].is_impatient = config->is_impatient;
         sessions[i].application_name = name;
         push_free(catalogue, &sessions[i]);
     }

@@ -117,16 +117,28 @@ static bool fits(const struct list *list, size_t index, const char *given)
            strcmp(item(list, index), given ? given : "") == 0;
 }
 
+/* Its place in the list; `count` for one that has none. */
+static size_t find(const struct servers *servers, const char *host, const char *port)
+{
+    const struct list *names = servers->hosts.count > 0 ? &servers->hosts : &servers->addresses;
+    size_t i = 0;
+    while (i < servers->count && !(fits(names, i, host) && fits(&servers->ports, i, port)))
+        i++;
+    return i;
+}
+
 void servers_put_last(struct servers *servers, const char *host, const char *port)
 {
-    atomic_fetch_add(&servers->distrusts, 1);
-    for (size_t i = 0; i < servers->count; i++) {
-        const struct list *names = servers->hosts.count > 0 ? &servers->hosts : &servers->addresses;
-        if (fits(names, i, host) && fits(&servers->ports, i, port)) {
-            atomic_store(&servers->first, (i + 1) % servers->count);
-            return;
-        }
-    }
+    size_t place = find(servers, host, port);
+    if (place < servers->count)
+        atomic_store(&servers->first, (place + 1) % servers->count);
+}
+
+void servers_put_first(struct servers *servers, const char *host, const char *port)
+{
+    size_t place = find(servers, host, port);
+    if (place < servers->count)
+        atomic_store(&servers->first, place);
 }
 
 void servers_distrust(struct servers *servers)

@@ -2,7 +2,7 @@
  *
  * libpq tries them as they stand, each time. One that hangs still has a kernel that accepts
  * connections, and would cost every new one its whole connect_timeout: it comes last from then on,
- * until another one hangs. Any thread.
+ * until another one hangs. The primary, once it is found, comes first. Any thread.
  */
 #ifndef LARDER_STORE_CATALOGUE_SERVERS_H
 #define LARDER_STORE_CATALOGUE_SERVERS_H
@@ -29,10 +29,12 @@ void servers_order_end(struct servers_order *order);
 
 /* This one (PQhost(), PQport()) did not answer in time. */
 void servers_put_last(struct servers *servers, const char *host, const char *port);
-/* Another one was found to answer. */
+/* This one took a connection, and is the primary. */
+void servers_put_first(struct servers *servers, const char *host, const char *port);
+
+/* Connections that were made until now may be to another primary than today's. */
 void servers_distrust(struct servers *servers);
-/* How often one of both was said so far: connections made before the last time are not to be
- * trusted. */
+/* How often that was said so far. */
 unsigned servers_distrusts(const struct servers *servers);
 
 #endif

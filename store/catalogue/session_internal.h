@@ -34,6 +34,7 @@ struct catalogue_session {
     struct servers *servers;       /* the catalogue's */
     PGconn *connection;            /* owned; NULL: none, or it broke */
     unsigned distrusts;            /* of the servers, when it was made */
+    bool is_impatient;             /* the pool's */
     struct prepared prepared;      /* on the connection */
 };
 

@@ -50,7 +50,20 @@ Test(servers, one_that_did_not_answer_comes_last)
         expect_same(rows[i].conninfo, order.host, rows[i].order.host);
         expect_same(rows[i].conninfo, order.hostaddr, rows[i].order.hostaddr);
         expect_same(rows[i].conninfo, order.port, rows[i].order.port);
-        cr_expect_eq(servers_distrusts(servers), 1);
+        cr_expect_eq(servers_distrusts(servers), 0, "that is another's to say");
         servers_free(servers);
     }
+}
+
+Test(servers, the_primary_comes_first)
+{
+    struct servers *servers = servers_new("host=a,b,c port=1,2,3");
+    servers_put_last(servers, "a", "1");
+    servers_put_first(servers, "c", "3");
+    servers_put_first(servers, "x", "1"); /* none of them */
+    cleanup_servers_order struct servers_order order;
+    servers_order(servers, &order);
+    cr_expect_str_eq(order.host, "c,a,b");
+    cr_expect_str_eq(order.port, "3,1,2");
+    servers_free(servers);
 }
