@@ -84,10 +84,11 @@ static bool begin_pulls(struct load *load, struct error *error)
     return true;
 }
 
-/* One that is cancelled takes the others along: they were asked for together. */
+/* One that is cancelled takes the others along: they were asked for together. Those that are done
+ * look like it: the catalogue has nothing left to run of them. */
 static bool check_cancelled(const struct load *load, struct error *error)
 {
-    for (size_t i = 0; i < load->begun_count; i++)
+    for (size_t i = load->done_count; i < load->begun_count; i++)
         if (atomic_load(&load->tasks[i].stop))
             return error_set(error, ERROR_PULL_CANCELLED, "the load was cancelled");
     return true;

@@ -43,11 +43,12 @@ def cache_status(answer):
 
 
 def warm(node, path):
-    """Reads until it comes from memory: a change that was just made may evict once more."""
+    """Reads until it comes from memory, and stays: a change that was just made is heard of first."""
 
     def is_hit():
         return "hit" in cache_status(node.get(path))
 
+    node.get(path, headers=FRESH)
     wait_until(is_hit, f"{path} is in memory")
 
 
