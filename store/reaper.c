@@ -3,10 +3,8 @@
 #include "store/crash_point.h"
 #include "store/metrics.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     /* At 70 us a file, 18 ms; where it takes 4 ms, 1 s, which is as long as a prune waits for a
@@ -16,11 +14,6 @@ enum {
     /* PostgreSQL gives the locks to others once it takes our connection for dead, which it
      * does not do so soon after it heard from us. */
     UNLINK_FOR_US = 5 * 1000 * 1000,
-    /* Two lanes have both cores of a small machine, and reads keep two thirds of their rate. A
-     * quarter of the time given back they keep three quarters, and files still go faster than by
-     * one lane, which waits for PostgreSQL as long as it unlinks. */
-    BATCHES_A_REST = 3,
-    REST_MAX_US = 100 * 1000,
 };
 
 /* Condemned files whose rows, and whose locks where they were free, are ours until the
@@ -240,15 +233,6 @@ static void tally_failure(struct tally *tally, const struct error *error)
     tally->failed = true;
 }
 
-static void tally_add(struct tally *sum, const struct tally *more)
-{
-    add_reaped(&sum->reaped, &more->reaped);
-    for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
-        sum->is_touched[kind] |= more->is_touched[kind];
-    if (more->failed)
-        tally_failure(sum, &more->error);
-}
-
 /* The end of all batches; gives what they did, or why some of it failed. */
 static bool finish(const struct tally *tally, struct blobdir *blobdir, struct reaped *reaped,
                    struct error *error)
@@ -297,63 +281,38 @@ bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const str
     return finish(&tally, blobdir, reaped, error);
 }
 
-/* One of those who go through all that is condemned: each takes what no other has. */
-struct lane {
+/* On its way through all that is condemned. */
+struct walk {
     const struct reaper_pass *pass;
     struct tally tally;
-    int64_t batch_us; /* how long its last batch took */
-    char kind[16];    /* of the last row it had */
+    char kind[16]; /* of the last row it had */
     char digest[DIGEST_TEXT_SIZE];
 };
 
 /* False when there is no more, or it is time to stop. */
-static bool step(struct lane *lane)
+static bool step(struct walk *walk)
 {
-    const struct reaper_pass *pass = lane->pass;
-    const int64_t begun_us = metric_now_us();
+    const struct reaper_pass *pass = walk->pass;
     cleanup_arena struct arena arena = {0};
     struct batch batch = {.arena = &arena, .blobdir = pass->blobdir};
-    const struct choice choice = {.after_kind = lane->kind, .after_digest = lane->digest};
+    const struct choice choice = {.after_kind = walk->kind, .after_digest = walk->digest};
     if ((pass->stop && atomic_load(pass->stop)) ||
-        !reap_batch(pass->catalogue, &batch, &choice, &lane->tally))
+        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally))
         return false;
     size_t found = batch.rows.count;
     if (found < FILES_A_BATCH)
         return false;
-    snprintf(lane->kind, sizeof(lane->kind), "%s", rows_text(&batch.rows, found - 1, 0));
-    snprintf(lane->digest, sizeof(lane->digest), "%s", rows_text(&batch.rows, found - 1, 1));
-    lane->batch_us = metric_now_us() - begun_us;
+    snprintf(walk->kind, sizeof(walk->kind), "%s", rows_text(&batch.rows, found - 1, 0));
+    snprintf(walk->digest, sizeof(walk->digest), "%s", rows_text(&batch.rows, found - 1, 1));
     return true;
 }
 
-/* For the others: a batch takes longer on a machine that is busy, and the rest with it. */
-static void rest(const struct lane *lane)
-{
-    int64_t rest_us = lane->batch_us / BATCHES_A_REST;
-    if (rest_us > REST_MAX_US)
-        rest_us = REST_MAX_US;
-    nanosleep(&(struct timespec){.tv_nsec = (long)rest_us * 1000}, NULL);
-}
-
-static void *run_lane(void *context)
-{
-    while (step(context))
-        rest(context);
-    return NULL;
-}
-
-/* Where there is much, two of them: one unlinks while PostgreSQL works for the other. */
+/* One batch after the other, here or in PostgreSQL: so it never has more than one processor, and
+ * leaves the reads theirs. */
 bool reaper_run_pass(const struct reaper_pass *pass, struct reaped *reaped, struct error *error)
 {
-    struct lane first = {.pass = pass};
-    struct lane second = {.pass = pass};
-    pthread_t thread;
-    if (step(&first)) {
-        bool has_second = pthread_create(&thread, NULL, run_lane, &second) == 0;
-        run_lane(&first);
-        if (has_second)
-            pthread_join(thread, NULL);
-    }
-    tally_add(&first.tally, &second.tally);
-    return finish(&first.tally, pass->blobdir, reaped, error);
+    struct walk walk = {.pass = pass};
+    while (step(&walk))
+        continue;
+    return finish(&walk.tally, pass->blobdir, reaped, error);
 }

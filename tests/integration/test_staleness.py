@@ -3,15 +3,12 @@
 `LARDER_COMMITS=100000 LARDER_WRITES=10000` are the long runs; `pytest -s` shows what they measure.
 """
 
-import json
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
+import ownnetwork
 import pytest
 from cataloguerows import Psql, add_image, backends, prepare, use
 from daemons import Stopped
@@ -167,12 +164,6 @@ def test_reads_through_another_node_are_within_the_bound(nodes, database):
 
 def test_a_poll_whose_packets_are_lost_does_not_make_reads_stale():
     """In a network of its own, where packets are ours to lose."""
-    own = ["unshare", "--net"]
-    if subprocess.run([*own, "true"], capture_output=True).returncode != 0:
-        pytest.skip("needs root: a network namespace")
-    command = [*own, sys.executable, "-B", Path(__file__).with_name("lost_packets.py")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout.splitlines()[-1])
+    answer = ownnetwork.run("lost_packets.py")
     assert answer["lost"] >= 1
     assert answer["shown"] == answer["written"]
