@@ -68,7 +68,7 @@ static struct catalogue *open_catalogue(const struct node *node, struct error *e
     struct catalogue_config config = {.conninfo = node->conninfo,
                                       .name = "larder heartbeat",
                                       .sibling = node->catalogue,
-                                      .is_impatient = true,
+                                      .is_heartbeat = true,
                                       .max_sessions = 1,
                                       .acquire_timeout_ms = TIMEOUT_MS,
                                       .statement_timeout_ms = TIMEOUT_MS};

@@ -8,7 +8,7 @@
 
 enum {
     FIRST_PAUSE_MS = 20,
-    PAUSE_MAX_MS = 500,
+    PAUSE_MAX_MS = 250,
 };
 
 struct wish {
@@ -56,12 +56,13 @@ static bool pause_for(struct connector *connector, unsigned pause_ms)
 }
 
 /* NULL when it is the end. */
-static struct pg_conn *connect_at_last(struct connector *connector)
+static struct pipeline_connection *connect_at_last(struct connector *connector)
 {
     unsigned pause_ms = FIRST_PAUSE_MS;
     struct error error;
     for (;;) {
-        struct pg_conn *connection = pipeline_connect(connector->node->catalogue, &error);
+        struct pipeline_connection *connection =
+            pipeline_connect(connector->node->catalogue, &error);
         if (connection)
             return connection;
         if (!pause_for(connector, jitter_ms(pause_ms)))
@@ -75,7 +76,7 @@ static void *run(void *argument)
     struct connector *connector = argument;
     struct http_loop *loop;
     while ((loop = next_loop(connector))) {
-        struct pg_conn *connection = connect_at_last(connector);
+        struct pipeline_connection *connection = connect_at_last(connector);
         if (connection)
             http_loop_connect(loop, connection);
     }

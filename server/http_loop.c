@@ -63,7 +63,7 @@ struct http_loop {
     sem_t quiesced;
     pthread_mutex_t lock; /* guards what follows */
     struct request *inbox;
-    struct pg_conn *connection; /* owned; for the reader */
+    struct pipeline_connection *connection; /* owned; for the reader */
     enum order order;
 };
 
@@ -210,7 +210,7 @@ static void stop_listening(struct http_loop *loop)
     sem_post(&loop->quiesced);
 }
 
-static void attach(struct http_loop *loop, struct pg_conn *connection)
+static void attach(struct http_loop *loop, struct pipeline_connection *connection)
 {
     reader_attach(loop->reader, connection);
     atomic_fetch_add(&loop->server->connected_loops, 1);
@@ -224,7 +224,7 @@ static enum order take_inbox(struct http_loop *loop)
     loop->is_awake = false;
     pthread_mutex_lock(&loop->lock);
     struct request *request = steal(&loop->inbox);
-    struct pg_conn *connection = steal(&loop->connection);
+    struct pipeline_connection *connection = steal(&loop->connection);
     enum order order = loop->order;
     pthread_mutex_unlock(&loop->lock);
     if (connection)
@@ -352,7 +352,7 @@ struct reader *http_loop_reader(const struct http_loop *loop)
     return loop->reader;
 }
 
-void http_loop_connect(struct http_loop *loop, struct pg_conn *connection)
+void http_loop_connect(struct http_loop *loop, struct pipeline_connection *connection)
 {
     pthread_mutex_lock(&loop->lock);
     loop->connection = connection;
@@ -403,7 +403,8 @@ static struct http_loop *loop_new(struct http_server *server)
 static void connect_now(struct http_loop *loop)
 {
     struct error ignored; /* then it is the connector's */
-    struct pg_conn *connection = pipeline_connect(loop->server->node->catalogue, &ignored);
+    struct pipeline_connection *connection =
+        pipeline_connect(loop->server->node->catalogue, &ignored);
     if (connection)
         attach(loop, connection);
     else

@@ -17,7 +17,7 @@
 struct http_loop;
 struct http_server;
 struct json_writer;
-struct pg_conn;
+struct pipeline_connection;
 struct reader;
 struct request;
 
@@ -45,7 +45,7 @@ void http_loop_resume(struct http_loop *loop, struct request *request);
 
 /* The connection to PostgreSQL that the loop asked the server's connector for; takes it.
  * Any thread. */
-void http_loop_connect(struct http_loop *loop, struct pg_conn *connection);
+void http_loop_connect(struct http_loop *loop, struct pipeline_connection *connection);
 
 /* Takes no more connections; waits until that is so. */
 void http_loop_quiesce(struct http_loop *loop);

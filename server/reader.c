@@ -65,7 +65,7 @@ struct reader *reader_new(struct node *node, int epoll_fd, void *epoll_data,
     return reader;
 }
 
-void reader_attach(struct reader *reader, struct pg_conn *connection)
+void reader_attach(struct reader *reader, struct pipeline_connection *connection)
 {
     pipeline_attach(reader->pipeline, connection);
 }

@@ -41,7 +41,7 @@ struct read_question {
                                         void (*lost)(void *context), void *context);
 /* Answers all that still wait. NULL is fine. */
 void reader_free(struct reader *reader);
-void reader_attach(struct reader *reader, struct pg_conn *connection);
+void reader_attach(struct reader *reader, struct pipeline_connection *connection);
 
 /* Answers the request now, or later: then it has no response yet when this returns. */
 void reader_read(struct reader *reader, struct request *request,

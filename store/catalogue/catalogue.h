@@ -35,8 +35,9 @@ struct catalogue_config {
     /* Plan each statement once for all values, whatever PostgreSQL makes of it: for
      * statements that always want their indexes, and are run more often than planned. */
     bool generic_plans;
-    /* Its time-outs are so short that they make no connection of others suspicious. */
-    bool is_impatient;
+    /* Asks all the time, and with short time-outs: it finds out for its siblings which servers
+     * hang, and which of those are back. */
+    bool is_heartbeat;
     unsigned max_sessions;
     unsigned acquire_timeout_ms;   /* how long to wait for a free session */
     unsigned statement_timeout_ms; /* for statements that set none of their own */

@@ -11,6 +11,8 @@
 
 enum {
     SETUP_TIMEOUT_MS = 5000,
+    /* The 2 s of a connect_timeout may end with a second of the clock: after more than one. */
+    HANGS_MS = 900,
     /* PostgreSQL's own statement_timeout answers first and keeps the connection; this
      * much later we stop believing that it will. */
     ANSWER_GRACE_MS = 1000,
@@ -74,7 +76,9 @@ static bool set_up(struct catalogue_session *session, struct error *error)
              "SET plan_cache_mode = %s",
              session->application_name, session->statement_timeout_ms,
              session->generic_plans ? "force_generic_plan" : "auto");
-    return session_execute(session, sql, SETUP_TIMEOUT_MS, error);
+    return session_execute(session, sql,
+                           session->is_heartbeat ? session->statement_timeout_ms : SETUP_TIMEOUT_MS,
+                           error);
 }
 
 /* A conninfo may ask for any server. PostgreSQL before 14 does not say which it is. */
@@ -84,52 +88,84 @@ static bool is_standby(const PGconn *connection)
     return in_hot_standby && strcmp(in_hot_standby, "on") == 0;
 }
 
-bool session_connect(struct catalogue_session *session, const char *conninfo, struct error *error)
+/* What the conninfo may say otherwise. connect_timeout bounds each address; a standby is passed
+ * over. A host that fell off the network is noticed within some 5 s, idle or not. */
+static void add_defaults(struct server_conninfo *conninfo)
 {
-    /* What stands before dbname gives way to the conninfo, what stands behind it does
-     * not. connect_timeout bounds each host; with several, a standby is passed over. A host that
-     * fell off the network is noticed within some 5 s, idle or not. */
-    cleanup_servers_order struct servers_order order;
-    session->distrusts = servers_distrusts(session->servers);
-    servers_order(session->servers, &order);
-    const struct {
+    static const struct {
         const char *keyword;
         const char *value;
     } rows[] = {
-        {"connect_timeout", "2"},     {"target_session_attrs", "read-write"},
-        {"keepalives_idle", "2"},     {"keepalives_interval", "1"},
-        {"keepalives_count", "3"},    {"tcp_user_timeout", "5000"},
-        {"dbname", conninfo},         {"host", order.host},
-        {"hostaddr", order.hostaddr}, {"port", order.port},
-        {"client_encoding", "UTF8"},
+        {"connect_timeout", "2"},  {"target_session_attrs", "read-write"},
+        {"keepalives_idle", "2"},  {"keepalives_interval", "1"},
+        {"keepalives_count", "3"}, {"tcp_user_timeout", "5000"},
     };
-    enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };
-    const char *keywords[ROW_COUNT + 1] = {NULL};
-    const char *values[ROW_COUNT + 1] = {NULL};
-    for (size_t i = 0; i < ROW_COUNT; i++) {
-        keywords[i] = rows[i].keyword;
-        values[i] = rows[i].value;
-    }
-    session->connection = PQconnectdbParams(keywords, values, 1);
-    if (PQstatus(session->connection) != CONNECTION_OK) {
-        set_unavailable(error, "cannot connect to PostgreSQL", PQerrorMessage(session->connection));
-        session_disconnect(session);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        server_conninfo_add(conninfo, rows[i].keyword, rows[i].value);
+}
+
+static bool open_connection(struct catalogue_session *session,
+                            const struct server_conninfo *conninfo, struct error *error)
+{
+    int64_t begun_ms = monotonic_ms();
+    session->connection = PQconnectdbParams(conninfo->keywords, conninfo->values, 0);
+    bool is_open = PQstatus(session->connection) == CONNECTION_OK;
+    if (is_open || monotonic_ms() - begun_ms < HANGS_MS)
+        servers_answers(session->servers, session->server);
+    else
+        servers_hangs(session->servers, session->server);
+    return is_open || set_unavailable(error, "cannot connect to PostgreSQL",
+                                      PQerrorMessage(session->connection));
+}
+
+static bool connect_to(struct catalogue_session *session, const struct server_conninfo *conninfo,
+                       struct error *error)
+{
+    if (!open_connection(session, conninfo, error))
         return false;
-    }
-    PQsetNoticeReceiver(session->connection, ignore_notice, NULL);
-    if (PQsetnonblocking(session->connection, 1) != 0) {
-        session_disconnect(session);
-        return error_set(error, ERROR_INTERNAL, "PostgreSQL's connection cannot be non-blocking");
-    }
     metric_add(METRIC_CATALOGUE_CONNECTS, 1);
-    if (set_up(session, error)) {
-        if (!is_standby(session->connection))
-            servers_put_first(session->servers, PQhost(session->connection),
-                              PQport(session->connection));
+    PQsetNoticeReceiver(session->connection, ignore_notice, NULL);
+    if (PQsetnonblocking(session->connection, 1) != 0)
+        return error_set(error, ERROR_INTERNAL, "PostgreSQL's connection cannot be non-blocking");
+    if (!set_up(session, error))
+        return error_context(error, "cannot set up a connection to PostgreSQL");
+    if (!is_standby(session->connection))
+        servers_put_first(session->servers, session->server);
+    return true;
+}
+
+/* What goes wrong is added to what went wrong before. */
+static bool try_server(struct catalogue_session *session, const struct server_conninfo *conninfo,
+                       struct error *error)
+{
+    struct error before = *error;
+    *error = (struct error){0};
+    if (connect_to(session, conninfo, error))
         return true;
-    }
     session_disconnect(session);
-    return error_context(error, "cannot set up a connection to PostgreSQL");
+    return before.message[0] ? error_context(error, "%s", before.message) : false;
+}
+
+bool session_connect(struct catalogue_session *session, struct error *error)
+{
+    struct servers_walk walk = {.is_heartbeat = session->is_heartbeat};
+    *error = (struct error){0};
+    session->distrusts = servers_distrusts(session->servers);
+    for (;;) {
+        struct server_conninfo conninfo = {0};
+        add_defaults(&conninfo);
+        if (!servers_next(session->servers, &walk, &conninfo))
+            break;
+        server_conninfo_add(&conninfo, "client_encoding", "UTF8");
+        session->server = walk.server;
+        if (try_server(session, &conninfo, error))
+            return true;
+    }
+    if (!error->message[0])
+        return set_unavailable(error, "cannot connect to PostgreSQL", "all its servers hang");
+    return walk.left_out > 0
+               ? error_context(error, "left out, for they hang: %zu servers", walk.left_out)
+               : false;
 }
 
 bool session_is_open(struct catalogue_session *session)
@@ -160,6 +196,14 @@ bool session_is_alive(struct catalogue_session *session)
     return false;
 }
 
+/* The heartbeat's patience is too short for the connections of others to be distrusted. */
+static void give_up_on_server(struct catalogue_session *session)
+{
+    servers_hangs(session->servers, session->server);
+    if (!session->is_heartbeat)
+        servers_distrust(session->servers);
+}
+
 /* Sends what is left and reads until an answer is complete. */
 static bool wait_for_answer(struct catalogue_session *session, int64_t deadline_ms,
                             const char *what, struct error *error)
@@ -173,9 +217,7 @@ static bool wait_for_answer(struct catalogue_session *session, int64_t deadline_
             return true;
         int64_t left_ms = deadline_ms - monotonic_ms();
         if (left_ms <= 0) {
-            servers_put_last(session->servers, PQhost(connection), PQport(connection));
-            if (!session->is_impatient)
-                servers_distrust(session->servers);
+            give_up_on_server(session);
             return set_unavailable(error, what, "PostgreSQL did not answer in time");
         }
         struct pollfd socket = {.fd = PQsocket(connection),
@@ -261,6 +303,7 @@ static PGresult *receive(struct catalogue_session *session, unsigned timeout_ms,
             session_disconnect(session);
             return NULL;
         }
+        servers_answers(session->servers, session->server);
         connected = take_result(session, &kept, &done);
     }
     if (kept && !is_error(kept) && connected)

@@ -3,6 +3,7 @@
 #include "store/catalogue/session_internal.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -17,8 +18,14 @@ struct expected {
     struct pipeline_query *query; /* of EXPECT_ROWS */
 };
 
+struct pipeline_connection {
+    PGconn *connection; /* owned */
+    size_t server;
+    unsigned distrusts; /* of the servers, when it was made */
+};
+
 struct pipeline {
-    const struct catalogue *catalogue; /* not owned */
+    struct servers *servers; /* the catalogue's */
     int epoll_fd;
     void *epoll_data;
     void (*lost)(void *context);
@@ -26,7 +33,8 @@ struct pipeline {
     bool is_away;
 
     PGconn *connection; /* owned; NULL: none */
-    unsigned distrusts; /* of the catalogue, when it was attached */
+    size_t server;
+    unsigned distrusts;
     bool wants_write;
     struct prepared prepared; /* on the connection */
 
@@ -47,7 +55,7 @@ struct pipeline *pipeline_new(const struct catalogue *catalogue, int epoll_fd, v
     struct pipeline *pipeline = calloc(1, sizeof(*pipeline));
     if (!pipeline)
         abort();
-    *pipeline = (struct pipeline){.catalogue = catalogue,
+    *pipeline = (struct pipeline){.servers = catalogue_servers(catalogue),
                                   .epoll_fd = epoll_fd,
                                   .epoll_data = epoll_data,
                                   .lost = lost,
@@ -118,19 +126,33 @@ static struct expected take_expected(struct pipeline *pipeline)
 
 /* --- the connection --- */
 
-struct pg_conn *pipeline_connect(struct catalogue *catalogue, struct error *error)
+struct pipeline_connection *pipeline_connect(struct catalogue *catalogue, struct error *error)
 {
-    PGconn *connection = catalogue_connect(catalogue, "larder loop", STATEMENT_TIMEOUT_MS, error);
-    if (!connection || PQenterPipelineMode(connection))
+    struct catalogue_session session = {.application_name = "larder loop",
+                                        .generic_plans = true,
+                                        .statement_timeout_ms = STATEMENT_TIMEOUT_MS};
+    struct pipeline_connection *connection = malloc(sizeof(*connection));
+    if (!connection)
+        abort();
+    if (!catalogue_connect(catalogue, &session, error)) {
+        free(connection);
+        return NULL;
+    }
+    *connection =
+        (struct pipeline_connection){session.connection, session.server, session.distrusts};
+    if (PQenterPipelineMode(connection->connection))
         return connection;
-    PQfinish(connection);
+    pipeline_discard(connection);
     error_set(error, ERROR_INTERNAL, "PostgreSQL's connection cannot be pipelined");
     return NULL;
 }
 
-void pipeline_discard(struct pg_conn *connection)
+void pipeline_discard(struct pipeline_connection *connection)
 {
-    PQfinish(connection);
+    if (!connection)
+        return;
+    PQfinish(connection->connection);
+    free(connection);
 }
 
 static void watch_socket(struct pipeline *pipeline, int operation)
@@ -141,11 +163,13 @@ static void watch_socket(struct pipeline *pipeline, int operation)
         abort(); /* our own epoll and an open socket: only memory can be missing */
 }
 
-void pipeline_attach(struct pipeline *pipeline, struct pg_conn *connection)
+void pipeline_attach(struct pipeline *pipeline, struct pipeline_connection *connection)
 {
     assert(!pipeline->connection);
-    pipeline->connection = connection;
-    pipeline->distrusts = catalogue_distrusts(pipeline->catalogue);
+    pipeline->connection = connection->connection;
+    pipeline->server = connection->server;
+    pipeline->distrusts = connection->distrusts;
+    free(connection);
     pipeline->is_away = false;
     watch_socket(pipeline, EPOLL_CTL_ADD);
 }
@@ -280,7 +304,7 @@ void pipeline_flush(struct pipeline *pipeline)
 {
     if (!pipeline->connection || !pipeline->waiting)
         return;
-    bool trusted = pipeline->distrusts == catalogue_distrusts(pipeline->catalogue);
+    bool trusted = pipeline->distrusts == servers_distrusts(pipeline->servers);
     if (!trusted || !send_waiting(pipeline))
         lose(pipeline);
 }
@@ -329,6 +353,7 @@ static bool take_answer(struct pipeline *pipeline)
 static bool take_results(struct pipeline *pipeline)
 {
     while (!PQisBusy(pipeline->connection)) {
+        servers_answers(pipeline->servers, pipeline->server);
         PGresult *result = PQgetResult(pipeline->connection);
         struct expected *first = first_expected(pipeline);
         if (!result && !pipeline->kept)
@@ -393,8 +418,10 @@ int pipeline_expire(struct pipeline *pipeline)
 {
     int64_t now_ms = monotonic_ms();
     const struct pipeline_query *oldest = oldest_sent(pipeline);
-    if (oldest && now_ms >= oldest->sent_ms + PIPELINE_SILENCE_MAX_MS)
+    if (oldest && now_ms >= oldest->sent_ms + PIPELINE_SILENCE_MAX_MS) {
+        servers_hangs(pipeline->servers, pipeline->server);
         lose(pipeline);
+    }
     expire_waiting(pipeline, now_ms);
     if (pipeline->query_count == 0)
         return -1;

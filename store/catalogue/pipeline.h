@@ -13,8 +13,8 @@
 
 #include "store/catalogue/catalogue.h"
 
-struct pg_conn;
 struct pipeline;
+struct pipeline_connection;
 
 enum {
     PIPELINE_PARAMETERS_MAX = 12,
@@ -45,10 +45,12 @@ struct pipeline_query {
 void pipeline_free(struct pipeline *pipeline);
 
 /* A connection for pipeline_attach(), to the same catalogue; bounded by a few seconds. */
-[[nodiscard]] struct pg_conn *pipeline_connect(struct catalogue *catalogue, struct error *error);
+[[nodiscard]] struct pipeline_connection *pipeline_connect(struct catalogue *catalogue,
+                                                           struct error *error);
 /* Closes one that was not attached. NULL is fine. */
-void pipeline_discard(struct pg_conn *connection);
-void pipeline_attach(struct pipeline *pipeline, struct pg_conn *connection);
+void pipeline_discard(struct pipeline_connection *connection);
+/* It is the pipeline's from then on. */
+void pipeline_attach(struct pipeline *pipeline, struct pipeline_connection *connection);
 
 /* Takes a question for the next flush; false with ERROR_CATALOGUE_UNAVAILABLE when too many
  * are on their way, or when PostgreSQL is away: someone waited in vain, and nobody connected

@@ -16,9 +16,9 @@ enum {
 };
 
 struct catalogue {
-    char *conninfo;
     struct servers *servers; /* owned, unless it is a sibling's */
     bool owns_servers;
+    bool is_heartbeat;
     char *application_name;
     unsigned acquire_timeout_ms;
     unsigned session_count;
@@ -48,37 +48,24 @@ static void push_free(struct catalogue *catalogue, struct catalogue_session *ses
     catalogue->free_count++;
 }
 
-/* A conninfo that libpq cannot parse is told now, not at the first request. */
-static bool check_conninfo(const char *conninfo, struct error *error)
-{
-    char *why = NULL;
-    PQconninfoOption *options = PQconninfoParse(conninfo, &why);
-    if (!options)
-        error_set(error, ERROR_INVALID_ARGUMENT, "the database's address is no libpq URI: %.*s",
-                  why ? (int)strcspn(why, "\n") : 0, why ? why : "");
-    PQfreemem(why);
-    PQconninfoFree(options);
-    return options != NULL;
-}
-
 struct catalogue *catalogue_open(const struct catalogue_config *config, struct error *error)
 {
     assert(config->max_sessions > 0);
-    if (!check_conninfo(config->conninfo, error))
+    struct servers *servers =
+        config->sibling ? config->sibling->servers : servers_new(config->conninfo, error);
+    if (!servers)
         return NULL;
     struct catalogue *catalogue = calloc(1, sizeof(*catalogue));
     struct catalogue_session *sessions = calloc(config->max_sessions, sizeof(*sessions));
-    char *conninfo = strdup(config->conninfo);
     char *name = NULL;
     if (asprintf(&name, "%s%s", config->node_id ? NODE_APPLICATION_PREFIX : "",
                  config->node_id ? config->node_id
                  : config->name  ? config->name
                                  : "larder") < 0 ||
-        !catalogue || !sessions || !conninfo)
+        !catalogue || !sessions)
         abort();
-    *catalogue = (struct catalogue){.conninfo = conninfo,
-                                    .servers = config->sibling ? config->sibling->servers
-                                                               : servers_new(conninfo),
+    *catalogue = (struct catalogue){.servers = servers,
+                                    .is_heartbeat = config->is_heartbeat,
                                     .owns_servers = !config->sibling,
                                     .application_name = name,
                                     .acquire_timeout_ms = config->acquire_timeout_ms,
@@ -91,10 +78,12 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
         sessions[i].default_timeout_ms = config->statement_timeout_ms;
         sessions[i].statement_timeout_ms = config->statement_timeout_ms;
         sessions[i].generic_plans = config->generic_plans;
-        sessions[i].is_impatient = config->is_impatient;
+        sessions[i].is_heartbeat = config->is_heartbeat;
         sessions[i].application_name = name;
         push_free(catalogue, &sessions[i]);
     }
+    if (config->is_heartbeat)
+        servers_have_heartbeat(servers, true);
     metric_set(METRIC_CATALOGUE_SESSIONS_MAX, config->max_sessions);
     return catalogue;
 }
@@ -111,9 +100,10 @@ void catalogue_close(struct catalogue *catalogue)
     pthread_cond_destroy(&catalogue->released);
     pthread_mutex_destroy(&catalogue->mutex);
     free(catalogue->sessions);
+    if (catalogue->is_heartbeat)
+        servers_have_heartbeat(catalogue->servers, false);
     if (catalogue->owns_servers)
         servers_free(catalogue->servers);
-    free(catalogue->conninfo);
     free(catalogue->application_name);
     free(catalogue);
 }
@@ -172,7 +162,7 @@ static void set_away(struct catalogue *catalogue, bool away)
 static bool reconnect(struct catalogue *catalogue, struct catalogue_session *session,
                       int64_t deadline_ms, struct error *error)
 {
-    while (!session_connect(session, catalogue->conninfo, error)) {
+    while (!session_connect(session, error)) {
         bool time_is_up = monotonic_ms() + RECONNECT_PAUSE_MS >= deadline_ms;
         if (time_is_up || is_away(catalogue)) {
             set_away(catalogue, true);
@@ -203,24 +193,21 @@ struct catalogue_session *catalogue_acquire(struct catalogue *catalogue, struct 
     return NULL;
 }
 
-PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
-                          unsigned statement_timeout_ms, struct error *error)
+struct servers *catalogue_servers(const struct catalogue *catalogue)
 {
-    struct catalogue_session session = {.servers = catalogue->servers,
-                                        .application_name = name,
-                                        .generic_plans = true,
-                                        .statement_timeout_ms = statement_timeout_ms};
-    return session_connect(&session, catalogue->conninfo, error) ? session.connection : NULL;
+    return catalogue->servers;
+}
+
+bool catalogue_connect(struct catalogue *catalogue, struct catalogue_session *session,
+                       struct error *error)
+{
+    session->servers = catalogue->servers;
+    return session_connect(session, error);
 }
 
 void catalogue_distrust(struct catalogue *catalogue)
 {
     servers_distrust(catalogue->servers);
-}
-
-unsigned catalogue_distrusts(const struct catalogue *catalogue)
-{
-    return servers_distrusts(catalogue->servers);
 }
 
 void catalogue_release(struct catalogue_session *session)

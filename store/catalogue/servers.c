@@ -1,11 +1,14 @@
 #include "store/catalogue/servers.h"
 
+#include "store/catalogue/session_internal.h"
+
+#include <assert.h>
 #include <libpq-fe.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { HANGS_FOR_MS = 30 * 1000 };
 
 /* A list of libpq's: "a,b,c". */
 struct list {
@@ -15,11 +18,14 @@ struct list {
 };
 
 struct servers {
+    PQconninfoOption *options; /* owned */
     struct list hosts;
     struct list addresses;
     struct list ports;
-    size_t count; /* fewer than two: there is no order */
+    size_t count; /* 1 for a conninfo that names none */
     atomic_size_t first;
+    _Atomic int64_t hung_ms[SERVERS_MAX]; /* when it was last found to; 0: it answers */
+    atomic_bool has_heartbeat;
     atomic_uint distrusts;
 };
 
@@ -37,46 +43,85 @@ static void split(const char *text, struct list *list)
         list->items[list->count++] = strsep(&at, ",");
 }
 
-static const char *item(const struct list *list, size_t index)
+static struct list *list_of(struct servers *servers, const char *keyword)
 {
-    return index < list->count ? list->items[index] : "";
+    return strcmp(keyword, "host") == 0       ? &servers->hosts
+           : strcmp(keyword, "hostaddr") == 0 ? &servers->addresses
+           : strcmp(keyword, "port") == 0     ? &servers->ports
+                                              : NULL;
 }
 
-/* The same list, beginning with its `first`; NULL for one that names all servers at once. */
-static char *join_from(const struct list *list, size_t first)
+static const char *value_of(const PQconninfoOption *option)
 {
-    if (list->count < 2)
-        return NULL;
-    char *joined = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&joined, &size);
-    if (!out)
-        abort();
-    for (size_t i = 0; i < list->count; i++)
-        fprintf(out, "%s%s", i > 0 ? "," : "", item(list, (first + i) % list->count));
-    if (fclose(out) != 0)
-        abort();
-    return joined;
+    return option->val || !option->envvar ? option->val : getenv(option->envvar);
 }
 
-struct servers *servers_new(const char *conninfo)
+static bool is_given(const char *value)
+{
+    return value && value[0];
+}
+
+/* False when a service file has the last word. */
+static bool split_all(struct servers *servers)
+{
+    for (const PQconninfoOption *option = servers->options; option->keyword; option++) {
+        struct list *list = list_of(servers, option->keyword);
+        const char *value = value_of(option);
+        if (strcmp(option->keyword, "service") == 0 && is_given(value))
+            return false;
+        if (list && is_given(value))
+            split(value, list);
+    }
+    return true;
+}
+
+/* As libpq has it: a host for each address, and one port, or one for each. */
+static bool lists_fit(const struct servers *servers, struct error *error)
+{
+    const struct list *hosts = &servers->hosts;
+    const struct list *addresses = &servers->addresses;
+    if (hosts->count > 0 && addresses->count > 0 && hosts->count != addresses->count)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "the database's address has %zu hosts and %zu hostaddr", hosts->count,
+                         addresses->count);
+    if (servers->ports.count > 1 && servers->ports.count != servers->count)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "the database's address has %zu ports for %zu hosts", servers->ports.count,
+                         servers->count);
+    if (servers->count > SERVERS_MAX)
+        return error_set(error, ERROR_INVALID_ARGUMENT,
+                         "the database's address has %zu hosts; at most %d are tried",
+                         servers->count, SERVERS_MAX);
+    return true;
+}
+
+/* A conninfo that libpq cannot parse is told now, not at the first request. */
+static bool parse(struct servers *servers, const char *conninfo, struct error *error)
+{
+    char *why = NULL;
+    servers->options = PQconninfoParse(conninfo, &why);
+    if (!servers->options)
+        error_set(error, ERROR_INVALID_ARGUMENT, "the database's address is no libpq URI: %.*s",
+                  why ? (int)strcspn(why, "\n") : 0, why ? why : "");
+    PQfreemem(why);
+    return servers->options;
+}
+
+struct servers *servers_new(const char *conninfo, struct error *error)
 {
     struct servers *servers = calloc(1, sizeof(*servers));
-    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
     if (!servers)
         abort();
-    for (PQconninfoOption *option = options; option && option->keyword; option++) {
-        struct list *list = strcmp(option->keyword, "host") == 0       ? &servers->hosts
-                            : strcmp(option->keyword, "hostaddr") == 0 ? &servers->addresses
-                            : strcmp(option->keyword, "port") == 0     ? &servers->ports
-                                                                       : NULL;
-        if (list && option->val)
-            split(option->val, list);
-    }
-    PQconninfoFree(options);
-    servers->count = servers->hosts.count > servers->addresses.count ? servers->hosts.count
-                                                                     : servers->addresses.count;
-    return servers;
+    servers->count = 1;
+    bool parsed = parse(servers, conninfo, error);
+    if (parsed && split_all(servers))
+        servers->count = servers->hosts.count > 0       ? servers->hosts.count
+                         : servers->addresses.count > 0 ? servers->addresses.count
+                                                        : 1;
+    if (parsed && lists_fit(servers, error))
+        return servers;
+    servers_free(servers);
+    return NULL;
 }
 
 static void list_free(struct list *list)
@@ -89,56 +134,100 @@ void servers_free(struct servers *servers)
 {
     if (!servers)
         return;
+    PQconninfoFree(servers->options);
     list_free(&servers->hosts);
     list_free(&servers->addresses);
     list_free(&servers->ports);
     free(servers);
 }
 
-void servers_order(struct servers *servers, struct servers_order *order)
+void servers_have_heartbeat(struct servers *servers, bool is_there)
 {
-    size_t first = atomic_load(&servers->first);
-    *order = (struct servers_order){.host = join_from(&servers->hosts, first),
-                                    .hostaddr = join_from(&servers->addresses, first),
-                                    .port = join_from(&servers->ports, first)};
+    atomic_store(&servers->has_heartbeat, is_there);
 }
 
-void servers_order_end(struct servers_order *order)
+void server_conninfo_add(struct server_conninfo *conninfo, const char *keyword, const char *value)
 {
-    free(order->host);
-    free(order->hostaddr);
-    free(order->port);
+    assert(conninfo->count + 1 < sizeof(conninfo->keywords) / sizeof(conninfo->keywords[0]));
+    conninfo->keywords[conninfo->count] = keyword;
+    conninfo->values[conninfo->count++] = value;
 }
 
-/* Whether the list may mean `given` there: an item that is empty is libpq's default. */
-static bool fits(const struct list *list, size_t index, const char *given)
+/* Empty in a list is libpq's default; alone it would be the environment's. */
+static void add_item(struct server_conninfo *conninfo, const char *keyword, const struct list *list,
+                     size_t server, const char *otherwise)
 {
-    return list->count < 2 || !item(list, index)[0] ||
-           strcmp(item(list, index), given ? given : "") == 0;
+    if (list->count == 0)
+        return;
+    const char *item = list->items[list->count > 1 ? server : 0];
+    server_conninfo_add(conninfo, keyword, item[0] ? item : otherwise);
 }
 
-/* Its place in the list; `count` for one that has none. */
-static size_t find(const struct servers *servers, const char *host, const char *port)
+/* What the conninfo says, but of its servers only that one. */
+static void add_server(struct servers *servers, size_t server, struct server_conninfo *conninfo)
 {
-    const struct list *names = servers->hosts.count > 0 ? &servers->hosts : &servers->addresses;
-    size_t i = 0;
-    while (i < servers->count && !(fits(names, i, host) && fits(&servers->ports, i, port)))
-        i++;
-    return i;
+    for (const PQconninfoOption *option = servers->options; option->keyword; option++) {
+        bool names_one = servers->count > 1 && list_of(servers, option->keyword);
+        if (option->val && !names_one)
+            server_conninfo_add(conninfo, option->keyword, option->val);
+    }
+    if (servers->count == 1)
+        return;
+    add_item(conninfo, "host", &servers->hosts, server, NULL);
+    add_item(conninfo, "hostaddr", &servers->addresses, server, NULL);
+    add_item(conninfo, "port", &servers->ports, server, "5432");
 }
 
-void servers_put_last(struct servers *servers, const char *host, const char *port)
+static bool hangs(const struct servers *servers, size_t server)
 {
-    size_t place = find(servers, host, port);
-    if (place < servers->count)
-        atomic_store(&servers->first, (place + 1) % servers->count);
+    int64_t hung_ms = atomic_load(&servers->hung_ms[server]);
+    return hung_ms != 0 && monotonic_ms() < hung_ms + HANGS_FOR_MS;
 }
 
-void servers_put_first(struct servers *servers, const char *host, const char *port)
+static bool is_left_out(const struct servers *servers, struct servers_walk *walk, size_t server)
 {
-    size_t place = find(servers, host, port);
-    if (place < servers->count)
-        atomic_store(&servers->first, place);
+    if (!hangs(servers, server))
+        return false;
+    if (walk->turn <= servers->count)
+        return true; /* it is tried after all others */
+    bool is_heartbeats = atomic_load(&servers->has_heartbeat) && !walk->is_heartbeat;
+    walk->left_out += is_heartbeats;
+    return is_heartbeats;
+}
+
+bool servers_next(struct servers *servers, struct servers_walk *walk,
+                  struct server_conninfo *conninfo)
+{
+    if (walk->turn == 0)
+        walk->first = atomic_load(&servers->first);
+    while (walk->turn < 2 * servers->count) { /* round twice */
+        size_t server = (walk->first + walk->turn++) % servers->count;
+        uint64_t bit = (uint64_t)1 << server;
+        if ((walk->tried & bit) != 0 || is_left_out(servers, walk, server))
+            continue;
+        walk->tried |= bit;
+        walk->server = server;
+        add_server(servers, server, conninfo);
+        return true;
+    }
+    return false;
+}
+
+void servers_hangs(struct servers *servers, size_t server)
+{
+    if (servers->count > 1)
+        atomic_store(&servers->hung_ms[server], monotonic_ms());
+}
+
+void servers_answers(struct servers *servers, size_t server)
+{
+    if (atomic_load_explicit(&servers->hung_ms[server], memory_order_relaxed) != 0)
+        atomic_store(&servers->hung_ms[server], 0);
+}
+
+void servers_put_first(struct servers *servers, size_t server)
+{
+    atomic_store(&servers->first, server);
 }
 
 void servers_distrust(struct servers *servers)

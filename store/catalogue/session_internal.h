@@ -33,8 +33,9 @@ struct catalogue_session {
     const char *application_name;  /* the catalogue's */
     struct servers *servers;       /* the catalogue's */
     PGconn *connection;            /* owned; NULL: none, or it broke */
+    size_t server;                 /* which it is to */
     unsigned distrusts;            /* of the servers, when it was made */
-    bool is_impatient;             /* the pool's */
+    bool is_heartbeat;             /* the pool's */
     struct prepared prepared;      /* on the connection */
 };
 
@@ -42,8 +43,7 @@ struct catalogue_session {
 #define NODE_APPLICATION_PREFIX "larder node "
 
 /* Makes the connection; bounded. The session has none before. */
-[[nodiscard]] bool session_connect(struct catalogue_session *session, const char *conninfo,
-                                   struct error *error);
+[[nodiscard]] bool session_connect(struct catalogue_session *session, struct error *error);
 /* Closes it, if there is one. */
 void session_disconnect(struct catalogue_session *session);
 /* Whether an idle session has a connection that PostgreSQL did not close meanwhile, and that is
@@ -60,13 +60,11 @@ void session_disconnect(struct catalogue_session *session);
 /* What an error that PostgreSQL answered means. */
 void session_error_of(const PGresult *result, const char *what, struct error *error);
 
-/* A connection to the pool's PostgreSQL beside its sessions; the caller's. */
-[[nodiscard]] PGconn *catalogue_connect(struct catalogue *catalogue, const char *name,
-                                        unsigned statement_timeout_ms, struct error *error);
-
-/* Counts how often a server of the pool's did not answer, or was found to be another one: a
- * connection from before the last time may be to one whose place another took. */
-[[nodiscard]] unsigned catalogue_distrusts(const struct catalogue *catalogue);
+/* The pool's servers, for a connection beside its sessions. */
+[[nodiscard]] struct servers *catalogue_servers(const struct catalogue *catalogue);
+/* Makes one; the caller's. Of `session` what it is to be is given, and filled in what it is. */
+[[nodiscard]] bool catalogue_connect(struct catalogue *catalogue, struct catalogue_session *session,
+                                     struct error *error);
 
 /* Runs SQL without parameters or rows, of several statements if need be. */
 [[nodiscard]] bool session_execute(struct catalogue_session *session, const char *sql,

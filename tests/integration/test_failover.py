@@ -83,7 +83,7 @@ def test_what_was_answered_survives_the_promotion_of_the_standby(pair, make_lard
         client.join()
     kept = {row[0] for row in sql(standby.uri("fleet"), "SELECT id FROM sandboxes")}
     assert set(acknowledged) <= kept, f"lost: {sorted(set(acknowledged) - kept)}"
-    # Its loops look for a server twice a second: writes may be back before them.
+    # Its loops look for a server some times a second: writes may be back before them.
     wait_until(lambda: node.get("/readyz").status_code == 200, "it is ready")
 
 

@@ -197,6 +197,23 @@ def test_lists_come_from_memory_until_any_image_changes(node, database, image):
     wait_until(lambda: node.get(path).json()["images"][0]["last_used_at"] == 77000, "its use")
 
 
+def test_memory_keeps_to_its_bound(make_larder, database, node):
+    """Of 1,000 images a few hundred fit; whoever asks for the others has them all the same."""
+    bound = 1 << 18
+    small = make_larder(database=database, flags=["--cache-bytes", str(bound)])
+    sql(database, "SELECT add_image('docker.io/test/many:' || n, 'many ' || n, 'linux/amd64')"
+                  "  FROM generate_series(1, 1000) n")  # fmt: skip
+    small.get("/images/docker.io/test/many:1", headers=FRESH)
+    for number in range(1, 1001):
+        reference = f"docker.io/test/many:{number}"
+        assert small.get(f"/images/{reference}").json()["reference"] == reference
+        if number % 100 == 0:
+            assert 0 < metric(small, "larder_read_cache_size_bytes") <= bound
+    assert metric(small, "larder_read_cache_size_bytes") > bound / 2
+    assert 100 < metric(small, "larder_read_cache_answers") < 1000
+    assert metric(small, "larder_read_cache_evictions_total", reason="room") > 0
+
+
 def test_pages_and_filters_are_told_apart_in_memory(node, database):
     for number in range(4):
         add_image(database, f"docker.io/test/page:{number}", f"page {number}")

@@ -58,6 +58,18 @@ static int64_t backend_pid(struct catalogue_session *session)
     return rows_int(&rows, 0, 0);
 }
 
+/* The documented one: without ports, of which libpq makes a list of nothing. */
+Test(catalogue, hosts_without_ports_are_each_tried_at_the_default_one)
+{
+    struct error error = {0};
+    struct catalogue *catalogue =
+        open_pool("postgresql://larder@127.0.0.1,127.0.0.2/no_such_database", 1, 0, 1000);
+    cr_expect_not(catalogue_ping(catalogue, &error));
+    cr_expect(strstr(error.message, "\"127.0.0.1\", port 5432 failed"), "%s", error.message);
+    cr_expect(strstr(error.message, "\"127.0.0.2\", port 5432 failed"), "%s", error.message);
+    catalogue_close(catalogue);
+}
+
 Test(catalogue, parameters_arrive_as_they_were_given)
 {
     static const char *const texts[] = {"a,b", "{\"}", "back\\slash", "", "NULL", "\xc3\xa4'$1"};

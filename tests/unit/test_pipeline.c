@@ -3,11 +3,14 @@
 #include "database.h"
 
 #include <criterion/criterion.h>
+#include <libpq-fe.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <time.h>
 
 static void begin(void);
@@ -45,7 +48,7 @@ static void lost(void *context)
 static void attach(void)
 {
     struct error error = {0};
-    struct pg_conn *connection = pipeline_connect(database_catalogue, &error);
+    struct pipeline_connection *connection = pipeline_connect(database_catalogue, &error);
     cr_assert(connection, "%s", error.message);
     pipeline_attach(pipeline, connection);
 }
@@ -235,6 +238,103 @@ Test(pipeline, an_idle_connection_is_not_trusted_once_a_server_hung)
     attach();
     run_until(2);
     cr_expect(strstr(log_text, "1=2 "), "%s", log_text);
+}
+
+static struct catalogue *open_servers(const char *hosts, const char *ports, bool is_heartbeat,
+                                      const struct catalogue *sibling)
+{
+    char text[2048];
+    struct error error = {0};
+    snprintf(text, sizeof(text), "%s host=%s port=%s", database_conninfo(), hosts, ports);
+    const struct catalogue_config config = {.conninfo = text,
+                                            .sibling = sibling,
+                                            .is_heartbeat = is_heartbeat,
+                                            .max_sessions = 1,
+                                            .statement_timeout_ms = 5000};
+    struct catalogue *catalogue = catalogue_open(&config, &error);
+    cr_assert_not_null(catalogue, "%s", error.message);
+    return catalogue;
+}
+
+/* Of the tests' server and, before it, one where nobody listens. */
+static struct catalogue *open_two_servers(bool is_heartbeat, const struct catalogue *sibling)
+{
+    char hosts[256];
+    char ports[32];
+    PGconn *connection = PQconnectdb(database_conninfo());
+    snprintf(hosts, sizeof(hosts), "127.0.0.1,%s", PQhost(connection));
+    snprintf(ports, sizeof(ports), "1,%s", PQport(connection));
+    PQfinish(connection);
+    return open_servers(hosts, ports, is_heartbeat, sibling);
+}
+
+/* One that hangs would cost them two seconds, while another one takes its place. */
+Test(pipeline, who_connects_leaves_a_server_that_hangs_to_the_heartbeat)
+{
+    struct asked asked;
+    struct error error = {0};
+    struct catalogue *others = open_two_servers(false, NULL);
+    struct catalogue *heartbeat = open_two_servers(true, others);
+    pipeline_free(pipeline);
+    pipeline = pipeline_new(others, epoll_fd, &epoll_fd, lost, NULL);
+    pipeline_attach(pipeline, pipeline_connect(others, &error));
+    pid_t stopped = backend_of_loop();
+    kill(stopped, SIGSTOP);
+    cr_assert(ask(&asked, &echo, 1, 1500));
+    run_until(1);
+    cr_expect_eq(lost_count, 1);
+    kill(stopped, SIGCONT);
+
+    cr_expect_not(catalogue_ping(others, &error));
+    cr_expect(strstr(error.message, "port 1 failed"), "%s", error.message);
+    cr_expect(strstr(error.message, "left out, for they hang: 1 server"), "%s", error.message);
+    cr_expect(catalogue_ping(heartbeat, &error), "%s", error.message);
+    cr_expect(catalogue_ping(others, &error), "it answers again: %s", error.message);
+    pipeline_free(steal(&pipeline));
+    catalogue_close(heartbeat);
+    catalogue_close(others);
+}
+
+/* Listens, and that is all. */
+static int listen_only(char ports[static 32])
+{
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    cr_assert_geq(listener, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, size), 0);
+    cr_assert_eq(listen(listener, 8), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    snprintf(ports, 32, "%d,1", ntohs(address.sin_port));
+    return listener;
+}
+
+static unsigned count_attempts(int listener)
+{
+    unsigned count = 0;
+    for (int attempt; (attempt = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0; count++)
+        close(attempt);
+    return count;
+}
+
+Test(pipeline, a_server_that_takes_no_connection_in_time_hangs)
+{
+    char ports[32];
+    struct error error = {0};
+    int listener = listen_only(ports);
+    struct catalogue *others = open_servers("127.0.0.1,127.0.0.1", ports, false, NULL);
+    struct catalogue *heartbeat = open_servers("127.0.0.1,127.0.0.1", ports, true, others);
+    cr_expect_not(catalogue_ping(others, &error));
+    cr_expect_eq(count_attempts(listener), 1, "%s", error.message);
+    cr_expect_not(catalogue_ping(others, &error));
+    cr_expect_eq(count_attempts(listener), 0, "%s", error.message);
+    cr_expect_not(catalogue_ping(heartbeat, &error));
+    cr_expect_eq(count_attempts(listener), 1, "%s", error.message);
+    catalogue_close(heartbeat);
+    cr_expect_not(catalogue_ping(others, &error));
+    cr_expect_eq(count_attempts(listener), 1, "there is no heartbeat: %s", error.message);
+    catalogue_close(others);
+    close(listener);
 }
 
 Test(pipeline, who_waited_in_vain_spares_the_next_ones_the_wait)

@@ -1,69 +1,158 @@
-/* Which of several PostgreSQL servers is tried first. */
+/* Which of several PostgreSQL servers is tried, and in which order. */
 #include "store/catalogue/servers.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-struct expectation {
-    const char *conninfo;
-    const char *silent_host;
-    const char *silent_port;
-    struct {
-        const char *host;
-        const char *hostaddr;
-        const char *port;
-    } order; /* afterwards */
-};
-
-static void expect_same(const char *conninfo, const char *given, const char *wanted)
+static struct servers *of(const char *conninfo)
 {
-    if (given && wanted)
-        cr_expect_str_eq(given, wanted, "%s: %s", conninfo, given);
-    else
-        cr_expect_eq(given, wanted, "%s: %s", conninfo, given ? given : "nothing");
+    struct error error = {0};
+    struct servers *servers = servers_new(conninfo, &error);
+    cr_assert_not_null(servers, "%s", error.message);
+    return servers;
 }
 
-Test(servers, one_that_did_not_answer_comes_last)
+static const char *value_of(const struct server_conninfo *conninfo, const char *keyword)
 {
-    static const struct expectation rows[] = {
-        {"host=a,b,c port=1,2,3", "a", "1", {.host = "b,c,a", .port = "2,3,1"}},
-        {"host=a,b,c port=1,2,3", "b", "2", {.host = "c,a,b", .port = "3,1,2"}},
-        {"host=a,b,c port=1,2,3", "c", "3", {.host = "a,b,c", .port = "1,2,3"}},
-        {"host=a,a port=1,2", "a", "1", {.host = "a,a", .port = "2,1"}},
-        {"postgresql://u@a:1,b:2/d", "a", "1", {.host = "b,a", .port = "2,1"}},
-        {"postgresql://u@a,b/d", "a", "5432", {.host = "b,a", .port = ","}},
-        {"host=a,b port=7", "a", "7", {.host = "b,a", .port = NULL}},
-        {"hostaddr=10.0.0.1,10.0.0.2", "10.0.0.1", "5432", {.hostaddr = "10.0.0.2,10.0.0.1"}},
-        {"host=a,b hostaddr=10.0.0.1,10.0.0.2",
-         "a",
-         "5432",
-         {.host = "b,a", .hostaddr = "10.0.0.2,10.0.0.1"}},
-        {"host=,b", "", "5432", {.host = "b,"}},
-        {"host=a,b", "x", "5432", {.host = "a,b"}},
-        {"host=a port=1", "a", "1", {.host = NULL}},
-        {"dbname=d", NULL, NULL, {.host = NULL}},
+    const char *value = NULL;
+    for (size_t i = 0; i < conninfo->count; i++)
+        if (strcmp(conninfo->keywords[i], keyword) == 0)
+            value = conninfo->values[i];
+    return value ? value : "-";
+}
+
+/* "host hostaddr port; …" of those that a walk tries. `hang`: all do. */
+static const char *walk(struct servers *servers, struct servers_walk walk, bool hang)
+{
+    static char text[256];
+    text[0] = '\0';
+    for (;;) {
+        struct server_conninfo conninfo = {0};
+        if (!servers_next(servers, &walk, &conninfo))
+            return text;
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof(text) - used, "%s%s %s %s", used > 0 ? "; " : "",
+                 value_of(&conninfo, "host"), value_of(&conninfo, "hostaddr"),
+                 value_of(&conninfo, "port"));
+        hang ? servers_hangs(servers, walk.server) : servers_answers(servers, walk.server);
+    }
+}
+
+static const char *by_others(struct servers *servers)
+{
+    return walk(servers, (struct servers_walk){0}, false);
+}
+
+static const char *by_heartbeat(struct servers *servers, bool hang)
+{
+    return walk(servers, (struct servers_walk){.is_heartbeat = true}, hang);
+}
+
+Test(servers, the_primary_comes_first_and_then_the_others_as_they_stand)
+{
+    static const struct {
+        const char *conninfo;
+        size_t primary;
+        const char *order;
+    } rows[] = {
+        {"host=a,b,c port=1,2,3", 0, "a - 1; b - 2; c - 3"},
+        {"host=a,b,c port=1,2,3", 1, "b - 2; c - 3; a - 1"},
+        {"host=a,b,c port=1,2,3", 2, "c - 3; a - 1; b - 2"},
+        {"postgresql://u@a:1,b:2/d", 1, "b - 2; a - 1"},
+        {"postgresql://u@a,b/d", 1, "b - 5432; a - 5432"},
+        {"host=a,b port=7", 1, "b - 7; a - 7"},
+        {"hostaddr=10.0.0.1,10.0.0.2", 1, "- 10.0.0.2 -; - 10.0.0.1 -"},
+        {"host=a,a hostaddr=10.0.0.1,10.0.0.2", 1, "a 10.0.0.2 -; a 10.0.0.1 -"},
+        {"host=,b", 1, "b - -; - - -"},
+        {"hostaddr=,10.0.0.2 host=a,b", 0, "a - -; b 10.0.0.2 -"},
+        {"host=a,b hostaddr=''", 0, "a - -; b - -"},
+        {"host=a port=1", 0, "a - 1"},
+        {"dbname=d", 0, "- - -"},
+        {"host=a,b port=1,2 service=s", 0, "a,b - 1,2"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        cleanup_servers_order struct servers_order order;
-        struct servers *servers = servers_new(rows[i].conninfo);
-        servers_put_last(servers, rows[i].silent_host, rows[i].silent_port);
-        servers_order(servers, &order);
-        expect_same(rows[i].conninfo, order.host, rows[i].order.host);
-        expect_same(rows[i].conninfo, order.hostaddr, rows[i].order.hostaddr);
-        expect_same(rows[i].conninfo, order.port, rows[i].order.port);
+        struct servers *servers = of(rows[i].conninfo);
+        servers_put_first(servers, rows[i].primary);
+        cr_expect_str_eq(by_others(servers), rows[i].order, "%s: %s", rows[i].conninfo,
+                         by_others(servers));
         cr_expect_eq(servers_distrusts(servers), 0, "that is another's to say");
         servers_free(servers);
     }
 }
 
-Test(servers, the_primary_comes_first)
+Test(servers, the_environment_may_name_several)
 {
-    struct servers *servers = servers_new("host=a,b,c port=1,2,3");
-    servers_put_last(servers, "a", "1");
-    servers_put_first(servers, "c", "3");
-    servers_put_first(servers, "x", "1"); /* none of them */
-    cleanup_servers_order struct servers_order order;
-    servers_order(servers, &order);
-    cr_expect_str_eq(order.host, "c,a,b");
-    cr_expect_str_eq(order.port, "3,1,2");
+    setenv("PGHOST", "a,b", 1);
+    setenv("PGPORT", "1,2", 1);
+    struct servers *servers = of("dbname=d sslmode=require");
+    cr_expect_str_eq(by_others(servers), "a - 1; b - 2");
+    struct servers_walk walk = {0};
+    struct server_conninfo conninfo = {0};
+    cr_expect(servers_next(servers, &walk, &conninfo));
+    cr_expect_str_eq(value_of(&conninfo, "dbname"), "d");
+    cr_expect_str_eq(value_of(&conninfo, "sslmode"), "require");
     servers_free(servers);
+}
+
+Test(servers, lists_that_do_not_fit_together_are_refused)
+{
+    static const char *const conninfos[] = {
+        "host=a,b hostaddr=10.0.0.1",
+        "host=a port=1,2",
+        "host=a,b,c port=1,2",
+        "hostaddr=10.0.0.1,10.0.0.2 port=1,2,3",
+        "port=1,2",
+        "hots=a",
+        "host=,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,",
+    };
+    for (size_t i = 0; i < sizeof(conninfos) / sizeof(conninfos[0]); i++) {
+        struct error error = {0};
+        cr_expect_null(servers_new(conninfos[i], &error), "%s", conninfos[i]);
+        cr_expect_eq(error.code, ERROR_INVALID_ARGUMENT);
+        cr_expect(strstr(error.message, "the database's address"), "%s", error.message);
+    }
+}
+
+Test(servers, one_that_hangs_is_tried_last)
+{
+    struct servers *servers = of("host=a,b,c");
+    servers_hangs(servers, 0);
+    cr_expect_str_eq(walk(servers, (struct servers_walk){0}, true), "b - -; c - -; a - -",
+                     "once each, though all hang now");
+    cr_expect_str_eq(by_others(servers), "a - -; b - -; c - -", "all the same");
+    servers_free(servers);
+}
+
+Test(servers, one_that_hangs_is_left_to_the_heartbeat_if_there_is_one)
+{
+    struct servers *servers = of("host=a,b,c");
+    servers_have_heartbeat(servers, true);
+    servers_hangs(servers, 0);
+    cr_expect_str_eq(by_others(servers), "b - -; c - -");
+    cr_expect_str_eq(by_heartbeat(servers, true), "b - -; c - -; a - -");
+    struct servers_walk others = {0};
+    struct server_conninfo conninfo = {0};
+    cr_expect_not(servers_next(servers, &others, &conninfo), "all hang");
+    cr_expect_eq(others.left_out, 3);
+    cr_expect_str_eq(by_heartbeat(servers, false), "a - -; b - -; c - -", "they say no");
+    cr_expect_str_eq(by_others(servers), "a - -; b - -; c - -");
+    servers_hangs(servers, 0);
+    servers_have_heartbeat(servers, false);
+    cr_expect_str_eq(by_others(servers), "b - -; c - -; a - -", "there is none any more");
+    servers_free(servers);
+}
+
+Test(servers, one_that_hangs_and_stands_alone_is_tried_all_the_same)
+{
+    static const char *const conninfos[] = {"host=a", "dbname=d", "hostaddr=10.0.0.1 port=1",
+                                            "host=a,b service=s"};
+    for (size_t i = 0; i < sizeof(conninfos) / sizeof(conninfos[0]); i++) {
+        struct servers *servers = of(conninfos[i]);
+        servers_have_heartbeat(servers, true);
+        servers_hangs(servers, 0);
+        cr_expect_str_neq(by_others(servers), "", "%s", conninfos[i]);
+        servers_free(servers);
+    }
 }
