@@ -16,6 +16,7 @@ enum {
     /* PostgreSQL's own statement_timeout answers first and keeps the connection; this
      * much later we stop believing that it will. */
     ANSWER_GRACE_MS = 1000,
+    LOOK_EVERY_MS = 250, /* whether another server took over */
     /* FATAL and end of file take two reads; more than this many is no goodbye. */
     IDLE_READS_MAX = 8,
 };
@@ -216,13 +217,15 @@ static bool wait_for_answer(struct catalogue_session *session, int64_t deadline_
         if (unsent == 0 && !PQisBusy(connection))
             return true;
         int64_t left_ms = deadline_ms - monotonic_ms();
+        if (servers_is_replaced(session->servers, session->server))
+            return set_unavailable(error, what, "PostgreSQL hangs, and another one took its place");
         if (left_ms <= 0) {
             give_up_on_server(session);
             return set_unavailable(error, what, "PostgreSQL did not answer in time");
         }
         struct pollfd socket = {.fd = PQsocket(connection),
                                 .events = (short)(POLLIN | (unsent ? POLLOUT : 0))};
-        int ready = poll(&socket, 1, (int)left_ms);
+        int ready = poll(&socket, 1, left_ms < LOOK_EVERY_MS ? (int)left_ms : LOOK_EVERY_MS);
         if (ready < 0 && errno != EINTR)
             return error_set_errno(error, ERROR_INTERNAL, errno, "%s: poll", what);
         if (ready > 0 && (socket.revents & ~POLLOUT) && !PQconsumeInput(connection))

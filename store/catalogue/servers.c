@@ -230,6 +230,11 @@ void servers_put_first(struct servers *servers, size_t server)
     atomic_store(&servers->first, server);
 }
 
+bool servers_is_replaced(const struct servers *servers, size_t server)
+{
+    return hangs(servers, server) && atomic_load(&servers->first) != server;
+}
+
 void servers_distrust(struct servers *servers)
 {
     atomic_fetch_add(&servers->distrusts, 1);

@@ -58,6 +58,9 @@ void servers_answers(struct servers *servers, size_t server);
 /* It took a connection, and is the primary. */
 void servers_put_first(struct servers *servers, size_t server);
 
+/* It hangs, and another one was found to be the primary meanwhile. */
+[[nodiscard]] bool servers_is_replaced(const struct servers *servers, size_t server);
+
 /* Connections that were made until now may be to another primary than today's. */
 void servers_distrust(struct servers *servers);
 /* How often that was said so far. */

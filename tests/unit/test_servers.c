@@ -144,6 +144,20 @@ Test(servers, one_that_hangs_is_left_to_the_heartbeat_if_there_is_one)
     servers_free(servers);
 }
 
+Test(servers, one_that_hangs_is_replaced_once_another_one_is_the_primary)
+{
+    struct servers *servers = of("host=a,b");
+    servers_put_first(servers, 0);
+    servers_hangs(servers, 0);
+    cr_expect_not(servers_is_replaced(servers, 0));
+    servers_put_first(servers, 1);
+    cr_expect(servers_is_replaced(servers, 0));
+    cr_expect_not(servers_is_replaced(servers, 1));
+    servers_answers(servers, 0);
+    cr_expect_not(servers_is_replaced(servers, 0), "it only was slow");
+    servers_free(servers);
+}
+
 Test(servers, one_that_hangs_and_stands_alone_is_tried_all_the_same)
 {
     static const char *const conninfos[] = {"host=a", "dbname=d", "hostaddr=10.0.0.1 port=1",
