@@ -1,6 +1,7 @@
 #include "store/catalogue/catalogue.h"
 
 #include "database.h"
+#include "store/catalogue/session_internal.h"
 #include "store/embedded.h"
 #include "store/private_postgres.h"
 
@@ -201,6 +202,41 @@ static int64_t pid_of_idle(struct catalogue *pool)
 {
     cleanup_session struct catalogue_session *session = must_acquire(pool);
     return backend_pid(session);
+}
+
+/* What the heartbeat finds out: the first server hangs, and the second is the primary. */
+static void *replace_first(void *context)
+{
+    struct servers *servers = context;
+    nanosleep(&(struct timespec){.tv_nsec = 300 * 1000 * 1000}, NULL);
+    servers_hangs(servers, 0);
+    servers_put_first(servers, 1);
+    return NULL;
+}
+
+Test(catalogue, what_waits_for_a_server_that_was_replaced_is_given_up)
+{
+    char twice[2048];
+    PGconn *connection = PQconnectdb(database_conninfo());
+    snprintf(twice, sizeof(twice), "%s host=%s,%s port=%s", database_conninfo(), PQhost(connection),
+             PQhost(connection), PQport(connection));
+    PQfinish(connection);
+    struct catalogue *pool = open_pool(twice, 1, 2000, 60000);
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    struct error error = {0};
+    struct catalogue_session *session = must_acquire(pool);
+    pid_t pid = (pid_t)backend_pid(session);
+    pthread_t heartbeat;
+    cr_assert_eq(pthread_create(&heartbeat, NULL, replace_first, catalogue_servers(pool)), 0);
+    cr_assert_eq(kill(pid, SIGSTOP), 0);
+    cr_expect_not(QUERY(session, &nap, &arena, &rows, &error, "0"));
+    cr_expect(strstr(error.message, "another one took its place"), "%s", error.message);
+    kill(pid, SIGCONT);
+    pthread_join(heartbeat, NULL);
+    catalogue_release(session);
+    cr_expect(catalogue_ping(pool, &error), "it goes on at the second: %s", error.message);
+    catalogue_close(pool);
 }
 
 /* The backend of a pool's only session hangs until a statement is given up. */
