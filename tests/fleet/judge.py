@@ -37,7 +37,8 @@ def pulls_ended(fleet):
 
 def nothing_lost(fleet):
     sandboxes = dict(fleet.rows("SELECT id, host FROM sandboxes"))
-    fleet.load.check_kept(sandboxes)
+    references = {row[0] for row in fleet.rows("SELECT reference FROM image_refs")}
+    fleet.load.check_kept(sandboxes, references)
     lost = [id for id in fleet.probe.written if id not in sandboxes]
     assert not lost, f"acknowledged, and gone: {lost}"
 
@@ -84,6 +85,8 @@ def figures(fleet):
         "skipped": fleet.skipped,
         "acknowledged": sum(client.acknowledged for client in clients) + len(probe.written),
         "unknown": sum(client.unknown for client in clients) + probe.unknown,
+        "judged_of_sandboxes": sum(client.judged for client in fleet.load.writers),
+        "judged_of_images": sum(client.judged for client in fleet.load.pullers),
         "reads": len(outcomes),
         "failed_reads": outcomes.count(FAILED),
         "failed_reads_were_answered": dict(probe.failures.most_common()),

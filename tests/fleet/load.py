@@ -22,6 +22,7 @@ class Client(threading.Thread):
         self.session = requests.Session()
         self.session.trust_env = False
         self.acknowledged = self.unknown = 0
+        self.judged = 0  # answers that could only be one thing
 
     def ask(self, method, path, timeout=PATIENCE_SECONDS, url=None, **options):
         """(status, answer), or (None, None) when nobody answered."""
@@ -33,8 +34,11 @@ class Client(threading.Thread):
             return None, None
 
     def run(self):
-        while not self.load.stopping.is_set():
-            self.step()
+        try:
+            while not self.load.stopping.is_set():
+                self.step()
+        except Exception as problem:  # or nobody would see that it asks no more
+            self.load.wrong(f"{type(self).__name__} ended: {problem!r}")
 
 
 class Writer(Client):
@@ -80,6 +84,7 @@ class Writer(Client):
         self.learn(id, status, {204, 404}, None)
 
     def expect(self, question, id, found):
+        self.judged += len(self.possible[id]) == 1
         if found not in self.possible[id]:
             self.load.wrong(f"{question}: {found}, it could be {self.possible[id]}")
 
@@ -116,8 +121,15 @@ class Puller(Client):
         for url in self.load.urls:
             status, answer = self.ask("GET", f"/images/{self.reference}", timeout=2, url=url)
             known = status in (200, 404) and "Warning" not in answer.headers
+            self.judged += known and len(self.here) == 1
             if known and (status == 200) not in self.here:
                 self.load.wrong(f"GET {self.reference} of {url}: {status}, it could be {self.here}")
+
+    def check_kept(self, references):
+        if len(self.here) == 1 and not self.is_pulling:
+            found = self.reference in references
+            if found not in self.here:
+                self.load.wrong(f"in the end {self.reference}: {found}, it could be {self.here}")
 
     def learn(self, status, done, value):
         if status in done:
@@ -135,7 +147,8 @@ class Load:
         self.stopping = threading.Event()
         self.problems = []
         self.writers = [Writer(self, n, kept) for n in range(4)]
-        self.clients = [*self.writers, *(Puller(self, reference) for reference in references)]
+        self.pullers = [Puller(self, reference) for reference in references]
+        self.clients = [*self.writers, *self.pullers]
 
     def start(self):
         for client in self.clients:
@@ -149,8 +162,10 @@ class Load:
     def wrong(self, what):
         self.problems.append(f"{time.monotonic():.3f} {what}")
 
-    def check_kept(self, sandboxes):
-        """`sandboxes`: id -> host of all that the catalogue has in the end."""
+    def check_kept(self, sandboxes, references):
+        """`sandboxes`: id -> host of all that the catalogue has in the end; `references` likewise."""
+        for puller in self.pullers:
+            puller.check_kept(references)
         for writer in self.writers:
             for id in writer.possible:
                 writer.expect(f"in the end {id}", id, sandboxes.get(id))

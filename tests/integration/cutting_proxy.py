@@ -1,5 +1,5 @@
-"""A TCP proxy before PostgreSQL that cuts a connection at its next COMMIT: before PostgreSQL hears
-of it, or when the answer is on its way back."""
+"""A TCP proxy before PostgreSQL that cuts a connection at its next COMMIT, or what else is named: before
+PostgreSQL hears of it, or when the answer is on its way back."""
 
 import socket
 import threading
@@ -10,6 +10,7 @@ COMMIT = b"Q\0\0\0\x0bCOMMIT\0"  # a simple query, as libpq sends it
 
 class CuttingProxy:
     def __init__(self, port):
+        self.at = COMMIT
         self.cut_next = None  # "before", "after"
         self.cuts = 0
         self.upstream = port  # of new connections
@@ -36,7 +37,7 @@ class CuttingProxy:
         back.start()
         while data := client.recv(65536):
             self.see(data)
-            when = self.cut_next if COMMIT in data else None
+            when = self.cut_next if self.at in data else None
             if when:
                 self.cut_next = None
                 self.cuts += 1
