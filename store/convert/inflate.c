@@ -16,6 +16,15 @@ enum position {
     IN_PADDING /* zeros after the last gzip member */
 };
 
+/* Magic, descriptor, window, dictionary's id and content size: RFC 8878, 3.1.1.1. */
+enum { ZSTD_HEADER_MAX_BYTES = 18 };
+
+struct zstd_frame {
+    uint8_t header[ZSTD_HEADER_MAX_BYTES]; /* its first bytes, which are more when it is short */
+    size_t header_bytes;
+    uint64_t tar_bytes; /* given out of it so far */
+};
+
 struct inflate {
     enum layer_compression compression;
     enum position position;
@@ -28,6 +37,7 @@ struct inflate {
     const struct deflate_engine *engine;
     void *gzip;         /* the engine's state, owned; NULL unless LAYER_GZIP */
     ZSTD_DStream *zstd; /* owned; NULL unless LAYER_ZSTD */
+    struct zstd_frame zstd_frame;
 };
 
 static const char *compression_name(enum layer_compression compression)
@@ -219,6 +229,23 @@ static bool begins_old_zstd(const struct inflate *inflate, const struct inflate_
            buffers->in[0] >> 4 != 5;
 }
 
+static void follow_frame(struct zstd_frame *frame, const uint8_t *in, size_t in_bytes,
+                         size_t out_bytes)
+{
+    size_t missing = smaller(sizeof(frame->header) - frame->header_bytes, in_bytes);
+    if (missing > 0)
+        memcpy(frame->header + frame->header_bytes, in, missing);
+    frame->header_bytes += missing;
+    frame->tar_bytes += out_bytes;
+}
+
+/* libzstd looks for itself, but for frames that come in pieces and end with an empty block. */
+static bool is_as_large_as_it_says(const struct zstd_frame *frame)
+{
+    unsigned long long size_bytes = ZSTD_getFrameContentSize(frame->header, frame->header_bytes);
+    return size_bytes == frame->tar_bytes || size_bytes == ZSTD_CONTENTSIZE_UNKNOWN;
+}
+
 static bool step_zstd(struct inflate *inflate, struct inflate_buffers *buffers, struct error *error)
 {
     if (begins_old_zstd(inflate, buffers))
@@ -230,11 +257,16 @@ static bool step_zstd(struct inflate *inflate, struct inflate_buffers *buffers, 
     if (ZSTD_isError(result))
         return error_set(error, ERROR_UNSUPPORTED_LAYER, "the zstd blob is damaged: %s",
                          ZSTD_getErrorName(result));
-    /* A call that did nothing would answer for a next frame that need not come. */
-    if (in.pos > 0 || out.pos > 0)
-        inflate->position = result == 0 ? AT_END : INSIDE;
+    if (in.pos == 0 && out.pos == 0)
+        return true; /* it would answer for a next frame that need not come */
+    if (inflate->position != INSIDE)
+        inflate->zstd_frame = (struct zstd_frame){0};
+    follow_frame(&inflate->zstd_frame, buffers->in, in.pos, out.pos);
+    inflate->position = result == 0 ? AT_END : INSIDE;
     deflate_consume(buffers, in.pos, out.pos);
-    return true;
+    return inflate->position == INSIDE || is_as_large_as_it_says(&inflate->zstd_frame) ||
+           error_set(error, ERROR_UNSUPPORTED_LAYER,
+                     "the zstd blob is damaged: a frame is not as large as it says");
 }
 
 static bool step_once(struct inflate *inflate, struct inflate_buffers *buffers, struct error *error)

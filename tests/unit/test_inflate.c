@@ -257,6 +257,26 @@ Test(inflate, a_frame_of_an_old_zstd_is_refused)
     expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "no frame begins", "an old frame");
 }
 
+/* RFC 8878, 3.1.1.1.4: libzstd itself does not look when the last block is empty, unless the whole
+ * frame comes at once. */
+Test(inflate, a_zstd_frame_of_another_size_than_it_says_is_refused_however_it_is_cut)
+{
+    static const uint8_t empty_of_34120[] = {0x28, 0xb5, 0x2f, 0xfd, 0x60,
+                                             0x48, 0x84, 0x01, 0x00, 0x00};
+    struct bytes blob = {0};
+    struct bytes behind = {0};
+    blobs_append(&blob, empty_of_34120, sizeof(empty_of_34120));
+    blobs_append_zstd_frame(&behind, "tar", 3);
+    blobs_append_skippable_frame(&behind);
+    blobs_append(&behind, blob.data, blob.size);
+    for (size_t piece = INFLATE_MAGIC_BYTES; piece <= sizeof(empty_of_34120); piece++) {
+        struct outcome outcome = inflate_in_pieces(LAYER_ZSTD, &blob, piece, 65536, NO_LIMIT);
+        expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "damaged", "a frame alone");
+        outcome = inflate_in_pieces(LAYER_ZSTD, &behind, piece, 1, NO_LIMIT);
+        expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "damaged", "a frame behind others");
+    }
+}
+
 Test(inflate, a_zstd_window_over_the_bound_is_refused)
 {
     struct bytes tar = blobs_sample(1000);
