@@ -76,10 +76,11 @@ static bool split_all(struct servers *servers)
 }
 
 /* As libpq has it: a host for each address, and one port, or one for each. */
-static bool lists_fit(const struct servers *servers, struct error *error)
+static bool count_all(struct servers *servers, struct error *error)
 {
     const struct list *hosts = &servers->hosts;
     const struct list *addresses = &servers->addresses;
+    servers->count = hosts->count > 0 ? hosts->count : addresses->count > 0 ? addresses->count : 1;
     if (hosts->count > 0 && addresses->count > 0 && hosts->count != addresses->count)
         return error_set(error, ERROR_INVALID_ARGUMENT,
                          "the database's address has %zu hosts and %zu hostaddr", hosts->count,
@@ -113,12 +114,7 @@ struct servers *servers_new(const char *conninfo, struct error *error)
     if (!servers)
         abort();
     servers->count = 1;
-    bool parsed = parse(servers, conninfo, error);
-    if (parsed && split_all(servers))
-        servers->count = servers->hosts.count > 0       ? servers->hosts.count
-                         : servers->addresses.count > 0 ? servers->addresses.count
-                                                        : 1;
-    if (parsed && lists_fit(servers, error))
+    if (parse(servers, conninfo, error) && (!split_all(servers) || count_all(servers, error)))
         return servers;
     servers_free(servers);
     return NULL;

@@ -30,7 +30,8 @@ def test_a_fleet_loses_nothing_that_it_acknowledged(new_directory, built_images)
     assert not figures["problems"], "\n".join(figures["problems"])
     assert figures["acknowledged"] > 100 and figures["faults"] > 0
     assert figures["judged_of_sandboxes"] > 100
-    assert figures["judged_of_images"] > (100 if SECONDS >= 600 else -1)  # they settle for 30 s
+    if SECONDS >= 600:  # after an unknown outcome an image settles for 30 s
+        assert figures["judged_of_images"] > 100
     assert figures["available"] >= available, figures["unavailable_s"]
     for fault, seconds in figures["writes_back_after_promotion_s"].items():
         assert max(seconds) <= back_seconds, f"writes are back after {fault}: {seconds}"
