@@ -10,7 +10,9 @@
  *
  * References are locked before manifests, and those before holders, as removals do; each kind
  * in one order. A use is written once a minute at most, and by one of those who start at once:
- * the others see that somebody is at it, and do not wait. No row comes
+ * the others see that somebody is at it, and do not wait. How old the last one is is asked so that
+ * no index can tell: to PostgreSQL that looks as quick as by the reference when few are that old,
+ * and then reads all images that were not used in that minute. No row comes
  * back for one whose image is not here for exactly this platform, and for one that renews a
  * reference which has moved on, for it keeps what it runs on, or is another host's. Those take
  * the long way. */
@@ -37,7 +39,7 @@ static const struct statement register_all = {
     "                    WHERE m.reference = r.reference AND m.manifest_digest = r.manifest_digest)"
     "       AND reference = ANY (ARRAY(SELECT DISTINCT reference FROM meant))"
     "       AND os = $8 AND architecture = $9 AND variant = $10"
-    "       AND last_used_at < now() - interval '1 minute'"
+    "       AND last_used_at + interval '1 minute' < now()"
     "       FOR NO KEY UPDATE SKIP LOCKED),"
     " touched AS ("
     "    UPDATE image_refs r SET last_used_at = now() FROM stale v"

@@ -111,25 +111,47 @@ bool catalogue_find_sandbox(struct catalogue *catalogue, const char *id, struct 
     return complete_images(session, sandbox, 1, arena, error);
 }
 
+/* $1 to $3 filter, $4 is the id before, $5 the limit; one row more tells whether there is a next
+ * page. A filter that may be NULL is no index condition in a plan for all values, so each has a
+ * statement of its own, and the others are looked at in what that one finds. */
+#define SANDBOX_FILTERS                                                                            \
+    "($1::text IS NULL OR s.host = $1) AND ($2::text IS NULL OR s.reference = $2)"                 \
+    " AND ($3::text IS NULL OR s.held_digest = $3)"
+#define LIST_WHERE(filters)                                                                        \
+    SELECT_SANDBOXES " AND " filters                                                               \
+                     " AND s.id > coalesce($4::text, '') ORDER BY s.id LIMIT $5::bigint + 1"
+
+static const struct statement *list_statement(const struct sandbox_filter *filter)
+{
+    static const struct statement by_host = {"sandbox_list_by_host",
+                                             LIST_WHERE("s.host = $1::text AND " SANDBOX_FILTERS)};
+    static const struct statement by_reference = {
+        "sandbox_list_by_reference", LIST_WHERE("s.reference = $2::text AND " SANDBOX_FILTERS)};
+    static const struct statement by_manifest = {
+        "sandbox_list_by_manifest", LIST_WHERE("s.held_digest = $3::text AND " SANDBOX_FILTERS)};
+    /* See image_list_statement() for CASE. */
+    static const struct statement all = {"sandbox_list",
+                                         LIST_WHERE("CASE WHEN " SANDBOX_FILTERS " THEN true END")};
+    if (filter->host)
+        return &by_host;
+    if (filter->reference)
+        return &by_reference;
+    return filter->manifest_digest ? &by_manifest : &all;
+}
+
 bool catalogue_list_sandboxes(struct catalogue *catalogue, const struct sandbox_filter *filter,
                               size_t limit, const char *page_token, struct arena *arena,
                               struct sandbox_page *page, struct error *error)
 {
-    static const struct statement list = {"sandbox_list", SELECT_SANDBOXES
-                                          "   AND ($1::text IS NULL OR s.host = $1)"
-                                          "   AND ($2::text IS NULL OR s.reference = $2)"
-                                          "   AND ($3::text IS NULL OR s.held_digest = $3)"
-                                          "   AND s.id > coalesce($4::text, '')"
-                                          " ORDER BY s.id"
-                                          " LIMIT $5::bigint + 1"};
     assert(limit > 0);
     const char *after = NULL;
     if (page_token && !page_token_parse(page_token, "sandboxes", arena, &after, 1, error))
         return false;
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    if (!session || !QUERY(session, &list, arena, &rows, error, filter->host, filter->reference,
-                           filter->manifest_digest, after, parameter_int(arena, (int64_t)limit)))
+    if (!session || !QUERY(session, list_statement(filter), arena, &rows, error, filter->host,
+                           filter->reference, filter->manifest_digest, after,
+                           parameter_int(arena, (int64_t)limit)))
         return false;
     page->count = rows.count < limit ? rows.count : limit;
     page->sandboxes = arena_alloc_array(arena, page->count, sizeof(*page->sandboxes));
@@ -194,7 +216,7 @@ static const struct statement put = {
     "WITH stale AS ("
     "    SELECT reference, os, architecture, variant FROM image_refs"
     "     WHERE reference = $7 AND os = $8 AND architecture = $9 AND variant = $10"
-    "       AND manifest_digest = $5 AND last_used_at < now() - interval '1 minute'"
+    "       AND manifest_digest = $5 AND last_used_at + interval '1 minute' < now()"
     "       FOR NO KEY UPDATE SKIP LOCKED),"
     " touched AS ("
     "    UPDATE image_refs r SET last_used_at = now() FROM stale v"

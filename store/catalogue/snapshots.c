@@ -61,24 +61,26 @@ bool catalogue_find_snapshot(struct catalogue *catalogue, const char *id, struct
     return true;
 }
 
+#define LIST_WHERE(filter)                                                                         \
+    "SELECT " SNAPSHOT_COLUMNS "  FROM snapshots WHERE " filter                                    \
+    "   AND id > coalesce($2::text, '') ORDER BY id LIMIT $3::bigint + 1"
+
 bool catalogue_list_snapshots(struct catalogue *catalogue, const char *manifest_digest,
                               size_t limit, const char *page_token, struct arena *arena,
                               struct snapshot_page *page, struct error *error)
 {
-    static const struct statement list = {"snapshot_list",
-                                          "SELECT " SNAPSHOT_COLUMNS "  FROM snapshots"
-                                          " WHERE ($1::text IS NULL OR manifest_digest = $1)"
-                                          "   AND id > coalesce($2::text, '')"
-                                          " ORDER BY id"
-                                          " LIMIT $3::bigint + 1"};
+    /* As of sandboxes: a filter that may be NULL is no index condition in a plan for all values. */
+    static const struct statement all = {"snapshot_list", LIST_WHERE("$1::text IS NULL")};
+    static const struct statement by_manifest = {"snapshot_list_by_manifest",
+                                                 LIST_WHERE("manifest_digest = $1::text")};
     assert(limit > 0);
     const char *after = NULL;
     if (page_token && !page_token_parse(page_token, "snapshots", arena, &after, 1, error))
         return false;
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    if (!session || !QUERY(session, &list, arena, &rows, error, manifest_digest, after,
-                           parameter_int(arena, (int64_t)limit)))
+    if (!session || !QUERY(session, manifest_digest ? &by_manifest : &all, arena, &rows, error,
+                           manifest_digest, after, parameter_int(arena, (int64_t)limit)))
         return false;
     page->count = rows.count < limit ? rows.count : limit;
     page->snapshots = arena_alloc_array(arena, page->count, sizeof(*page->snapshots));

@@ -319,6 +319,125 @@ Test(holders, lists_page_by_id_and_filter)
     }
 }
 
+/* How many rows of the table were read since the last call, once `catalogue` is closed: only then
+ * its connections have told. */
+static int64_t rows_read(struct catalogue *catalogue, const char *table)
+{
+    catalogue_close(catalogue);
+    const char *waits = "1";
+    while (strcmp(waits, "0") != 0)
+        waits = database_sql("SELECT count(*) FROM pg_stat_activity"
+                             " WHERE application_name = 'plans once'");
+    static int64_t before;
+    cleanup_arena struct arena arena = {0};
+    const char *all =
+        database_sql(arena_printf(&arena,
+                                  "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)"
+                                  "  FROM pg_stat_user_tables WHERE relname = '%s'",
+                                  table));
+    int64_t since = strtoll(all, NULL, 10) - before;
+    before += since; /* of another table, too: its first call tells nothing */
+    return since;
+}
+
+static struct catalogue *open_planning_once(void)
+{
+    const struct catalogue_config config = {.conninfo = database_conninfo(),
+                                            .name = "plans once",
+                                            .generic_plans = true,
+                                            .max_sessions = 1,
+                                            .acquire_timeout_ms = 10000,
+                                            .statement_timeout_ms = 10000};
+    struct error error = {0};
+    struct catalogue *catalogue = catalogue_open(&config, &error);
+    cr_assert(catalogue, "%s", error.message);
+    return catalogue;
+}
+
+/* PostgreSQL itself may plan once for all values when a statement was run five times. */
+Test(holders, a_page_reads_its_own_rows_and_no_others)
+{
+    database_sql(
+        "SELECT count(add_image('q.io/i' || n, 'linux/amd64', 'm' || n, NULL, 1, now()))"
+        "  FROM generate_series(1, 100) n;"
+        "INSERT INTO sandboxes (id, host, rootfs, reference, manifest_digest, held_digest)"
+        " SELECT 's' || n, 'h' || n % 500, '{\"type\":\"oci\"}', 'q.io/i' || n % 100, d, d"
+        "   FROM generate_series(1, 10000) n, LATERAL (SELECT digest_of('m' || 1 + n % 100)) x(d);"
+        "INSERT INTO snapshots (id, manifest_digest, held_digest)"
+        " SELECT 'p' || n, d, d FROM generate_series(1, 10000) n,"
+        "   LATERAL (SELECT digest_of('m' || 1 + n % 100)) x(d);"
+        "ANALYZE");
+    const struct sandbox_filter filters[] = {
+        {0},
+        {.host = "h7"},
+        {.reference = "q.io/i7"},
+        {.manifest_digest = database_digest("m8")},
+        {.host = "h7", .manifest_digest = database_digest("m8")},
+    };
+    struct error error = {0};
+    rows_read(open_planning_once(), "sandboxes");
+    for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
+        cleanup_arena struct arena arena = {0};
+        struct catalogue *catalogue = open_planning_once();
+        struct sandbox_page page;
+        cr_assert(
+            catalogue_list_sandboxes(catalogue, &filters[i], 100, NULL, &arena, &page, &error),
+            "%s", error.message);
+        cr_expect_geq(page.count, 20, "there are some");
+        int64_t read = rows_read(catalogue, "sandboxes");
+        cr_expect_leq(read, 101, "row %zu reads a page of rows, not %jd", i, (intmax_t)read);
+    }
+    rows_read(open_planning_once(), "snapshots");
+    for (size_t i = 0; i < 2; i++) {
+        cleanup_arena struct arena arena = {0};
+        struct catalogue *catalogue = open_planning_once();
+        struct snapshot_page page;
+        cr_assert(catalogue_list_snapshots(catalogue, i == 0 ? NULL : database_digest("m8"), 100,
+                                           NULL, &arena, &page, &error),
+                  "%s", error.message);
+        cr_expect_eq(page.count, 100);
+        int64_t read = rows_read(catalogue, "snapshots");
+        cr_expect_leq(read, 101, "list %zu reads a page of rows, not %jd", i, (intmax_t)read);
+    }
+}
+
+/* The worst for who plans by statistics: when they were taken, all had just been used. */
+Test(holders, a_start_reads_its_own_image_and_no_others)
+{
+    database_sql(
+        "SELECT count(add_image('q.io/i' || n || ':1', 'linux/amd64', 'm' || n, NULL, 1, now()))"
+        "  FROM generate_series(1, 2000) n;"
+        "UPDATE image_refs SET last_used_at = now();"
+        "ANALYZE image_refs;"
+        "UPDATE image_refs SET last_used_at = '2026-01-01'");
+    struct reference reference = parsed("q.io/i7:1");
+    const struct sandbox_registration registration = {.id = "vm",
+                                                      .host = "h",
+                                                      .rootfs_json = oci,
+                                                      .reference = &reference,
+                                                      .choice = &by_default};
+    struct error error = {0};
+    rows_read(open_planning_once(), "image_refs");
+    for (int i = 0; i < 2; i++) {
+        cleanup_arena struct arena arena = {0};
+        struct catalogue *catalogue = open_planning_once();
+        bool created = false;
+        struct sandbox sandbox;
+        struct registered_sandbox registered = {0};
+        cr_assert(i == 0 ? catalogue_register_sandboxes(catalogue, &registration, 1, &amd64, &arena,
+                                                        &registered, &error)
+                         : catalogue_put_sandbox(catalogue, &registration, &arena, &sandbox,
+                                                 &created, &error),
+                  "%s", error.message);
+        cr_expect(i == 0 ? registered.was_touched : !created, "the use was written by the first");
+        int64_t read = rows_read(catalogue, "image_refs");
+        cr_expect_leq(read, 20, "way %d of starting reads what it needs, not %jd", i,
+                      (intmax_t)read);
+        database_sql("UPDATE image_refs SET last_used_at = '2026-01-01'");
+        rows_read(NULL, "image_refs");
+    }
+}
+
 Test(holders, a_host_that_died_lets_go_of_all_it_had)
 {
     database_sql("INSERT INTO sandboxes (id, host, rootfs)"
