@@ -341,7 +341,7 @@ static void fence_done(struct pipeline_query *query, const struct rows *rows,
         changes_read(rows, &fence->arena, &changes);
         usable = cache_lease_answer(reader->node->lease, &fence->question, &changes);
     }
-    arena_free(&fence->arena);
+    arena_reset(&fence->arena);
     if (usable)
         pass_fence(reader, group);
     else if (rows)
@@ -368,7 +368,7 @@ static void send_fence(struct reader *reader, struct fence *fence)
         fence->sent_us = clock_now_us();
         return;
     }
-    arena_free(&fence->arena);
+    arena_reset(&fence->arena);
     fail_group(reader, group, &error);
 }
 
@@ -471,5 +471,7 @@ void reader_free(struct reader *reader)
     ending.retry_after_seconds = 1;
     pipeline_free(reader->pipeline);
     fail_group(reader, steal(&reader->arrived), &ending);
+    for (size_t i = 0; i < FENCES_AT_ONCE; i++)
+        arena_free(&reader->fences[i].arena);
     free(reader);
 }

@@ -22,13 +22,16 @@ static struct changes read_changes(const char *since)
     return changes;
 }
 
-/* Since the last time, in one line; in any order, each key once. */
+/* Since the last time, in one line; in any order, each key once however often it came. */
 static const char *keys_since(void)
 {
     struct changes changes = read_changes(snapshot);
     const char *line = changes.everything ? "everything" : "";
-    for (size_t i = 0; i < changes.count; i++)
-        line = arena_printf(&arena, "%s[%s]", line, changes.keys[i]);
+    for (size_t i = 0; i < changes.count; i++) {
+        const char *key = arena_printf(&arena, "[%s]", changes.keys[i]);
+        if (!strstr(line, key))
+            line = arena_printf(&arena, "%s%s", line, key);
+    }
     return line;
 }
 
