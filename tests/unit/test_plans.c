@@ -1,0 +1,349 @@
+/* What is asked all the time reads a few rows, however large the tables are and whatever
+ * PostgreSQL's statistics say of them: it may plan for all values at once (and is told to, for
+ * starts and event loops), and statistics are from when the tables were others. */
+#include "store/catalogue/pulls.h"
+#include "store/catalogue/removal.h"
+
+#include "database.h"
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE = 10, IMAGES = 3000, ROWS_MAX = 200 };
+
+static const char node_id[] = "11111111-2222-4333-8444-555555555555";
+static const struct platform amd64 = {.os = "linux", .architecture = "amd64"};
+static const struct platform_choice by_default = {.preferred = &amd64};
+
+static struct reference parsed(const char *text)
+{
+    struct reference reference;
+    struct error error;
+    cr_assert(reference_parse(text, &reference, &error), "%s", error.message);
+    return reference;
+}
+
+/* --- what is asked; each as a host or an agent would --- */
+
+static bool find_image(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    struct reference reference = parsed("q.io/i8:1");
+    struct image_handle handle;
+    return catalogue_find_image(catalogue, &reference, &by_default, arena, &handle, error);
+}
+
+static bool find_image_by_digest(struct catalogue *catalogue, struct arena *arena,
+                                 struct error *error)
+{
+    struct reference reference = parsed(arena_printf(arena, "q.io/i8@%s", database_digest("m8")));
+    struct image_handle handle;
+    return catalogue_find_image(catalogue, &reference, &by_default, arena, &handle, error);
+}
+
+static bool inspect_image(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    struct reference reference = parsed("q.io/i8:1");
+    struct image_detail detail;
+    return catalogue_inspect_image(catalogue, &reference, &by_default, arena, &detail, error);
+}
+
+static bool list_images(struct catalogue *catalogue, const struct image_filter *filter,
+                        struct arena *arena, struct error *error)
+{
+    struct image_page page;
+    return catalogue_list_images(catalogue, filter, PAGE, NULL, arena, &page, error) &&
+           page.count > 0;
+}
+
+static bool list_newest_images(struct catalogue *catalogue, struct arena *arena,
+                               struct error *error)
+{
+    return list_images(catalogue, &(struct image_filter){0}, arena, error);
+}
+
+static bool list_images_of_reference(struct catalogue *catalogue, struct arena *arena,
+                                     struct error *error)
+{
+    return list_images(catalogue, &(struct image_filter){.reference = "q.io/i8:1"}, arena, error);
+}
+
+static bool list_images_of_manifest(struct catalogue *catalogue, struct arena *arena,
+                                    struct error *error)
+{
+    const struct image_filter filter = {.manifest_digest = database_digest("m8")};
+    return list_images(catalogue, &filter, arena, error);
+}
+
+static bool find_sandbox(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    struct sandbox sandbox;
+    return catalogue_find_sandbox(catalogue, "s7", arena, &sandbox, error) && sandbox.image;
+}
+
+static bool list_sandboxes(struct catalogue *catalogue, const struct sandbox_filter *filter,
+                           const char *after, struct arena *arena, struct error *error)
+{
+    struct sandbox_page page;
+    return catalogue_list_sandboxes(catalogue, filter, PAGE, after, arena, &page, error) &&
+           page.count > 0;
+}
+
+static bool list_all_sandboxes(struct catalogue *catalogue, struct arena *arena,
+                               struct error *error)
+{
+    struct sandbox_page page;
+    return catalogue_list_sandboxes(catalogue, &(struct sandbox_filter){0}, PAGE, NULL, arena,
+                                    &page, error) &&
+           list_sandboxes(catalogue, &(struct sandbox_filter){0}, page.next_page_token, arena,
+                          error);
+}
+
+static bool list_sandboxes_of_host(struct catalogue *catalogue, struct arena *arena,
+                                   struct error *error)
+{
+    return list_sandboxes(catalogue, &(struct sandbox_filter){.host = "h7"}, NULL, arena, error);
+}
+
+static bool list_sandboxes_of_reference(struct catalogue *catalogue, struct arena *arena,
+                                        struct error *error)
+{
+    const struct sandbox_filter filter = {.reference = "q.io/i8:1"};
+    return list_sandboxes(catalogue, &filter, NULL, arena, error);
+}
+
+static bool list_sandboxes_of_manifest(struct catalogue *catalogue, struct arena *arena,
+                                       struct error *error)
+{
+    const struct sandbox_filter filter = {.host = NULL, .manifest_digest = database_digest("m8")};
+    return list_sandboxes(catalogue, &filter, NULL, arena, error);
+}
+
+static struct sandbox_registration start_of(const struct reference *reference)
+{
+    return (struct sandbox_registration){.id = "new",
+                                         .host = "h7",
+                                         .rootfs_json = "{\"type\":\"oci\"}",
+                                         .reference = reference,
+                                         .choice = &by_default,
+                                         .expires = true,
+                                         .ttl_seconds = 60};
+}
+
+static bool start_sandbox(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    struct reference reference = parsed("q.io/i8:1");
+    const struct sandbox_registration start = start_of(&reference);
+    struct registered_sandbox registered = {0};
+    return catalogue_register_sandboxes(catalogue, &start, 1, &amd64, arena, &registered, error) &&
+           registered.is_registered;
+}
+
+static bool start_sandbox_by_digest(struct catalogue *catalogue, struct arena *arena,
+                                    struct error *error)
+{
+    struct reference reference = parsed(arena_printf(arena, "q.io/i8@%s", database_digest("m8")));
+    const struct sandbox_registration start = start_of(&reference);
+    struct registered_sandbox registered = {0};
+    return catalogue_register_sandboxes(catalogue, &start, 1, &amd64, arena, &registered, error) &&
+           registered.is_registered;
+}
+
+static bool start_sandbox_the_long_way(struct catalogue *catalogue, struct arena *arena,
+                                       struct error *error)
+{
+    struct reference reference = parsed("q.io/i8:1");
+    const struct sandbox_registration start = start_of(&reference);
+    struct sandbox sandbox;
+    bool created = false;
+    return catalogue_put_sandbox(catalogue, &start, arena, &sandbox, &created, error);
+}
+
+static bool end_sandbox(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    (void)arena;
+    return catalogue_remove_sandbox(catalogue, "new", NULL, error);
+}
+
+static bool hold_snapshot(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    struct snapshot snapshot;
+    bool created = false;
+    return catalogue_put_snapshot(catalogue, "new", database_digest("m8"), arena, &snapshot,
+                                  &created, error) &&
+           catalogue_find_snapshot(catalogue, "new", arena, &snapshot, error) &&
+           catalogue_remove_snapshot(catalogue, "new", error);
+}
+
+static bool list_snapshots(struct catalogue *catalogue, const char *manifest, struct arena *arena,
+                           struct error *error)
+{
+    struct snapshot_page page;
+    return catalogue_list_snapshots(catalogue, manifest, PAGE, NULL, arena, &page, error) &&
+           page.count == PAGE;
+}
+
+static bool list_all_snapshots(struct catalogue *catalogue, struct arena *arena,
+                               struct error *error)
+{
+    return list_snapshots(catalogue, NULL, arena, error);
+}
+
+static bool list_snapshots_of_manifest(struct catalogue *catalogue, struct arena *arena,
+                                       struct error *error)
+{
+    return list_snapshots(catalogue, database_digest("m8"), arena, error);
+}
+
+static bool pull_what_is_here(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    struct reference reference = parsed("q.io/i8:1");
+    const struct pull_request request = {.reference = &reference, .platform = &amd64};
+    struct image_handle image;
+    struct pull pull;
+    return catalogue_find_image(catalogue, &reference, &by_default, arena, &image, error) &&
+           catalogue_record_cached_pull(catalogue, node_id, &request, &image, arena, &pull,
+                                        error) &&
+           catalogue_find_pull(catalogue, pull.id, arena, &pull, error);
+}
+
+static bool list_pulls(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    struct pull_page page;
+    return catalogue_list_pulls(catalogue, PAGE, NULL, arena, &page, error) &&
+           catalogue_list_pulls(catalogue, PAGE, page.next_page_token, arena, &page, error) &&
+           page.count == PAGE;
+}
+
+static const struct {
+    const char *what;
+    bool (*ask)(struct catalogue *catalogue, struct arena *arena, struct error *error);
+} questions[] = {
+    {"an image", find_image},
+    {"an image by digest", find_image_by_digest},
+    {"an image's details", inspect_image},
+    {"the newest images", list_newest_images},
+    {"images of a reference", list_images_of_reference},
+    {"images of a manifest", list_images_of_manifest},
+    {"a sandbox", find_sandbox},
+    {"two pages of sandboxes", list_all_sandboxes},
+    {"sandboxes of a host", list_sandboxes_of_host},
+    {"sandboxes of a reference", list_sandboxes_of_reference},
+    {"sandboxes of a manifest", list_sandboxes_of_manifest},
+    {"a start", start_sandbox},
+    {"a renewal by digest", start_sandbox_by_digest},
+    {"a start the long way", start_sandbox_the_long_way},
+    {"an end", end_sandbox},
+    {"a snapshot that comes and goes", hold_snapshot},
+    {"snapshots", list_all_snapshots},
+    {"snapshots of a manifest", list_snapshots_of_manifest},
+    {"a pull of what is here", pull_what_is_here},
+    {"two pages of pulls", list_pulls},
+};
+
+/* --- how many rows that reads --- */
+
+static struct catalogue *open_planning_once(void)
+{
+    const struct catalogue_config config = {.conninfo = database_conninfo(),
+                                            .name = "plans once",
+                                            .generic_plans = true,
+                                            .max_sessions = 1,
+                                            .acquire_timeout_ms = 10000,
+                                            .statement_timeout_ms = 10000};
+    struct error error = {0};
+    struct catalogue *catalogue = catalogue_open(&config, &error);
+    cr_assert(catalogue, "%s", error.message);
+    return catalogue;
+}
+
+/* Until now, in all tables. A connection tells it when it ends. */
+static int64_t rows_read(void)
+{
+    const char *waits = "1";
+    while (strcmp(waits, "0") != 0)
+        waits = database_sql("SELECT count(*) FROM pg_stat_activity"
+                             " WHERE application_name = 'plans once'");
+    return strtoll(database_sql("SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))"
+                                "  FROM pg_stat_user_tables"),
+                   NULL, 10);
+}
+
+static void expect_few_rows(void)
+{
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+        cleanup_arena struct arena arena = {0};
+        struct error error = {0};
+        int64_t before = rows_read();
+        struct catalogue *catalogue = open_planning_once();
+        cr_expect(questions[i].ask(catalogue, &arena, &error), "%s: %s", questions[i].what,
+                  error.message);
+        catalogue_close(catalogue);
+        int64_t read = rows_read() - before;
+        cr_expect_leq(read, ROWS_MAX, "%s: %" PRId64 " rows were read", questions[i].what, read);
+    }
+}
+
+/* --- tables, and statistics of them --- */
+static void begin(void)
+{
+    database_begin();
+    database_sql("DO $$DECLARE name text; BEGIN"
+                 "  FOR name IN SELECT relname FROM pg_stat_user_tables LOOP"
+                 "    EXECUTE format('ALTER TABLE %I SET (autovacuum_enabled = off)', name);"
+                 "  END LOOP; END$$");
+}
+
+/* Images `from` to `to`; each tenth of them is used, by twenty sandboxes and snapshots; a host has
+ * twelve sandboxes. */
+static void fill(int from, int to)
+{
+    cleanup_arena struct arena arena = {0};
+    const char *numbers = arena_printf(&arena, "generate_series(%d, %d)", from, to);
+    const char *twice = arena_printf(&arena, "generate_series(2 * %d, 2 * %d + 1)", from, to);
+    database_sql(arena_printf(
+        &arena,
+        "SELECT count(add_image('q.io/i' || n || ':1', 'linux/amd64', 'm' || n, NULL, 1,"
+        "           '2026-01-01'::timestamptz + n * interval '1 minute'))"
+        "  FROM %s n;"
+        "INSERT INTO sandboxes (id, host, rootfs, reference, manifest_digest, held_digest)"
+        " SELECT 's' || n, 'h' || n %% 500, '{\"type\":\"oci\"}', 'q.io/i' || i || ':1', d, d"
+        "   FROM %s n, LATERAL (SELECT 1 + n %% 300) x(i), LATERAL (SELECT digest_of('m' || i)) "
+        "y(d);"
+        "INSERT INTO snapshots (id, manifest_digest, held_digest)"
+        " SELECT 'p' || n, d, d FROM %s n, LATERAL (SELECT digest_of('m' || 1 + n %% 300)) x(d);"
+        "INSERT INTO pulls (reference, platform, policy, force, state, manifest_digest, created_at,"
+        "    finished_at)"
+        " SELECT 'q.io/i' || n || ':1', 'linux/amd64', 'if_missing', false, 'done', digest_of('m'),"
+        "        t, t"
+        "   FROM %s n, LATERAL (SELECT '2026-01-01'::timestamptz + n * interval '1 second') x(t)",
+        numbers, twice, twice, twice));
+}
+
+/* Autovacuum would take some between two lines of a test. */
+TestSuite(plans, .init = begin, .fini = database_end, .timeout = 120);
+
+Test(plans, with_statistics_of_today)
+{
+    fill(1, IMAGES);
+    database_sql("ANALYZE");
+    expect_few_rows();
+}
+
+Test(plans, with_statistics_of_when_a_tenth_was_there)
+{
+    fill(1, IMAGES / 10);
+    database_sql("ANALYZE");
+    fill(IMAGES / 10 + 1, IMAGES);
+    expect_few_rows();
+}
+
+Test(plans, with_statistics_of_when_all_had_just_been_used)
+{
+    fill(1, IMAGES);
+    database_sql("UPDATE image_refs SET last_used_at = now();"
+                 "ANALYZE;"
+                 "UPDATE image_refs SET last_used_at = '2026-01-01'");
+    expect_few_rows();
+}
