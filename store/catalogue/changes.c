@@ -13,7 +13,8 @@
  * in it, and so is all that came later; what is visible now is the statement's own snapshot.
  * A row comes back in any case: it tells the moment. A key that changed twice comes twice: DISTINCT
  * would take room for as many keys as PostgreSQL expects, a third of the log, and look through it
- * each time, also when nothing changed.
+ * each time, also when nothing changed. The order is for PostgreSQL's sake, which expecting so many
+ * would read all of a log that is no longer written in the order of its rows.
  *
  * A backend that is killed restarts the others under the same postmaster, and the numbers of
  * transactions that no other saw are given out again: PostgreSQL drops its statistics then
@@ -27,7 +28,7 @@ const struct statement changes_statement = {
     "  LEFT JOIN (SELECT key FROM change_log"
     "              WHERE xid >= pg_snapshot_xmin($1::pg_snapshot)"
     "                AND NOT pg_visible_in_snapshot(xid, $1::pg_snapshot)"
-    "              LIMIT " TEXT(KEYS_MAX) " + 1) c ON true"};
+    "              ORDER BY xid LIMIT " TEXT(KEYS_MAX) " + 1) c ON true"};
 
 enum { COLUMN_SNAPSHOT, COLUMN_SERVER, COLUMN_KEY };
 

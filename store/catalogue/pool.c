@@ -84,7 +84,8 @@ struct catalogue *catalogue_open(const struct catalogue_config *config, struct e
     }
     if (config->is_heartbeat)
         servers_have_heartbeat(servers, true);
-    metric_set(METRIC_CATALOGUE_SESSIONS_MAX, config->max_sessions);
+    if (catalogue->owns_servers)
+        metric_set(METRIC_CATALOGUE_SESSIONS_MAX, config->max_sessions);
     return catalogue;
 }
 
@@ -113,6 +114,14 @@ static struct timespec timespec_of_ms(int64_t ms)
     return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
 }
 
+/* Of the pool that all nodes have most of their work in; the others are small and have none to
+ * wait. */
+static void count_in_use(const struct catalogue *catalogue, int more)
+{
+    if (catalogue->owns_servers)
+        metric_add(METRIC_CATALOGUE_SESSIONS_IN_USE, more);
+}
+
 /* NULL when every session stayed busy until the deadline. */
 static struct catalogue_session *take_free(struct catalogue *catalogue, int64_t deadline_ms)
 {
@@ -129,7 +138,7 @@ static struct catalogue_session *take_free(struct catalogue *catalogue, int64_t 
     }
     pthread_mutex_unlock(&catalogue->mutex);
     metric_observe(METRIC_CATALOGUE_ACQUIRE_SECONDS, metric_now_us() - begun_us);
-    metric_add(METRIC_CATALOGUE_SESSIONS_IN_USE, session ? 1 : 0);
+    count_in_use(catalogue, session ? 1 : 0);
     return session;
 }
 
@@ -139,7 +148,7 @@ static void give_free(struct catalogue *catalogue, struct catalogue_session *ses
     push_free(catalogue, session);
     pthread_cond_signal(&catalogue->released);
     pthread_mutex_unlock(&catalogue->mutex);
-    metric_add(METRIC_CATALOGUE_SESSIONS_IN_USE, -1);
+    count_in_use(catalogue, -1);
 }
 
 static bool is_away(struct catalogue *catalogue)

@@ -10,9 +10,9 @@
  *
  * References are locked before manifests, and those before holders, as removals do; each kind
  * in one order. A use is written once a minute at most, and by one of those who start at once:
- * the others see that somebody is at it, and do not wait. How old the last one is is asked so that
- * no index can tell: to PostgreSQL that looks as quick as by the reference when few are that old,
- * and then reads all images that were not used in that minute. No row comes
+ * the others see that somebody is at it, and do not wait. The age of the last one is compared in a
+ * form that no index serves: PostgreSQL would prefer the index of last uses when its statistics say
+ * that few are that old, and read all that are. No row comes
  * back for one whose image is not here for exactly this platform, and for one that renews a
  * reference which has moved on, for it keeps what it runs on, or is another host's. Those take
  * the long way. */

@@ -25,9 +25,9 @@
 
 enum { SANDBOX_COLUMN_COUNT = 5 };
 #define SANDBOX_COLUMNS "s.id, s.host, s.rootfs, epoch_ms(s.created_at), epoch_ms(s.expires_at)"
-#define SELECT_SANDBOXES                                                                           \
-    "SELECT " SANDBOX_COLUMNS ", " HELD_HANDLE_COLUMNS "  FROM sandboxes s"                        \
-    "  LEFT JOIN manifests m ON m.digest = s.held_digest" HELD_REFERENCE_JOIN " WHERE " IS_LIVE
+#define SELECT_SANDBOXES(from)                                                                     \
+    "SELECT " SANDBOX_COLUMNS ", " HELD_HANDLE_COLUMNS "  FROM " from " s"                         \
+    "  LEFT JOIN manifests m ON m.digest = s.held_digest" HELD_REFERENCE_JOIN
 
 static void sandbox_read(const struct rows *rows, size_t row, struct arena *arena,
                          struct sandbox *sandbox)
@@ -100,7 +100,8 @@ static bool complete_images(struct catalogue_session *session, struct sandbox *s
 bool catalogue_find_sandbox(struct catalogue *catalogue, const char *id, struct arena *arena,
                             struct sandbox *sandbox, struct error *error)
 {
-    static const struct statement find = {"sandbox_find", SELECT_SANDBOXES " AND s.id = $1"};
+    static const struct statement find = {
+        "sandbox_find", SELECT_SANDBOXES("sandboxes") " WHERE " IS_LIVE " AND s.id = $1"};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     if (!session || !QUERY(session, &find, arena, &rows, error, id))
@@ -113,25 +114,29 @@ bool catalogue_find_sandbox(struct catalogue *catalogue, const char *id, struct 
 
 /* $1 to $3 filter, $4 is the id before, $5 the limit; one row more tells whether there is a next
  * page. A filter that may be NULL is no index condition in a plan for all values, so each has a
- * statement of its own, and the others are looked at in what that one finds. */
-#define SANDBOX_FILTERS                                                                            \
-    "($1::text IS NULL OR s.host = $1) AND ($2::text IS NULL OR s.reference = $2)"                 \
-    " AND ($3::text IS NULL OR s.held_digest = $3)"
-#define LIST_WHERE(filters)                                                                        \
-    SELECT_SANDBOXES " AND " filters                                                               \
-                     " AND s.id > coalesce($4::text, '') ORDER BY s.id LIMIT $5::bigint + 1"
+ * statement of its own, and the others are looked at in what that one finds; see
+ * image_list_statement() for CASE. A reference may have a hundred thousand sandboxes: the page is
+ * taken before its images are looked for. Of all sandboxes it is taken after that, for then
+ * PostgreSQL goes through them in order, and would sort them all otherwise. */
+#define IS_MEANT                                                                                   \
+    IS_LIVE " AND CASE WHEN ($1::text IS NULL OR s.host = $1)"                                     \
+            "              AND ($2::text IS NULL OR s.reference = $2)"                             \
+            "              AND ($3::text IS NULL OR s.held_digest = $3) THEN true END"             \
+            " AND s.id > coalesce($4::text, '')"
+#define PAGE " ORDER BY s.id LIMIT $5::bigint + 1"
+#define LIST_BY(key)                                                                               \
+    SELECT_SANDBOXES("(SELECT * FROM sandboxes s WHERE " key " AND " IS_MEANT PAGE ")")            \
+    " ORDER BY s.id"
 
 static const struct statement *list_statement(const struct sandbox_filter *filter)
 {
-    static const struct statement by_host = {"sandbox_list_by_host",
-                                             LIST_WHERE("s.host = $1::text AND " SANDBOX_FILTERS)};
-    static const struct statement by_reference = {
-        "sandbox_list_by_reference", LIST_WHERE("s.reference = $2::text AND " SANDBOX_FILTERS)};
-    static const struct statement by_manifest = {
-        "sandbox_list_by_manifest", LIST_WHERE("s.held_digest = $3::text AND " SANDBOX_FILTERS)};
-    /* See image_list_statement() for CASE. */
+    static const struct statement by_host = {"sandbox_list_by_host", LIST_BY("s.host = $1")};
+    static const struct statement by_reference = {"sandbox_list_by_reference",
+                                                  LIST_BY("s.reference = $2")};
+    static const struct statement by_manifest = {"sandbox_list_by_manifest",
+                                                 LIST_BY("s.held_digest = $3")};
     static const struct statement all = {"sandbox_list",
-                                         LIST_WHERE("CASE WHEN " SANDBOX_FILTERS " THEN true END")};
+                                         SELECT_SANDBOXES("sandboxes") " WHERE " IS_MEANT PAGE};
     if (filter->host)
         return &by_host;
     if (filter->reference)

@@ -69,7 +69,8 @@ bool catalogue_list_snapshots(struct catalogue *catalogue, const char *manifest_
                               size_t limit, const char *page_token, struct arena *arena,
                               struct snapshot_page *page, struct error *error)
 {
-    /* As of sandboxes: a filter that may be NULL is no index condition in a plan for all values. */
+    /* As for sandboxes: a filter that may be NULL is no index condition in a plan for all values.
+     */
     static const struct statement all = {"snapshot_list", LIST_WHERE("$1::text IS NULL")};
     static const struct statement by_manifest = {"snapshot_list_by_manifest",
                                                  LIST_WHERE("manifest_digest = $1::text")};

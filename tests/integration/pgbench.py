@@ -1,11 +1,15 @@
 """A node's own statements, run by pgbench: what PostgreSQL alone can do of a request."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
 
 from daemons import wait_until
 from postgres import sql
+
+# As a node sets its connections for these: else PostgreSQL may plan the long ones each time.
+OPTIONS = "-c plan_cache_mode=force_generic_plan -c jit=off"
 
 
 def logged(postgres, database, name, ask):
@@ -60,7 +64,7 @@ class PgBench:
         done = subprocess.run(
             ["pgbench", "-n", "-M", "prepared", "-c", str(connections), "-j", "1", "-T",
              str(seconds), *given, "-f", self.path, self.database],
-            capture_output=True, text=True)  # fmt: skip
+            capture_output=True, text=True, env=os.environ | {"PGOPTIONS": OPTIONS})  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         rate = re.search(r"tps = ([\d.]+)", done.stdout)  # there is none when none was done
         return float(rate.group(1)) if rate else 0.0

@@ -1,7 +1,9 @@
 """docker/'s compose and Kubernetes files, as far as they can be held against the program
 without an engine: every setting is one, and the proxy passes on what nodes understand."""
 
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from urllib.parse import quote
@@ -75,6 +77,15 @@ def test_nothing_ends_a_node_that_waits_for_a_migration():
     assert int(re.search(r"--start-period=(\d+)m ", dockerfile)[1]) > 10
 
 
+def test_nodes_without_postgresql_stay_in_their_service_while_they_can_answer():
+    with open(DOCKER / "kubernetes/larder.yaml", encoding="utf-8") as file:
+        pod = next(yaml.safe_load_all(file))["spec"]["template"]["spec"]
+    probe = pod["containers"][0]["readinessProbe"]
+    settings = (DOCKER.parent / "docs/configuration.md").read_text()
+    minutes = int(re.search(r"LARDER_MAX_STALE_IF_ERROR` \| `(\d+)min`", settings)[1])
+    assert probe["periodSeconds"] * probe["failureThreshold"] > 60 * minutes
+
+
 def mounted_secret(directory, pod, values):
     """The volume as the kubelet makes it: links to files of one mode."""
     source = next(v["secret"] for v in pod["volumes"] if "secret" in v)
@@ -108,6 +119,8 @@ def proxy_configuration(directory, ports, listen):
         assert f"server larder-{number}:8420" in text
         text = text.replace(f"server larder-{number}:8420", f"server 127.0.0.1:{port}")
     text = text.replace("listen 8420;", f"listen 127.0.0.1:{listen};")
+    assert "proxy_read_timeout 30s;" in text
+    text = text.replace("proxy_read_timeout 30s;", "proxy_read_timeout 2s;")
     temporary = "".join(
         f"{kind}_temp_path {directory}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -123,11 +136,12 @@ def proxy_configuration(directory, ports, listen):
 
 
 @pytest.fixture
-def proxy(make_larder, database, new_directory, tmp_path):
+def proxy(make_larder, postgres, new_directory, tmp_path):
     """(url of an nginx, the two nodes behind it)."""
+    port = free_port()
+    database = postgres.create_database(f"proxied_{port}")
     blob_dir = new_directory("proxied-blobs")
     nodes = [make_larder(database=database, blob_dir=blob_dir) for _ in range(2)]
-    port = free_port()
     ports = [int(node.url.rsplit(":", 1)[1]) for node in nodes]
     nginx = Daemon("nginx", tmp_path / "nginx")
     nginx.launch(["nginx", "-p", tmp_path, "-c", proxy_configuration(tmp_path, ports, port)])
@@ -159,3 +173,27 @@ def test_nodes_behind_the_proxy_are_one(proxy, registry, built_images):
     nodes[1].stop()
     for _ in range(6):
         assert requests.get(f"{url}/images/{reference}", timeout=30).status_code == 200
+
+
+def test_the_proxy_leaves_out_a_node_that_hangs(proxy):
+    url, nodes = proxy
+    os.kill(nodes[1].pid, signal.SIGSTOP)
+    try:
+        took = []
+        for _ in range(6):
+            answer = requests.get(f"{url}/version", timeout=30)
+            assert answer.status_code == 200, answer.text
+            took.append(answer.elapsed.total_seconds())
+        # One had to wait for it, perhaps a second one when it was tried again.
+        assert sum(seconds > 1.5 for seconds in took) <= 2, took
+    finally:
+        os.kill(nodes[1].pid, signal.SIGCONT)
+
+
+def test_what_may_take_long_is_waited_for():
+    """Of all that the interface has: what waits for a pull, an archive, a prune, or streams."""
+    text = (DOCKER / "nginx/larder.conf").read_text()
+    patient = re.compile(re.search(r"location ~ (\S+) \{", text)[1])
+    interface = yaml.safe_load((DOCKER.parent / "openapi/openapi.yaml").read_text())
+    long = [path for path in interface["paths"] if patient.search(path.replace("{id}", "some-id"))]
+    assert long == ["/images:prune", "/images:pull", "/images:load", "/pulls/{id}/events"]

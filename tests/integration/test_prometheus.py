@@ -41,6 +41,14 @@ def metrics(larder):
     return larder.get("/metrics").text
 
 
+def test_sessions_are_those_of_the_pool_that_most_work_has(scraped):
+    """Not of the small ones beside it, which are opened later. docs/operations.md reckons with it."""
+    most = int(re.search(r"^larder_catalogue_sessions_max (\d+)$", scraped, re.M)[1])
+    assert most >= 18
+    in_use = int(re.search(r"^larder_catalogue_sessions_in_use (\d+)$", scraped, re.M)[1])
+    assert in_use <= most
+
+
 @pytest.fixture(scope="module")
 def prometheus(larder, scraped, new_directory):
     """A Prometheus with docker/prometheus/'s own configuration, but for the address and the pace."""
