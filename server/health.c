@@ -1,6 +1,8 @@
 /* /healthz, /readyz and /version. */
+#include "server/cache_lease.h"
 #include "server/http_server.h"
 #include "server/node.h"
+#include "server/options.h"
 #include "server/resources.h"
 #include "store/blobdir.h"
 #include "store/catalogue/catalogue.h"
@@ -39,13 +41,32 @@ static void write_check(struct json_writer *out, const char *name, bool ready,
     json_end_object(out);
 }
 
+/* The catalogue was heard of lately enough for reads from memory. */
+static bool check_memory(const struct node *node, struct error *error)
+{
+    int64_t age_ms = cache_lease_age_us(node->lease) / 1000;
+    return age_ms <= (int64_t)node->options->max_stale_if_error_ms ||
+           error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
+                     "PostgreSQL was not heard of for %lld s: what is in memory is too old",
+                     (long long)(age_ms / 1000));
+}
+
+static bool check_catalogue(struct request *request, struct error *error)
+{
+    return http_server_is_connected(request->server, error) &&
+           catalogue_ping(request->node->catalogue, error);
+}
+
 bool health_ready(struct request *request, struct error *error)
 {
-    (void)error;
     struct error no_catalogue;
     struct error no_blobs;
-    bool catalogue = http_server_is_ready(request->server, &no_catalogue) &&
-                     catalogue_ping(request->node->catalogue, &no_catalogue);
+    bool reads = false;
+    if (!request_query_bool(request, "reads", false, &reads, error))
+        return false;
+    bool catalogue = http_server_takes_requests(request->server, &no_catalogue) &&
+                     (reads ? check_memory(request->node, &no_catalogue)
+                            : check_catalogue(request, &no_catalogue));
     bool blobs = check_blob_directory(request->node->blobdir, &no_blobs);
     cleanup_json_writer struct json_writer out = {0};
     json_begin_object(&out, NULL);

@@ -88,10 +88,14 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     return server;
 }
 
-bool http_server_is_ready(const struct http_server *server, struct error *error)
+bool http_server_takes_requests(const struct http_server *server, struct error *error)
 {
-    if (atomic_load(&server->ending) || atomic_load(&server->draining))
-        return error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "this node ends");
+    bool ends = atomic_load(&server->ending) || atomic_load(&server->draining);
+    return !ends || error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "this node ends");
+}
+
+bool http_server_is_connected(const struct http_server *server, struct error *error)
+{
     size_t connected = atomic_load(&server->connected_loops);
     return connected == server->loops_wanted ||
            error_set(error, ERROR_CATALOGUE_UNAVAILABLE,

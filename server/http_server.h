@@ -28,9 +28,11 @@ void http_server_announce_end(struct http_server *server);
  * rest, frees. NULL is fine. */
 void http_server_stop(struct http_server *server);
 
-/* Whether it takes requests, and each loop has its connection to the catalogue; else
- * why not. Any thread. */
-[[nodiscard]] bool http_server_is_ready(const struct http_server *server, struct error *error);
+/* Whether it takes requests, and whether each loop has its connection to the catalogue; else why
+ * not. Any thread. */
+[[nodiscard]] bool http_server_takes_requests(const struct http_server *server,
+                                              struct error *error);
+[[nodiscard]] bool http_server_is_connected(const struct http_server *server, struct error *error);
 
 /* Suspends the connection of a request whose stream has nothing to send, until the
  * pull watch has looked and found something. From the stream's reader only. */

@@ -43,7 +43,7 @@ METRIC(CATALOGUE_ACQUIRE_SECONDS, HISTOGRAM, "larder_catalogue_acquire_seconds",
 METRIC(CATALOGUE_CONNECTS, COUNTER, "larder_catalogue_connects_total", NONE, NONE, NONE, NONE,
        "Connections to PostgreSQL that were made")
 METRIC(CATALOGUE_SESSIONS_IN_USE, GAUGE, "larder_catalogue_sessions_in_use", NONE, NONE, NONE, NONE,
-       "Sessions that are out of the pool for writes, pulls and what nodes do by themselves")
+       "Sessions that are out of the pool for all but event loops and starts")
 METRIC(CATALOGUE_SESSIONS_MAX, GAUGE, "larder_catalogue_sessions_max", NONE, NONE, NONE, NONE,
        "Sessions that this pool has")
 

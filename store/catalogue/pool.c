@@ -144,11 +144,11 @@ static struct catalogue_session *take_free(struct catalogue *catalogue, int64_t 
 
 static void give_free(struct catalogue *catalogue, struct catalogue_session *session)
 {
+    count_in_use(catalogue, -1);
     pthread_mutex_lock(&catalogue->mutex);
     push_free(catalogue, session);
     pthread_cond_signal(&catalogue->released);
     pthread_mutex_unlock(&catalogue->mutex);
-    count_in_use(catalogue, -1);
 }
 
 static bool is_away(struct catalogue *catalogue)

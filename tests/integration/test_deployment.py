@@ -16,6 +16,7 @@ import yaml
 from certificates import Authority
 from daemons import Daemon, free_port, wait_until
 from larder import program
+from postgres import Postgres
 from tokens import Tokens
 
 DOCKER = Path(__file__).resolve().parents[2] / "docker"
@@ -77,13 +78,28 @@ def test_nothing_ends_a_node_that_waits_for_a_migration():
     assert int(re.search(r"--start-period=(\d+)m ", dockerfile)[1]) > 10
 
 
-def test_nodes_without_postgresql_stay_in_their_service_while_they_can_answer():
+def test_nodes_without_postgresql_stay_in_their_service_while_they_can_answer(
+    make_larder, new_directory
+):
     with open(DOCKER / "kubernetes/larder.yaml", encoding="utf-8") as file:
         pod = next(yaml.safe_load_all(file))["spec"]["template"]["spec"]
-    probe = pod["containers"][0]["readinessProbe"]
-    settings = (DOCKER.parent / "docs/configuration.md").read_text()
-    minutes = int(re.search(r"LARDER_MAX_STALE_IF_ERROR` \| `(\d+)min`", settings)[1])
-    assert probe["periodSeconds"] * probe["failureThreshold"] > 60 * minutes
+    path = pod["containers"][0]["readinessProbe"]["httpGet"]["path"]
+    postgres = Postgres(new_directory("away")).start()
+    try:
+        flags = ["--max-stale-if-error", "5s"]
+        node = make_larder(flags=flags, database=postgres.create_database("away"))
+        assert node.get(path).status_code == 200
+        postgres.stop()
+        wait_until(lambda: node.get("/readyz").status_code == 503, "it says that PostgreSQL is away")
+        answer = node.get(path)
+        assert answer.status_code == 200, answer.text
+        wait_until(lambda: node.get(path).status_code == 503, "memory is too old")
+        check = node.get(path).json()["checks"]["catalogue"]
+        assert "PostgreSQL was not heard of for 5 s" in check["detail"]
+        postgres.start()
+        wait_until(lambda: node.get(path).status_code == 200, "PostgreSQL is back")
+    finally:
+        postgres.close()
 
 
 def mounted_secret(directory, pod, values):
@@ -119,8 +135,8 @@ def proxy_configuration(directory, ports, listen):
         assert f"server larder-{number}:8420" in text
         text = text.replace(f"server larder-{number}:8420", f"server 127.0.0.1:{port}")
     text = text.replace("listen 8420;", f"listen 127.0.0.1:{listen};")
-    assert "proxy_read_timeout 30s;" in text
-    text = text.replace("proxy_read_timeout 30s;", "proxy_read_timeout 2s;")
+    assert "proxy_read_timeout 60s;" in text
+    text = text.replace("proxy_read_timeout 60s;", "proxy_read_timeout 5s;")
     temporary = "".join(
         f"{kind}_temp_path {directory}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -138,10 +154,10 @@ def proxy_configuration(directory, ports, listen):
 @pytest.fixture
 def proxy(make_larder, postgres, new_directory, tmp_path):
     """(url of an nginx, the two nodes behind it)."""
-    port = free_port()
-    database = postgres.create_database(f"proxied_{port}")
+    database = postgres.create_database(re.sub(r"\W", "_", tmp_path.name))
     blob_dir = new_directory("proxied-blobs")
     nodes = [make_larder(database=database, blob_dir=blob_dir) for _ in range(2)]
+    port = free_port()
     ports = [int(node.url.rsplit(":", 1)[1]) for node in nodes]
     nginx = Daemon("nginx", tmp_path / "nginx")
     nginx.launch(["nginx", "-p", tmp_path, "-c", proxy_configuration(tmp_path, ports, port)])
@@ -185,7 +201,7 @@ def test_the_proxy_leaves_out_a_node_that_hangs(proxy):
             assert answer.status_code == 200, answer.text
             took.append(answer.elapsed.total_seconds())
         # One had to wait for it, perhaps a second one when it was tried again.
-        assert sum(seconds > 1.5 for seconds in took) <= 2, took
+        assert 1 <= sum(seconds > 4 for seconds in took) <= 2, took
     finally:
         os.kill(nodes[1].pid, signal.SIGCONT)
 
