@@ -1,10 +1,9 @@
 /* What changed in the catalogue since a moment that the caller knows: how nodes keep what
- * they have in memory in step with it (migrations/0002_change_log.sql).
+ * they have in memory in step with it (migrations/0004_change_log.sql).
  *
  * A moment is a snapshot of PostgreSQL's, as its text. Asking for the changes since one
  * gives those that became visible after it, some keys more than once, and the moment of the
- * answer.
- * Snapshots of one server are totally ordered, whichever connection took them.
+ * answer. Snapshots of one server are totally ordered, whichever connection took them.
  */
 #ifndef LARDER_STORE_CATALOGUE_CHANGES_H
 #define LARDER_STORE_CATALOGUE_CHANGES_H

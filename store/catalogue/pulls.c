@@ -85,8 +85,7 @@ bool catalogue_list_pulls(struct catalogue *catalogue, size_t limit, const char 
         "pull_list",
         "SELECT " PULL_COLUMNS ", p.created_at"
         "  FROM (SELECT * FROM pulls"
-        "         WHERE created_at <= coalesce($1::timestamptz, 'infinity')"
-        "           AND (created_at < coalesce($1::timestamptz, 'infinity') OR id < $2::uuid)"
+        "         WHERE $1::timestamptz IS NULL OR (created_at, id) < ($1::timestamptz, $2::uuid)"
         "         ORDER BY created_at DESC, id DESC"
         "         LIMIT $3::bigint + 1) p"
         "  LEFT JOIN pull_layers l ON l.pull_id = p.id"

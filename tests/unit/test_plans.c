@@ -137,7 +137,7 @@ static bool list_sandboxes_of_reference(struct catalogue *catalogue, struct aren
 static bool list_sandboxes_of_manifest(struct catalogue *catalogue, struct arena *arena,
                                        struct error *error)
 {
-    const struct sandbox_filter filter = {.host = NULL, .manifest_digest = database_digest("m8")};
+    const struct sandbox_filter filter = {.manifest_digest = database_digest("m8")};
     return list_sandboxes(catalogue, &filter, arena, error);
 }
 
@@ -152,23 +152,25 @@ static struct sandbox_registration start_of(const struct reference *reference)
                                          .ttl_seconds = 60};
 }
 
-static bool start_sandbox(struct catalogue *catalogue, struct arena *arena, struct error *error)
+static bool start(struct catalogue *catalogue, const char *text, struct arena *arena,
+                  struct error *error)
 {
-    struct reference reference = parsed("q.io/i8:1");
+    struct reference reference = parsed(text);
     const struct sandbox_registration start = start_of(&reference);
     struct registered_sandbox registered = {0};
     return catalogue_register_sandboxes(catalogue, &start, 1, &amd64, arena, &registered, error) &&
            registered.is_registered;
 }
 
+static bool start_sandbox(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    return start(catalogue, "q.io/i8:1", arena, error);
+}
+
 static bool start_sandbox_by_digest(struct catalogue *catalogue, struct arena *arena,
                                     struct error *error)
 {
-    struct reference reference = parsed(arena_printf(arena, "q.io/i8@%s", database_digest("m8")));
-    const struct sandbox_registration start = start_of(&reference);
-    struct registered_sandbox registered = {0};
-    return catalogue_register_sandboxes(catalogue, &start, 1, &amd64, arena, &registered, error) &&
-           registered.is_registered;
+    return start(catalogue, arena_printf(arena, "q.io/i8@%s", database_digest("m8")), arena, error);
 }
 
 static bool start_sandbox_the_long_way(struct catalogue *catalogue, struct arena *arena,
@@ -318,6 +320,7 @@ static void expect_few_rows(void)
 }
 
 /* --- tables, and statistics of them --- */
+
 static void begin(void)
 {
     database_begin();
