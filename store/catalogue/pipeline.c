@@ -209,6 +209,7 @@ void pipeline_free(struct pipeline *pipeline)
     if (!pipeline)
         return;
     give_up(pipeline);
+    pipeline->is_away = true; /* who asks for more when told is refused */
     while (pipeline->waiting) {
         struct pipeline_query *query = pipeline->waiting;
         pipeline->waiting = query->next;

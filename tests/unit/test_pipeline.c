@@ -363,6 +363,25 @@ Test(pipeline, more_than_it_can_do_in_time_is_refused)
     run_until(1);
 }
 
+static struct asked asked_at_the_end;
+
+static void ask_again(struct pipeline_query *query, const struct rows *rows,
+                      const struct error *error)
+{
+    done(query, rows, error);
+    cr_expect_not(ask(&asked_at_the_end, &echo, 9, 5000), "nobody would tell it");
+}
+
+Test(pipeline, who_asks_for_more_at_the_end_is_refused)
+{
+    struct asked asked;
+    cr_assert(ask(&asked, &echo, 1, 5000));
+    asked.query.done = ask_again;
+    pipeline_free(pipeline);
+    pipeline = NULL;
+    cr_expect_str_eq(log_text, "1!CatalogueUnavailable ");
+}
+
 Test(pipeline, who_still_waits_at_the_end_is_told)
 {
     struct asked asked[2];
