@@ -55,8 +55,9 @@ def test_a_node_whose_heartbeat_stopped_is_not_listed(make_larder, own_database,
 
 
 def test_a_migration_takes_nothing_away_that_the_version_before_needs():
-    """Nodes of that version work on while they are replaced; what goes says who cannot bear it."""
-    takes_away = re.compile(r"\b(DROP|RENAME|TRUNCATE|SET NOT NULL|ALTER COLUMN|ADD CONSTRAINT)\b", re.I)
+    """Nodes of that version work on while they are replaced; what goes says who cannot bear it. No
+    statement names an index."""
+    takes_away = re.compile(r"\b(DROP (?!INDEX)|RENAME|TRUNCATE|SET NOT NULL|ALTER COLUMN|ADD CONSTRAINT)\b", re.I)
     migrations = sorted((Path(__file__).resolve().parents[2] / "migrations").glob("*.sql"))
     added = "0011_nodes.sql"  # needs_version: no version before it was released
     for migration in migrations:

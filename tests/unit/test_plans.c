@@ -121,6 +121,13 @@ static bool page_through_a_popular_reference(struct catalogue *catalogue, struct
     return page_through(catalogue, &filter, arena, error);
 }
 
+static bool page_through_a_popular_manifest(struct catalogue *catalogue, struct arena *arena,
+                                            struct error *error)
+{
+    const struct sandbox_filter filter = {.manifest_digest = database_digest("m1")};
+    return page_through(catalogue, &filter, arena, error);
+}
+
 static bool list_sandboxes_of_host(struct catalogue *catalogue, struct arena *arena,
                                    struct error *error)
 {
@@ -260,6 +267,7 @@ static const struct {
     {"two pages of sandboxes", list_all_sandboxes},
     {"two pages of a large host", page_through_a_large_host},
     {"two pages of a popular reference", page_through_a_popular_reference},
+    {"two pages of a popular manifest", page_through_a_popular_manifest},
     {"sandboxes of a host", list_sandboxes_of_host},
     {"sandboxes of a reference", list_sandboxes_of_reference},
     {"sandboxes of a manifest", list_sandboxes_of_manifest},
