@@ -248,10 +248,11 @@ static void write_outcome(struct json_writer *out, struct request *request,
     json_end_object(out);
 }
 
-/* True when it is answered for; false when the catalogue is away and nothing can be said. */
+/* True when it is answered for; false when the catalogue is away and nothing can be said. `away`:
+ * what one before it found, else NULL. */
 static bool write_start(struct request *request, struct start *start,
-                        const struct registered_sandbox *registered, struct json_writer *out,
-                        struct error *error)
+                        const struct registered_sandbox *registered, const struct error *away,
+                        struct json_writer *out, struct error *error)
 {
     cleanup_json_writer struct json_writer sandbox = {0};
     if (registered->is_registered) {
@@ -259,6 +260,8 @@ static bool write_start(struct request *request, struct start *start,
         start->is_new = registered->is_new;
         if (!write_registered(request, registered, &sandbox, NULL, error))
             return false;
+    } else if (away) {
+        start->error = *away;
     } else {
         (void)register_alone(request, start, &sandbox, NULL);
     }
@@ -277,11 +280,15 @@ bool sandboxes_put_batch(struct request *request, struct error *error)
     if (!register_all(request, &starts, registered, error))
         return false;
     cleanup_json_writer struct json_writer out = {0};
+    const struct error *away = NULL; /* to wait for it once is enough */
     json_begin_object(&out, NULL);
     json_begin_array(&out, "sandboxes");
-    for (size_t i = 0; i < starts.count; i++)
-        if (!write_start(request, &starts.each[i], &registered[i], &out, error))
+    for (size_t i = 0; i < starts.count; i++) {
+        if (!write_start(request, &starts.each[i], &registered[i], away, &out, error))
             return false;
+        if (starts.each[i].error.code == ERROR_CATALOGUE_UNAVAILABLE)
+            away = &starts.each[i].error;
+    }
     json_end_array(&out);
     json_end_object(&out);
     request_answer_json(request, 200, &out);

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from cataloguerows import Psql, add_image, digest_of, prepare
+from cutting_proxy import CuttingProxy
 from daemons import wait_until
 from larder import Larder
 from postgres import sql
@@ -149,6 +150,23 @@ def test_a_batch_that_cannot_be_meant_does_nothing(node, sandboxes, named):
     answer = node.post("/sandboxes:batch", json={"sandboxes": sandboxes})
     assert named in expect_problem(answer, 400, "InvalidArgument")["detail"]
     expect_problem(node.get("/sandboxes/a"), 404, "SandboxNotFound")
+
+
+def test_a_batch_asks_a_catalogue_that_is_away_once(make_larder, database, postgres):
+    """Not for each that goes the long way, as those do whose image is missing."""
+
+    class Cutting(CuttingProxy):
+        def see(self, data):
+            self.cut_next = "before"
+
+    with Cutting(postgres.port) as proxy:
+        proxy.at = b"sandbox_find_held\0"
+        node = make_larder(database=database.replace(f":{postgres.port}/", f":{proxy.port}/"))
+        batch = [{"id": f"away-{number}"} | oci(f"start/away:{number}") for number in range(5)]
+        answer = node.post("/sandboxes:batch", json={"sandboxes": batch})
+        outcomes = answer.json()["sandboxes"]
+        assert [outcome["error"]["code"] for outcome in outcomes] == ["CatalogueUnavailable"] * 5
+        assert proxy.cuts == 1
 
 
 def test_batches_that_overlap_do_not_wait_for_each_other_for_ever(node, database):
