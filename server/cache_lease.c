@@ -11,6 +11,7 @@ struct cache_lease {
     struct catalogue *catalogue; /* not owned; NULL: none */
     int64_t max_staleness_us;
     _Atomic int64_t proven_us;   /* memory is right as of then; 0: never */
+    _Atomic int64_t missed_us;   /* of the last question that was late; 0: none ever */
     _Atomic int64_t distrust_us; /* what was asked before proves nothing */
     _Atomic int64_t wrong_us;    /* the same, and what was acknowledged here is not evicted */
     pthread_mutex_t lock;        /* guards what follows, and evictions by answers */
@@ -50,9 +51,14 @@ void cache_lease_free(struct cache_lease *lease)
     free(lease);
 }
 
-bool cache_lease_was_proven_since(const struct cache_lease *lease, int64_t asked_us)
+void cache_lease_miss_answer(struct cache_lease *lease, int64_t asked_us)
 {
-    return atomic_load(&lease->proven_us) >= asked_us;
+    atomic_store(&lease->missed_us, asked_us);
+}
+
+bool cache_lease_is_silent(const struct cache_lease *lease)
+{
+    return atomic_load(&lease->proven_us) < atomic_load(&lease->missed_us);
 }
 
 bool cache_lease_is_wrong(const struct cache_lease *lease)

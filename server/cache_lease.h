@@ -41,8 +41,11 @@ bool cache_lease_answer(struct cache_lease *lease, const struct lease_question *
 
 /* Memory is right, but for changes of the last --max-staleness. */
 [[nodiscard]] bool cache_lease_is_valid(const struct cache_lease *lease);
-/* Whether it was proven right as of then, or later (a question's asked_us). */
-[[nodiscard]] bool cache_lease_was_proven_since(const struct cache_lease *lease, int64_t asked_us);
+/* A question that was asked then is late. */
+void cache_lease_miss_answer(struct cache_lease *lease, int64_t asked_us);
+/* Nobody was answered who asked when a question that is late was asked, or after it: to wait for
+ * PostgreSQL is in vain. */
+[[nodiscard]] bool cache_lease_is_silent(const struct cache_lease *lease);
 /* A change that was acknowledged here is not evicted yet: memory is wrong, not only old. */
 [[nodiscard]] bool cache_lease_is_wrong(const struct cache_lease *lease);
 /* Since when it may be wrong, in microseconds; INT64_MAX when it was never right. */

@@ -23,6 +23,7 @@ enum {
     LOG_LINES_MAX_BYTES = 64 * 1024, /* then they are handed on, */
     LOG_LINES_MAX_MS = 100,          /* or after that time */
     EVENTS_AT_ONCE = 16,
+    FENCE_PUT_OFF_US = 500,
 #ifdef __SANITIZE_ADDRESS__
     SPARE_REQUESTS_MAX = 0, /* so that it sees who touches one that is over */
 #else
@@ -53,6 +54,7 @@ struct http_loop {
     bool reader_is_due;
     struct request *spare_requests; /* owned; linked by next_resumed */
     unsigned spare_request_count;
+    int64_t fence_wanted_us; /* since when one is put off; 0: none is */
     struct json_writer log_lines;
     int64_t log_lines_since_us;
     char id_prefix[16]; /* hex digits, drawn at the start */
@@ -169,10 +171,32 @@ static void set_all_due(struct http_loop *loop)
         loop->daemons[i].is_due = true;
 }
 
+static bool may_put_off_fence(struct http_loop *loop)
+{
+    int64_t now_us = clock_now_us();
+    if (loop->fence_wanted_us == 0)
+        loop->fence_wanted_us = now_us;
+    return now_us - loop->fence_wanted_us < FENCE_PUT_OFF_US;
+}
+
+/* A fence is for all who are here: it goes when nobody else comes, or they do not cease to. */
+static int next_events(struct http_loop *loop, struct epoll_event *events)
+{
+    int timeout_ms = sleep_ms(loop);
+    if (!reader_wants_fence(loop->reader))
+        return epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, timeout_ms);
+    int count = epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, 0);
+    if (count != 0 && may_put_off_fence(loop))
+        return count;
+    loop->fence_wanted_us = 0;
+    reader_fence(loop->reader);
+    return count != 0 ? count : epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, sleep_ms(loop));
+}
+
 static void wait_for_events(struct http_loop *loop)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
-    int count = epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, sleep_ms(loop));
+    int count = next_events(loop, events);
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr == loop)
             loop->reader_is_due = true;
@@ -259,6 +283,7 @@ static void *run(void *argument)
         if (loop->reader_is_due)
             reader_receive(loop->reader);
         loop->reader_is_due = false;
+        reader_pass(loop->reader);
         run_due_daemons(loop);
         reader_flush(loop->reader);
         hand_on_log(loop);
@@ -270,8 +295,9 @@ static void *run(void *argument)
 
 /* --- from other threads --- */
 
-static void wake(struct http_loop *loop)
+static void wake(void *context)
 {
+    const struct http_loop *loop = context;
     const uint64_t one = 1;
     if (write(loop->wake_fd, &one, sizeof(one)) < 0)
         return; /* its counter is full: it is awake */
@@ -395,7 +421,8 @@ static struct http_loop *loop_new(struct http_server *server)
     sem_init(&loop->quiesced, 0, 0);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    loop->reader = reader_new(server->node, loop->epoll_fd, loop, resume_here, reconnect, loop);
+    loop->reader =
+        reader_new(server->node, loop->epoll_fd, loop, resume_here, reconnect, wake, loop);
     return loop;
 }
 

@@ -3,6 +3,7 @@
 #include "server/auth.h"
 #include "server/cache_lease.h"
 #include "server/cache_poller.h"
+#include "server/fence_gate.h"
 #include "server/inventory_thread.h"
 #include "server/read_cache.h"
 #include "server/reaper_thread.h"
@@ -224,6 +225,7 @@ static bool start_cache(struct node *node, struct error *error)
 {
     node->cache = read_cache_new(node->options->cache_bytes);
     node->lease = cache_lease_new(node->cache, node->catalogue, node->options->max_staleness_ms);
+    node->fence_gate = fence_gate_new();
     node->poller = cache_poller_start(node, error);
     return node->poller;
 }
@@ -300,6 +302,7 @@ void node_stop(struct node *node)
     registry_client_free(node->registry);
     blobdir_close(node->blobdir);
     cache_poller_stop(node->poller);
+    fence_gate_free(node->fence_gate);
     cache_lease_free(node->lease);
     read_cache_free(node->cache);
     catalogue_close(node->starts);

@@ -15,6 +15,7 @@ struct blobdir;
 struct cache_lease;
 struct cache_poller;
 struct catalogue;
+struct fence_gate;
 struct periodic;
 struct private_postgres;
 struct puller;
@@ -38,6 +39,7 @@ struct node {
     struct catalogue *starts; /* for registering sandboxes: planned once */
     struct read_cache *cache;
     struct cache_lease *lease;
+    struct fence_gate *fence_gate;
     struct cache_poller *poller;
     struct blobdir *blobdir;
     struct registry_client *registry;

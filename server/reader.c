@@ -2,6 +2,7 @@
 
 #include "server/cache_lease.h"
 #include "server/clock.h"
+#include "server/fence_gate.h"
 #include "server/node.h"
 #include "store/metrics.h"
 
@@ -15,8 +16,6 @@ enum {
      * --max-staleness and this. */
     STALE_PATIENCE_MS = 250,
     FILL_BUCKETS = 256,
-    /* One that is on its way gathers the next ones behind it. */
-    FENCES_AT_ONCE = 2,
 };
 
 struct fence {
@@ -24,9 +23,9 @@ struct fence {
     struct reader *reader;
     struct arena arena;
     struct lease_question question;
-    struct request *group;
-    bool is_sent; /* and not answered */
-    bool is_late; /* who can do with a stale answer has one */
+    uint64_t number; /* the gate's */
+    bool is_sent;    /* and not answered */
+    bool is_late;
     int64_t sent_us;
 };
 
@@ -46,21 +45,24 @@ struct reader {
     struct node *node;
     struct pipeline *pipeline;
     void (*resume)(struct request *request);
-    struct request *arrived; /* wait for the next fence */
-    int64_t late_asked_us;   /* by the last fence that was late; 0: none ever */
-    struct fence fences[FENCES_AT_ONCE];
+    struct request *waiting; /* for a fence of any loop's */
+    bool was_silent;         /* who can do with a stale answer has one */
+    struct fence fence;      /* its own, when it is its turn */
+    struct fence_place place;
     struct fill *fills[FILL_BUCKETS];
 };
 
 struct reader *reader_new(struct node *node, int epoll_fd, void *epoll_data,
                           void (*resume)(struct request *request), void (*lost)(void *context),
-                          void *context)
+                          void (*wake)(void *context), void *context)
 {
     struct reader *reader = calloc(1, sizeof(*reader));
     if (!reader)
         abort();
     reader->node = node;
     reader->resume = resume;
+    reader->fence.reader = reader;
+    reader->place = (struct fence_place){.wake = wake, .context = context};
     reader->pipeline = pipeline_new(node->catalogue, epoll_fd, epoll_data, lost, context);
     return reader;
 }
@@ -126,14 +128,11 @@ static bool try_stale(struct reader *reader, struct request *request)
     return answer;
 }
 
-/* Nobody has heard of PostgreSQL since a fence asked that was late: to wait is in vain. What is
- * known to be wrong is waited for all the same. */
+/* To wait is in vain; what is known to be wrong is waited for all the same. */
 static bool is_silent(const struct reader *reader)
 {
     const struct cache_lease *lease = reader->node->lease;
-    return reader->late_asked_us != 0 &&
-           !cache_lease_was_proven_since(lease, reader->late_asked_us) &&
-           !cache_lease_is_wrong(lease);
+    return cache_lease_is_silent(lease) && !cache_lease_is_wrong(lease);
 }
 
 static void answer_failure(struct reader *reader, struct request *request,
@@ -284,28 +283,36 @@ static bool read_believing(struct reader *reader, struct request *request, enum 
 void reader_read(struct reader *reader, struct request *request,
                  const struct read_question *question)
 {
-    request->read =
-        (struct request_read){.question = question, .fresh = request->headers.wants_fresh};
+    request->read = (struct request_read){.question = question,
+                                          .fresh = request->headers.wants_fresh,
+                                          .came = fence_gate_count(reader->node->fence_gate)};
     if (!request->read.fresh && cache_lease_is_valid(reader->node->lease)) {
         (void)read_believing(reader, request, READ_HIT);
         return;
     }
     if (is_silent(reader) && try_stale(reader, request))
         return;
-    request->read.next = reader->arrived;
-    reader->arrived = request;
+    request->read.next = reader->waiting;
+    reader->waiting = request;
 }
 
 /* --- fences --- */
 
-static void pass_fence(struct reader *reader, struct request *group)
+/* Takes those out of the ones who wait that came before the fence of that number was sent. */
+static struct request *take_earlier(struct reader *reader, uint64_t number)
 {
-    while (group) {
-        struct request *next = group->read.next;
-        if (read_believing(reader, group, READ_FENCED))
-            reader->resume(group);
-        group = next;
+    struct request *taken = NULL;
+    for (struct request **slot = &reader->waiting; *slot;) {
+        struct request *request = *slot;
+        if (request->read.came >= number) {
+            slot = &request->read.next;
+            continue;
+        }
+        *slot = request->read.next;
+        request->read.next = taken;
+        taken = request;
     }
+    return taken;
 }
 
 static void fail_group(struct reader *reader, struct request *group, const struct error *error)
@@ -318,66 +325,51 @@ static void fail_group(struct reader *reader, struct request *group, const struc
     }
 }
 
-static void wait_again(struct reader *reader, struct request *group)
+void reader_pass(struct reader *reader)
 {
-    while (group) {
-        struct request *next = group->read.next;
-        group->read.next = reader->arrived;
-        reader->arrived = group;
-        group = next;
+    uint64_t passed = fence_gate_passed(reader->node->fence_gate);
+    for (struct request *group = take_earlier(reader, passed), *next; group; group = next) {
+        next = group->read.next;
+        if (read_believing(reader, group, READ_FENCED))
+            reader->resume(group);
     }
 }
 
+/* Nobody is answered by one that another server's answer overtook: they wait for the next. */
 static void fence_done(struct pipeline_query *query, const struct rows *rows,
                        const struct error *error)
 {
     struct fence *fence = (struct fence *)query;
     struct reader *reader = fence->reader;
-    struct request *group = steal(&fence->group);
-    bool usable = false;
+    bool has_proven = false;
     fence->is_sent = false;
     if (rows) {
         struct changes changes;
         changes_read(rows, &fence->arena, &changes);
-        usable = cache_lease_answer(reader->node->lease, &fence->question, &changes);
+        has_proven = cache_lease_answer(reader->node->lease, &fence->question, &changes);
     }
     arena_reset(&fence->arena);
-    if (usable)
-        pass_fence(reader, group);
-    else if (rows)
-        wait_again(reader, group);
-    else
-        fail_group(reader, group, error);
+    fence_gate_leave(reader->node->fence_gate, fence->number, has_proven);
+    reader_pass(reader);
+    if (!rows)
+        fail_group(reader, take_earlier(reader, fence->number), error);
 }
 
-static void send_fence(struct reader *reader, struct fence *fence)
+static void send_fence(struct reader *reader)
 {
+    struct fence *fence = &reader->fence;
     struct error error;
-    fence->reader = reader;
     cache_lease_ask(reader->node->lease, &fence->arena, &fence->question);
     fence->query = (struct pipeline_query){.statement = &changes_statement,
                                            .parameters = {fence->question.snapshot},
                                            .parameter_count = 1,
                                            .deadline_ms = monotonic_deadline_ms(),
                                            .done = fence_done};
-    struct request *group = steal(&reader->arrived);
-    if (pipeline_submit(reader->pipeline, &fence->query, &error)) {
-        fence->group = group;
-        fence->is_sent = true;
-        fence->is_late = false;
-        fence->sent_us = clock_now_us();
-        return;
-    }
-    arena_reset(&fence->arena);
-    fail_group(reader, group, &error);
-}
-
-static struct fence *free_fence(struct reader *reader)
-{
-    for (size_t i = 0; i < FENCES_AT_ONCE; i++)
-        if (!reader->fences[i].is_sent)
-            return &reader->fences[i];
-    return NULL;
+    fence->is_sent = true;
+    fence->is_late = false;
+    fence->sent_us = clock_now_us();
+    if (!pipeline_submit(reader->pipeline, &fence->query, &error))
+        fence_done(&fence->query, NULL, &error);
 }
 
 /* True when it waits for its fence no more. Somebody else may have heard of PostgreSQL meanwhile.
@@ -410,34 +402,35 @@ static struct request *answer_impatient(struct reader *reader, struct request *g
 }
 
 /* It may be us who are late, with its answer here already. */
-static void mind_late_fence(struct reader *reader, struct fence *fence)
+static void mind_late_fence(struct reader *reader)
 {
+    struct fence *fence = &reader->fence;
     pipeline_receive(reader->pipeline);
     if (!fence->is_sent)
         return;
     fence->is_late = true;
-    reader->late_asked_us = fence->question.asked_us;
-    fence->group = answer_impatient(reader, fence->group);
-    reader->arrived = answer_impatient(reader, reader->arrived);
+    cache_lease_miss_answer(reader->node->lease, fence->question.asked_us);
 }
 
-/* Milliseconds until a fence may be late, or -1. */
-static int mind_fences(struct reader *reader)
+/* Once when PostgreSQL falls silent, whichever loop found out. */
+static void mind_silence(struct reader *reader)
 {
-    int next_ms = -1;
-    for (size_t i = 0; i < FENCES_AT_ONCE; i++) {
-        struct fence *fence = &reader->fences[i];
-        int64_t left_ms = STALE_PATIENCE_MS - (clock_now_us() - fence->sent_us) / 1000;
-        if (!fence->is_sent || fence->is_late)
-            continue;
-        if (left_ms <= 0) {
-            mind_late_fence(reader, fence);
-            next_ms = 0; /* what came of it has to be sent */
-        } else if (next_ms < 0 || left_ms < next_ms) {
-            next_ms = (int)left_ms;
-        }
-    }
-    return next_ms;
+    bool silent = is_silent(reader);
+    if (silent && !reader->was_silent)
+        reader->waiting = answer_impatient(reader, reader->waiting);
+    reader->was_silent = silent;
+}
+
+/* Milliseconds until it must be called again, or -1. */
+static int mind_fence(struct reader *reader)
+{
+    struct fence *fence = &reader->fence;
+    if (fence->is_sent && !fence->is_late &&
+        clock_now_us() - fence->sent_us >= STALE_PATIENCE_MS * 1000)
+        mind_late_fence(reader);
+    mind_silence(reader);
+    pipeline_flush(reader->pipeline);
+    return reader->waiting ? FENCE_OVERDUE_MS : -1;
 }
 
 /* --- the loop's turns --- */
@@ -449,16 +442,27 @@ void reader_receive(struct reader *reader)
 
 void reader_flush(struct reader *reader)
 {
-    struct fence *fence = reader->arrived ? free_fence(reader) : NULL;
-    if (fence)
-        send_fence(reader, fence);
+    pipeline_flush(reader->pipeline);
+}
+
+bool reader_wants_fence(const struct reader *reader)
+{
+    return reader->waiting && !reader->fence.is_sent;
+}
+
+void reader_fence(struct reader *reader)
+{
+    if (!fence_gate_enter(reader->node->fence_gate, &reader->place, clock_now_us(),
+                          &reader->fence.number))
+        return;
+    send_fence(reader);
     pipeline_flush(reader->pipeline);
 }
 
 int reader_expire(struct reader *reader)
 {
     int query_ms = pipeline_expire(reader->pipeline);
-    int fence_ms = mind_fences(reader);
+    int fence_ms = mind_fence(reader);
     return query_ms < 0 || (fence_ms >= 0 && fence_ms < query_ms) ? fence_ms : query_ms;
 }
 
@@ -470,8 +474,8 @@ void reader_free(struct reader *reader)
     error_set(&ending, ERROR_CATALOGUE_UNAVAILABLE, "This node ends; ask another one");
     ending.retry_after_seconds = 1;
     pipeline_free(reader->pipeline);
-    fail_group(reader, steal(&reader->arrived), &ending);
-    for (size_t i = 0; i < FENCES_AT_ONCE; i++)
-        arena_free(&reader->fences[i].arena);
+    fence_gate_forget(reader->node->fence_gate, &reader->place);
+    fail_group(reader, steal(&reader->waiting), &ending);
+    arena_free(&reader->fence.arena);
     free(reader);
 }

@@ -6,8 +6,8 @@
  *                                 │ fails, is late   └─ miss ──► fill (shared) ──► answer, store
  *                                 └► memory, marked stale, or 503
  *
- * A **fence** is one round trip for all reads that arrived before it was sent: it asks what
- * changed, evicts that, and so makes memory right as of then, for `Cache-Control: no-cache`
+ * A **fence** is one round trip for all reads that came to any loop before it was sent: it asks
+ * what changed, evicts that, and so makes memory right as of then, for `Cache-Control: no-cache`
  * too. A **fill** asks for one answer, for all who want it at that time. A reader belongs to
  * its loop's thread.
  */
@@ -35,10 +35,12 @@ struct read_question {
 };
 
 /* `resume` goes on with a request that was answered after a while. `lost` asks for a
- * connection. Both on the loop's thread. */
+ * connection. Both on the loop's thread. `wake`, from any, has reader_pass() and reader_fence()
+ * called. */
 [[nodiscard]] struct reader *reader_new(struct node *node, int epoll_fd, void *epoll_data,
                                         void (*resume)(struct request *request),
-                                        void (*lost)(void *context), void *context);
+                                        void (*lost)(void *context), void (*wake)(void *context),
+                                        void *context);
 /* Answers all that still wait. NULL is fine. */
 void reader_free(struct reader *reader);
 void reader_attach(struct reader *reader, struct pipeline_connection *connection);
@@ -47,10 +49,17 @@ void reader_attach(struct reader *reader, struct pipeline_connection *connection
 void reader_read(struct reader *reader, struct request *request,
                  const struct read_question *question);
 
-/* The connection is ready; sends what has gathered; looks at the clock. */
+/* The connection is ready. */
 void reader_receive(struct reader *reader);
+/* Another loop's fence may be back. */
+void reader_pass(struct reader *reader);
+/* Sends the fills that were started. */
 void reader_flush(struct reader *reader);
-/* Milliseconds until the next look, or -1. */
+/* Reads wait for a fence that is not on its way: once no more come, reader_fence() sends it, unless
+ * another loop's is. */
+bool reader_wants_fence(const struct reader *reader);
+void reader_fence(struct reader *reader);
+/* Looks at the clock. Milliseconds until the next time, or -1. */
 int reader_expire(struct reader *reader);
 
 #endif

@@ -77,6 +77,7 @@ struct request_wait {
 struct request_read {
     const struct read_question *question;
     bool fresh;           /* what was here before the request came does not do */
+    uint64_t came;        /* after so many fences (fence_gate.h) */
     struct request *next; /* of those who wait for the same */
 };
 

@@ -127,3 +127,18 @@ Test(cache_lease, it_runs_out_and_counts_from_the_question)
     cr_expect_geq(cache_lease_age_us(shorter), 30000);
     cache_lease_free(shorter);
 }
+
+Test(cache_lease, is_silent_from_a_late_question_until_somebody_has_an_answer)
+{
+    answer(ask(), "server", "9:9:", NULL);
+    cr_assert_not(cache_lease_is_silent(lease));
+    struct lease_question before = ask();
+    nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+    struct lease_question late = ask();
+    cache_lease_miss_answer(lease, late.asked_us);
+    cr_assert(cache_lease_is_silent(lease));
+    answer(before, "server", "10:10:", NULL);
+    cr_assert(cache_lease_is_silent(lease), "that was asked before it fell silent");
+    answer(late, "server", "11:11:", NULL);
+    cr_assert_not(cache_lease_is_silent(lease));
+}
