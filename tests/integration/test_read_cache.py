@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import rawhttp
@@ -18,6 +19,7 @@ from postgres import Postgres, sql
 from problems import expect_problem
 
 REFERENCE = "docker.io/library/busybox:1.36"
+HERD = 64
 BOUND_SECONDS = 1.0  # the default of --max-staleness
 FRESH = {"Cache-Control": "no-cache"}
 
@@ -476,7 +478,7 @@ def test_while_the_catalogue_is_away_memory_answers_and_says_so(make_larder, own
 def test_who_can_do_with_a_stale_answer_does_not_wait_for_a_catalogue_that_hangs(
     make_larder, own_postgres
 ):
-    """As long as one that cannot; later ones do not wait at all."""
+    """As long as one that cannot, on whichever loop; later ones do not wait at all."""
     database = own_postgres.create_database("larder")
     node = make_larder(database=database)
     prepare(database)
@@ -492,16 +494,54 @@ def test_who_can_do_with_a_stale_answer_does_not_wait_for_a_catalogue_that_hangs
         time.sleep(BOUND_SECONDS + 0.2)  # the lease ran out
         threads = [
             threading.Thread(target=read, args=arguments)
-            for arguments in (("fresh", FRESH), ("any", {}))
+            for arguments in [("fresh", FRESH)] + 8 * [("any", {})]
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert [name for name, _ in answered] == ["any", "fresh"]
-        assert is_stale(answered[0][1]) and answered[1][1].status_code == 503
+        assert [name for name, _ in answered] == 8 * ["any"] + ["fresh"]
+        assert all(is_stale(answer) for _, answer in answered[:8])
+        assert answered[8][1].status_code == 503
         assert is_stale(node.get(path))
     wait_until(lambda: cache_status(node.get(path)) == "larder; hit", "it is believed again")
+
+
+def test_a_catalogue_that_is_back_is_asked_by_the_node_not_by_each_client(
+    make_larder, new_directory
+):
+    """Connections are as many as the node keeps, and one answer is for all who want it."""
+    server = Postgres(new_directory("back"), log_connections="on").start()
+    stop = threading.Event()
+    answers = []
+    try:
+        node = make_larder(database=server.create_database("larder"))
+        prepare(node.database)
+        add_image(node.database, REFERENCE, "one")
+        log = Path(server.daemon.stderr_path)
+
+        def read():
+            while not stop.is_set():
+                answers.append(node.get(f"/images/{REFERENCE}", headers=FRESH).status_code)
+
+        threads = [threading.Thread(target=read) for _ in range(HERD)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: answers.count(200) > 10 * HERD, "all of them read")
+        server.stop()
+        wait_until(lambda: answers.count(503) > 3 * HERD, "all of them hear that it is away")
+        before = log.read_text().count("connection received")
+        misses = metric(node, "larder_reads_total", **{"from": "miss"})
+        server.start()
+        known = answers.count(200)
+        wait_until(lambda: answers.count(200) > known + 10 * HERD, "all of them read again")
+        assert log.read_text().count("connection received") - before < HERD / 2
+        assert metric(node, "larder_reads_total", **{"from": "miss"}) - misses < HERD / 2
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        server.close()
 
 
 def is_stale(answer):
