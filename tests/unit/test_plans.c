@@ -327,6 +327,25 @@ static void expect_few_rows(void)
     }
 }
 
+/* A host renews its leases for as long as its sandboxes live: most of what the catalogue writes. */
+static void expect_renewals_to_touch_no_index(void)
+{
+    enum { RENEWALS = 20 };
+    cleanup_arena struct arena arena = {0};
+    struct error error = {0};
+    database_sql("SELECT pg_stat_reset()");
+    struct catalogue *catalogue = open_planning_once();
+    for (int i = 0; i <= RENEWALS; i++)
+        cr_expect(start_sandbox(catalogue, &arena, &error), "%s", error.message);
+    catalogue_close(catalogue);
+    (void)rows_read(); /* once the connection has ended */
+    const char *with_index = database_sql("SELECT n_tup_upd - n_tup_hot_upd"
+                                          "  FROM pg_stat_user_tables WHERE relname = 'sandboxes'"
+                                          "   AND n_tup_upd = 20");
+    cr_expect_leq(strtol(with_index, NULL, 10), 2, "only where a page was full: %s", with_index);
+    cr_expect_str_neq(with_index, "");
+}
+
 /* --- tables, and statistics of them --- */
 
 static void begin(void)
@@ -395,6 +414,12 @@ Test(plans, with_statistics_of_when_a_tenth_was_there)
     fill(IMAGES / 10 + 1, IMAGES);
     add_large_ones();
     expect_few_rows();
+}
+
+Test(plans, a_renewal_writes_its_row_alone)
+{
+    fill(1, IMAGES / 10);
+    expect_renewals_to_touch_no_index();
 }
 
 Test(plans, with_statistics_of_when_all_had_just_been_used)
