@@ -1,6 +1,7 @@
 #include "server/auth.h"
 
 #include "server/clock.h"
+#include "server/cross_site.h"
 #include "server/node.h"
 #include "server/resources.h"
 #include "server/routes.h"
@@ -184,6 +185,8 @@ bool auth_check(struct request *request, struct error *error)
     enum role wanted = role_of(auth, request->route);
     if (wanted == ROLE_ANYBODY)
         return true;
+    if (is_open(auth, request->peer) && !auth->is_off && !cross_site_check_host(request, error))
+        return false;
     if (!identify(auth, request, &request->who))
         return request->headers.authorization ? refuse_token(auth, request, error)
                                               : refuse_stranger(request, error);

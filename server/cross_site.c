@@ -1,7 +1,11 @@
 #include "server/cross_site.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+enum { NAME_SIZE = 253 + 1 }; /* of DNS */
 
 static bool is_read(const char *method)
 {
@@ -28,4 +32,34 @@ bool cross_site_check(const struct request *request, struct error *error)
            error_set(error, ERROR_FORBIDDEN,
                      "A page of another site may not change anything here (its browser says %s)",
                      site ? site : headers->origin);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), end_length = strlen(end);
+    return length >= end_length && strcasecmp(text + length - end_length, end) == 0;
+}
+
+static bool is_in_nobodys_hands(const char *name)
+{
+    struct in_addr address;
+    return !strchr(name, '.') || inet_pton(AF_INET, name, &address) == 1 ||
+           ends_with(name, ".localhost");
+}
+
+bool cross_site_check_host(const struct request *request, struct error *error)
+{
+    const char *host = request->headers.host;
+    char name[NAME_SIZE];
+    if (!host || host[0] == '[') /* an IPv6 address; a browser sends one or the other */
+        return true;
+    size_t length = strcspn(host, ":");
+    snprintf(name, sizeof(name), "%.*s", (int)length, host);
+    return (length < sizeof(name) && is_in_nobodys_hands(name)) ||
+           error_set(
+               error, ERROR_FORBIDDEN,
+               "Whoever may ask this node is an admin, so it is not asked by the name \"%s\", "
+               "which may be a web page's: use its address or localhost, or let in by --tokens "
+               "who may come, or everybody by --no-auth",
+               name);
 }

@@ -85,6 +85,10 @@ static bool take_fingerprint(const struct reading *reading, const char *word, st
     if (strlen(word) != DIGEST_HEX_SIZE - 1 || !digest_parse(text, &digest))
         return refuse(reading, "its third word is not the sha256 of a secret, 64 lower-case hex "
                                "digits, nor \"certificate\"");
+    /* As `sha256sum` gives it for a variable that is not set. */
+    const struct digest of_nothing = digest_of("", 0);
+    if (digest_equal(&digest, &of_nothing))
+        return refuse(reading, "its third word is the sha256 of nothing: that would be everybody");
     *fingerprint = fingerprint_of(&digest);
     return true;
 }

@@ -82,6 +82,28 @@ def test_a_page_of_another_site_changes_nothing(larder, headers, status):
     assert answer.status_code == status, answer.text
 
 
+@pytest.mark.parametrize(
+    "host, status",
+    [
+        ("{own}", 200), ("localhost", 200), ("[::1]:1", 200), ("larder:8080", 200),
+        ("node.localhost:1", 200), ("evil.example", 403), ("evil.example:{port}", 403),
+        ("127.0.0.1.evil.example", 403), ("localhost.evil.example", 403), ("127.1", 403),
+        ("evil-localhost.example:80", 403), ("a." * 200 + "localhost", 403),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method, path", [("GET", "/images"), ("POST", "/images:prune")])
+def test_a_page_whose_name_was_given_this_address_is_not_served(larder, method, path, host, status):
+    """DNS rebinding: its browser takes the node for the page's own site."""
+    own = larder.url.removeprefix("http://")
+    host = host.replace("{own}", own).replace("{port}", own.rpartition(":")[2])
+    headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+    answer = larder.request(method, path, headers=headers)
+    if status == 403:
+        assert "name" in expect_problem(answer, 403, "Forbidden")["detail"]
+    assert answer.status_code == status, answer.text
+    assert larder.get("/healthz", headers=headers).status_code == 200
+
+
 def raw_get(larder, target):
     request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     return rawhttp.ask(larder.url, request.encode("latin-1"))

@@ -10,8 +10,9 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 /* sha256 of "one" and "two" */
-#define ONE "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
-#define TWO "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
+#define ONE     "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+#define NOTHING "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define TWO     "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
 
 static struct tokens *parse(const char *text)
 {
@@ -96,6 +97,7 @@ Test(tokens, a_line_that_cannot_be_meant_is_named_and_no_secret_repeated)
         {"h7 host " ONE "\nh8 host " ONE, "line 2: a line before it has the same secret"},
         {"h7 host " ONE "\nh7 admin " TWO, "line 2: a line before it gives the name another"},
         {"h7 host certificate\nh7 admin " TWO, "another role"},
+        {"h7 host " NOTHING, "the sha256 of nothing"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct error error = {0};
