@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 enum { OBJECT_MAX_BYTES = 512 };
 
 static bool is_change(const char *method)
@@ -35,21 +37,53 @@ static const char *query_text(struct arena *arena, const struct request *request
     return text;
 }
 
-void audit_request(const struct request *request, const char *remote)
+void audit_add_part(struct request *request, const struct audit_part *part)
+{
+    struct audit_part *added = arena_alloc(&request->arena, sizeof(*added));
+    *added = *part;
+    added->next = request->audit_parts;
+    request->audit_parts = added;
+}
+
+/* `lines` NULL: at once. */
+static void write_line(const struct request *request, const struct audit_part *part,
+                       const char *query, const char *remote, struct json_writer *lines)
+{
+    const struct log *log = &request->node->log;
+    const struct log_field fields[] = {
+        FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
+        FIELD_TEXT("by", identity_source_name(request->who.source)),
+        FIELD_TEXT("role", role_name(request->who.role)),
+        FIELD_TEXT("method", request->method),
+        FIELD_TEXT("object", part->object),
+        FIELD_TEXT("query", query),
+        FIELD_TEXT("reference", part->reference),
+        FIELD_TEXT("detail", part->detail),
+        FIELD_TEXT("result", result_of(part->status)),
+        FIELD_INT("status", (int64_t)part->status),
+        FIELD_TEXT("request_id", request->id),
+        FIELD_TEXT("remote", remote),
+    };
+    if (lines)
+        log_append(log, lines, LOG_INFO, "audit", fields, COUNT(fields));
+    else
+        log_write(log, LOG_INFO, "audit", fields, COUNT(fields));
+}
+
+void audit_request(const struct request *request, const char *remote, struct json_writer *lines)
 {
     cleanup_arena struct arena arena = {0};
     if (!request->method || !is_change(request->method))
         return;
     size_t length = strcspn(request->target, "?");
-    const char *object = arena_strndup(&arena, request->target,
-                                       length < OBJECT_MAX_BYTES ? length : OBJECT_MAX_BYTES);
-    LOG(&request->node->log, LOG_INFO, "audit",
-        FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
-        FIELD_TEXT("by", identity_source_name(request->who.source)),
-        FIELD_TEXT("role", role_name(request->who.role)), FIELD_TEXT("method", request->method),
-        FIELD_TEXT("object", object), FIELD_TEXT("query", query_text(&arena, request)),
-        FIELD_TEXT("reference", request->about_reference),
-        FIELD_TEXT("result", result_of(request->status)),
-        FIELD_INT("status", (int64_t)request->status), FIELD_TEXT("request_id", request->id),
-        FIELD_TEXT("remote", remote));
+    const struct audit_part whole = {
+        .object = arena_strndup(&arena, request->target,
+                                length < OBJECT_MAX_BYTES ? length : OBJECT_MAX_BYTES),
+        .reference = request->about_reference,
+        .detail = request->audit_detail,
+        .status = request->status,
+    };
+    write_line(request, &whole, query_text(&arena, request), remote, NULL);
+    for (const struct audit_part *part = request->audit_parts; part; part = part->next)
+        write_line(request, part, NULL, remote, lines);
 }

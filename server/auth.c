@@ -165,9 +165,8 @@ static bool refuse_token(struct auth *auth, struct request *request, struct erro
     return false;
 }
 
-static bool forbid(struct request *request, struct error *error)
+static bool forbid(const struct request *request, struct error *error)
 {
-    metric_add(METRIC_AUTH_REFUSED, 1, AUTH_FORBIDDEN);
     return error_set(error, ERROR_FORBIDDEN, "%s %s is for the role %s, and %s has the role %s",
                      request->route->method, request->route->pattern,
                      role_name(request->route->role), request->who.name,
@@ -203,7 +202,6 @@ bool auth_check_host(struct request *request, const char *host, struct error *er
     const char *only = auth_only_host(request);
     if (!only || strcmp(only, host) == 0)
         return true;
-    metric_add(METRIC_AUTH_REFUSED, 1, AUTH_FORBIDDEN);
     return error_set(error, ERROR_FORBIDDEN,
                      "%s has the role host: the sandboxes of %s are not its own", only, host);
 }

@@ -389,7 +389,7 @@ static void log_request(const struct request *request, bool whole, int64_t durat
                FIELD_INT("duration_us", duration_us),
                FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
                FIELD_TEXT("remote", remote_of(request)));
-    audit_request(request, remote_of(request));
+    audit_request(request, remote_of(request), lines);
 }
 
 static void count_request(const struct request *request, int64_t duration_us)

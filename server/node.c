@@ -139,6 +139,7 @@ static bool make_registry_client(struct node *node, const struct options *option
         .insecure_registry_count = options->insecure_registries.count,
         .allowed_registries = options->allowed_registries.values,
         .allowed_registry_count = options->allowed_registries.count,
+        .loopback_must_be_named = options->tokens || options->no_auth,
         .mirrors = mirrors,
         .mirror_count = count,
     };

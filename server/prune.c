@@ -52,6 +52,15 @@ static bool canonical_glob(struct request *request, const char **glob, struct er
     return true;
 }
 
+static void tell_audit(struct request *request)
+{
+    enum { DETAIL_MAX_BYTES = 512 };
+    size_t length = request->body_size_bytes;
+    if (request->body)
+        request->audit_detail = arena_strndup(
+            &request->arena, request->body, length < DETAIL_MAX_BYTES ? length : DETAIL_MAX_BYTES);
+}
+
 static bool should_hurry(void *context)
 {
     return request_should_hurry(context);
@@ -84,6 +93,7 @@ bool images_prune(struct request *request, struct error *error)
     struct removal removal;
     struct reaped reaped;
     int64_t begun_us = clock_now_us();
+    tell_audit(request);
     if (!read_prune_options(request, &options, error) ||
         !canonical_glob(request, &options.reference_glob, error) ||
         !catalogue_prune(request->node->catalogue, &options, &removal, error))

@@ -133,10 +133,17 @@ const char *request_public_detail(struct request *request, const struct error *e
                         request->id);
 }
 
+void request_count_problem(const struct error *error)
+{
+    metric_add(METRIC_PROBLEMS, 1, error->code);
+    if (error->code == ERROR_FORBIDDEN)
+        metric_add(METRIC_AUTH_REFUSED, 1, AUTH_FORBIDDEN);
+}
+
 void request_answer_problem(struct request *request, const struct error *error)
 {
     cleanup_json_writer struct json_writer out = {0};
-    metric_add(METRIC_PROBLEMS, 1, error->code);
+    request_count_problem(error);
     struct problem problem = {.error = error,
                               .reference = request->about_reference,
                               .sandboxes = request->about_sandboxes,

@@ -144,6 +144,8 @@ struct request {
     struct request_file *file;             /* owned; NULL: none is sent */
     const char *about_reference;           /* for a problem */
     const struct id_list *about_sandboxes; /* for a problem */
+    const char *audit_detail;              /* of what the body asks for; NULL: nothing to tell */
+    struct audit_part *audit_parts;        /* of several changes, the last first (audit.h) */
 
     struct MHD_Response *response; /* owned; NULL until it is answered */
     unsigned status;
@@ -178,6 +180,8 @@ void request_answer_pieces(struct request *request, unsigned status, const char 
 void request_answer_stream(struct request *request, const char *content_type,
                            MHD_ContentReaderCallback read);
 void request_answer_problem(struct request *request, const struct error *error);
+/* For one that is told within an answer. */
+void request_count_problem(const struct error *error);
 /* What the client may read of it. */
 [[nodiscard]] const char *request_public_detail(struct request *request, const struct error *error);
 

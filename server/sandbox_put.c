@@ -1,5 +1,6 @@
 /* PUT /sandboxes/{id} and POST /sandboxes:batch: a host starts sandboxes. Usually one round
  * trip for all of them; what they run on is in memory. */
+#include "server/audit.h"
 #include "server/auth.h"
 #include "server/cache_lease.h"
 #include "server/detail_cache.h"
@@ -101,6 +102,12 @@ static const char *reference_text(struct request *request, const struct start *s
     return text;
 }
 
+static const char *audit_host(struct request *request,
+                              const struct sandbox_registration *registration)
+{
+    return arena_printf(&request->arena, "host=%s", registration->host);
+}
+
 /* --- registering --- */
 
 /* A use was written: who reads the image here sees it from now on. */
@@ -178,6 +185,7 @@ bool sandboxes_put(struct request *request, struct error *error)
         !read_start(request, request->json, false, &starts.choice, &start, error))
         return false;
     request->about_reference = reference_text(request, &start);
+    request->audit_detail = audit_host(request, &start.registration);
     if (!register_all(request, &starts, &registered, error))
         return false;
     cleanup_json_writer struct json_writer out = {0};
@@ -228,20 +236,36 @@ static bool read_batch(struct request *request, struct starts *starts, struct er
     return true;
 }
 
+static void audit_start(struct request *request, const struct start *start, unsigned status)
+{
+    const struct sandbox_registration *registration = &start->registration;
+    audit_add_part(request,
+                   &(struct audit_part){
+                       .object = arena_printf(&request->arena, "/sandboxes/%s", registration->id),
+                       .reference = reference_text(request, start),
+                       .detail = audit_host(request, registration),
+                       .status = status,
+                   });
+}
+
 static void write_outcome(struct json_writer *out, struct request *request,
                           const struct start *start, const struct json_writer *sandbox)
 {
+    const unsigned good = start->is_new ? 201 : 200;
+    const unsigned status =
+        start->is_registered ? good : (unsigned)error_code_status(start->error.code);
+    audit_start(request, start, status);
     json_begin_object(out, NULL);
     json_write_text(out, "id", start->registration.id);
+    json_write_int(out, "status", status);
     if (start->is_registered) {
-        json_write_int(out, "status", start->is_new ? 201 : 200);
         json_write_raw(out, "sandbox", sandbox->bytes);
         json_write_null(out, "error");
     } else {
         struct problem problem = {.error = &start->error,
                                   .reference = reference_text(request, start),
                                   .detail = request_public_detail(request, &start->error)};
-        json_write_int(out, "status", error_code_status(start->error.code));
+        request_count_problem(&start->error);
         json_write_null(out, "sandbox");
         problem_write(out, "error", &problem);
     }

@@ -19,7 +19,8 @@ struct reach reach_of(const struct registry_client *client, const char *registry
 {
     struct reach reach = {
         .may_any = registry_is_named(client, origin),
-        .may_loopback = origin_host_is_loopback(origin->host) && registry_is_loopback(registry),
+        .may_loopback = !client->loopback_must_be_named && origin_host_is_loopback(origin->host) &&
+                        registry_is_loopback(registry),
         .proxy = proxy_of(origin),
     };
     (void)may_reach(&reach, address_kind_of_host(origin->host));

@@ -4,9 +4,9 @@
  * that is connected to, when it is: a name may mean another one a moment later.
  *
  * Any address: hosts that the operator named (registry_is_named()). Loopback besides: a
- * host that is loopback by its own name, for a registry that is so too. All else: public
- * addresses only. Through a proxy the proxy resolves names, so that only addresses in the
- * URL itself are judged.
+ * host that is loopback by its own name, for a registry that is so too, where all who may ask are
+ * on this machine anyway. All else: public addresses only. Through a proxy the proxy resolves
+ * names, so that only addresses in the URL itself are judged.
  */
 #ifndef LARDER_STORE_REGISTRY_REACH_H
 #define LARDER_STORE_REGISTRY_REACH_H

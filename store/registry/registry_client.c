@@ -50,6 +50,7 @@ struct registry_client *registry_client_new(const struct registry_config *config
         copy_names(config->allowed_registries, config->allowed_registry_count);
     client->mirrors = checked(calloc(config->mirror_count + 1, sizeof(*client->mirrors)));
     client->mirror_count = config->mirror_count;
+    client->loopback_must_be_named = config->loopback_must_be_named;
     for (size_t i = 0; i < config->mirror_count; i++)
         client->mirrors[i] = config->mirrors[i];
     const char *ca_file = config->ca_path ? config->ca_path : getenv("SSL_CERT_FILE");

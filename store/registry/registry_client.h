@@ -70,6 +70,9 @@ struct registry_config {
      * (`docker.io`, `*.example.com:5000`); none means all. */
     const char *const *allowed_registries;
     size_t allowed_registry_count;
+    /* Who may ask for a pull need not be somebody of this machine: a registry on loopback is
+     * pulled from only where one of the lists above or below names it. */
+    bool loopback_must_be_named;
     const struct registry_mirror *mirrors; /* in order; the first four of a registry count */
     size_t mirror_count;
     unsigned connect_timeout_seconds; /* 0: 10 */

@@ -38,6 +38,7 @@ struct registry_client {
     char **allowed_registries;
     struct registry_mirror *mirrors;
     size_t mirror_count;
+    bool loopback_must_be_named;
     char *ca_file; /* NULL: the system's */
     unsigned connect_timeout_seconds;
     unsigned stall_timeout_seconds;

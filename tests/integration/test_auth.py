@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 from daemons import wait_until
+from doorbell import Doorbell
 from larder import Larder, program
 from rawhttp import ask
 from tokens import Tokens, secret
@@ -255,6 +256,55 @@ def test_each_change_leaves_a_line_that_says_who_did_what(node, tokens):
     lines = audit_lines(node)
     assert not [line for line in lines if line["method"] == "GET"]
     assert {line["by"] for line in lines} >= {"token", "nobody"}
+
+
+def test_each_of_a_batch_leaves_its_line_and_counts(node, tokens, sandbox_of_h8):
+    def refused():
+        metrics = node.get("/metrics", headers=tokens.of("root")).text
+        return int(re.search(r'larder_auth_refused_total{why="forbidden"} (\d+)', metrics)[1])
+
+    before = refused()
+    # An admin's batch gives it a host; a host's own names only itself, and takes the id of another.
+    batch = [{"id": "audited-1"} | disk("h7"), {"id": sandbox_of_h8.split("/")[-1]} | disk("h7")]
+    node.post("/sandboxes:batch", json={"sandboxes": batch}, headers=tokens.of("h7"))
+    wanted = {
+        ("h7", "POST", "/sandboxes/audited-1", "host=h7", "done", 201),
+        ("h7", "POST", sandbox_of_h8, "host=h7", "refused", 403),
+        ("h7", "POST", "/sandboxes:batch", None, "done", 200),
+    }
+    keys = ("who", "method", "object", "detail", "result", "status")
+    wait_until(
+        lambda: wanted <= {tuple(line[key] for key in keys) for line in audit_lines(node)},
+        "each has its line",
+        seconds=20,
+    )
+    assert refused() == before + 1
+    node.delete("/sandboxes?host=h7", headers=tokens.of("h7"))
+
+
+def test_a_prune_is_told_with_what_it_was_to_take(node, tokens):
+    node.post("/images:prune", json={"dry_run": True}, headers=tokens.of("root"))
+    wait_until(
+        lambda: any("dry_run" in (line["detail"] or "") for line in audit_lines(node)),
+        "the prune has its line",
+        seconds=20,
+    )
+
+
+def test_a_registry_on_loopback_is_not_pulled_from_for_others_unless_it_is_named(
+    make_larder, tokens
+):
+    def pull(node, port):
+        body = {"reference": f"localhost:{port}/a/b:one"}
+        headers = tokens.of("h7") | {"Prefer": "wait=5"}
+        return node.post("/images:pull", json=body, headers=headers)
+
+    with Doorbell() as door:
+        node = make_larder(flags=tokens.flags)
+        assert "RegistryNotAllowed" in pull(node, door.port).text and door.rings == 0
+        named = f"localhost:{door.port}"
+        node = make_larder(flags=[*tokens.flags, "--insecure-registry", named])
+        assert "RegistryNotAllowed" not in pull(node, door.port).text and door.rings > 0
 
 
 def test_a_pull_is_told_with_its_reference(node, tokens):
