@@ -365,6 +365,30 @@ def test_a_redirect_elsewhere_carries_no_credentials(registry, images, tmp_path)
             assert "Authorization" not in request.headers
 
 
+def test_nor_does_the_next_redirect_within_that_host(registry, images, tmp_path):
+    registry.require_bearer(user="user", password="s3cret")
+    config = login_file(tmp_path, registry)
+    layer = images.layers[0]
+    with FaultRegistry(images.layout) as other:
+        registry.fault("blobs", layer, Fault(redirect=f"{other.url}/elsewhere/", always=True))
+        other.fault("blobs", layer, Fault(redirect=f"{other.url}/elsewhere/"))
+        answer = probe("pull", f"{registry.host}/a/b:one", "--docker-config", config)
+        assert answer.good and answer.layers == images.layers, answer.text
+        assert len(other.requests) == 2
+        assert all("Authorization" not in request.headers for request in other.requests)
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_an_identity_token_follows_no_redirect(registry, images, tmp_path, status):
+    registry.require_bearer(identity_token="refresh me")
+    config = login_file(tmp_path, registry, identitytoken="refresh me")
+    with FaultRegistry(images.layout) as other:
+        elsewhere = {"Location": f"{other.url}/token"}
+        registry.fault("token", "*", Fault(status=status, headers=elsewhere, always=True))
+        answer = probe("manifest", f"{registry.host}/a/b:one", "--docker-config", config)
+        assert not answer.good and registry.seen("/token") and not other.requests, answer.text
+
+
 def test_a_401_from_elsewhere_starts_no_login(registry, images, tmp_path):
     registry.require_basic("user", "s3cret")
     config = login_file(tmp_path, registry)

@@ -73,7 +73,7 @@ def test_an_address_that_cannot_be_meant_is_refused(database, workspace, address
     assert done.returncode == 2 and address in done.stderr, done
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "[::ffff:0.0.0.0]:0"])
 @pytest.mark.parametrize(
     "flags, named",
     [([], ["--tokens", "--no-auth"]), (["--tokens"], ["--tls-cert", "--tls-key", "--no-tls"])],
