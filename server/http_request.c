@@ -27,14 +27,22 @@ enum {
      * shorter time holds. */
     QUEUE_PATIENCE_US = 2 * 1000 * 1000,
     OVERLOAD_PATIENCE_US = 100 * 1000,
+    CERTIFICATE_AGE_MAX_US = 60 * 1000 * 1000,
 };
 
-/* Once for each connection; its handshake is over. */
-static void read_certificate(struct tls *tls, struct MHD_Connection *connection, struct peer *peer)
+/* Its handshake is over. A connection may be kept for longer than its certificate is good, or its
+ * authority: both are looked at again now and then. */
+static void read_certificate(struct tls *tls, struct MHD_Connection *connection, int64_t now_us,
+                             struct peer *peer)
 {
-    if (!tls || peer->is_unix || peer->certificate_is_read)
+    if (!tls || peer->is_unix)
         return;
-    peer->certificate_is_read = true;
+    unsigned generation = tls_generation(tls);
+    if (peer->certificate_read_us != 0 && peer->certificate_generation == generation &&
+        now_us - peer->certificate_read_us < CERTIFICATE_AGE_MAX_US)
+        return;
+    peer->certificate_read_us = now_us;
+    peer->certificate_generation = generation;
     if (!tls_client_name(tls, connection, peer->certificate_name))
         peer->certificate_name[0] = '\0';
 }
@@ -51,7 +59,7 @@ void *http_request_new(void *loop, const char *target, struct MHD_Connection *co
     request->target = arena_strdup(&request->arena, target);
     request->target_in_place = target;
     struct http_connection *record = http_connection_of(connection);
-    read_certificate(request->node->tls, connection, &record->peer);
+    read_certificate(request->node->tls, connection, request->started_us, &record->peer);
     request->peer = &record->peer;
     http_request_free(record->request);
     record->request = request;

@@ -18,7 +18,8 @@ struct peer {
      * what one machine may have to itself. */
     uint8_t place[8];
     size_t place_size;
-    bool certificate_is_read;
+    int64_t certificate_read_us; /* when the next was last looked at; 0: never */
+    unsigned certificate_generation;
     char certificate_name[IDENTITY_NAME_SIZE]; /* of tls.h; "" when there is none */
 };
 

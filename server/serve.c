@@ -38,12 +38,19 @@ static void catch_signals(void)
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
+static void tell_reload(const struct node *node, const char *what, bool good,
+                        const struct error *error)
+{
+    LOG(&node->log, good ? LOG_INFO : LOG_ERROR, good ? "reloaded" : "not reloaded",
+        FIELD_TEXT("what", what), FIELD_TEXT("error", good ? NULL : error->message));
+}
+
+/* A broken file of one kind does not hold up the other. */
 static void reload(struct node *node)
 {
-    struct error error = {0};
-    bool good = auth_reload(node->auth, &error) && tls_reload(node->tls, &error);
-    LOG(&node->log, good ? LOG_INFO : LOG_ERROR, good ? "reloaded" : "not reloaded",
-        FIELD_TEXT("error", good ? NULL : error.message));
+    struct error error;
+    tell_reload(node, "tokens", auth_reload(node->auth, &error), &error);
+    tell_reload(node, "certificates", tls_reload(node->tls, &error), &error);
 }
 
 struct listeners {

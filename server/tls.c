@@ -5,6 +5,7 @@
 
 #include <gnutls/abstract.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -31,7 +32,8 @@ struct tls {
     const char *client_ca_path; /* NULL: clients are not asked */
     struct arena arena;
     const char *client_ca; /* as it was at the start, for libmicrohttpd, which asks by it */
-    pthread_mutex_t lock;  /* guards what follows */
+    atomic_uint generation;
+    pthread_mutex_t lock; /* guards what follows */
     struct credential *credential;
     struct credential *retired[RETIRED_MAX]; /* newest first */
     struct tls_client_ca *authority;         /* NULL without a path */
@@ -149,7 +151,13 @@ static void install(struct tls *tls, struct credential *credential, struct tls_c
     struct tls_client_ca *former = tls->authority;
     tls->authority = authority;
     pthread_mutex_unlock(&tls->lock);
+    atomic_fetch_add(&tls->generation, 1);
     tls_client_ca_free(former);
+}
+
+unsigned tls_generation(const struct tls *tls)
+{
+    return atomic_load(&tls->generation);
 }
 
 bool tls_reload(struct tls *tls, struct error *error)

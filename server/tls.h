@@ -26,6 +26,9 @@ void tls_close(struct tls *tls);
 /* When that fails, everything stays as it was. NULL is fine. */
 [[nodiscard]] bool tls_reload(struct tls *tls, struct error *error);
 
+/* Another number after each reload. */
+[[nodiscard]] unsigned tls_generation(const struct tls *tls);
+
 /* What a daemon with MHD_USE_TLS is started with, ended by MHD_OPTION_END. */
 void tls_daemon_options(const struct tls *tls, struct MHD_OptionItem options[TLS_OPTIONS_MAX]);
 

@@ -203,6 +203,38 @@ def test_a_reload_changes_the_certificate_and_not_what_is_open(
     assert handshake(node, authority, *any_version)[1] == after, "and changes nothing"
 
 
+def test_a_reload_changes_whose_certificates_count_also_on_open_connections(
+    make_larder, directory, server, clients, authority, tokens
+):
+    trusted = directory / "trusted.pem"
+    shutil.copy(clients.cert, trusted)
+    flags = [*tls_flags(server), *tokens.flags, "--tls-client-ca", str(trusted)]
+    node = make_larder(flags=flags)
+    others = Authority(directory, "others")
+
+    def session(of):
+        kept = requests.Session()
+        kept.trust_env = False  # whose bundle would count instead
+        kept.verify, kept.cert = str(authority.cert), of.issue("h8").both
+        return kept
+
+    def status(kept):
+        return kept.get(f"{node.url}/images", timeout=30).status_code
+
+    before, after = session(clients), session(others)
+    assert (status(before), status(after)) == (200, 401)
+    shutil.copy(others.cert, trusted)
+    tokens_text = tokens.path.read_text()
+    try:
+        tokens.path.write_text("broken\n")  # and does not hold up the certificates
+        os.kill(node.pid, signal.SIGHUP)
+        wait_until(lambda: status(after) == 200, "the other authority counts, on its connection")
+    finally:
+        tokens.path.write_text(tokens_text)
+    assert status(before) == 401, "its connection is open, its authority is not"
+    assert "not reloaded" in node.log()
+
+
 def install(pair, served):
     shutil.copy(pair.cert, served[0])
     shutil.copy(pair.key, served[1])
@@ -247,6 +279,17 @@ def test_a_key_that_everybody_may_read_is_refused(tmp_path, server):
     key.chmod(0o644)
     said = refusal(tmp_path, "--tls-cert", server.cert, "--tls-key", key)
     assert "everybody may read it" in said and str(key) in said
+
+
+@pytest.mark.parametrize("flag", ["--tls-cert", "--tls-client-ca"])
+def test_certificates_that_everybody_may_write_are_refused(tmp_path, server, clients, tokens, flag):
+    given = {"--tls-cert": server.cert, "--tls-key": server.key, "--tls-client-ca": clients.cert}
+    loose = tmp_path / "loose.pem"
+    shutil.copy(given[flag], loose)
+    loose.chmod(0o666)
+    words = [word for pair in (given | {flag: loose}).items() for word in pair]
+    said = refusal(tmp_path, *tokens.flags, *words)
+    assert "everybody may write it" in said and str(loose) in said
 
 
 def test_tokens_with_tls_may_be_served_to_others(make_larder, database, server, tokens):
