@@ -37,6 +37,24 @@ def test_every_setting_is_one_that_larder_knows(name):
     assert used <= settings(), f"{name} sets what larder does not know: {used - settings()}"
 
 
+def test_a_nodes_container_writes_only_its_volumes_and_has_no_privileges():
+    with open(DOCKER / "compose.yaml", encoding="utf-8") as file:
+        services = yaml.safe_load(file)["services"]
+    for name in ("larder-1", "larder-2"):
+        assert services[name]["read_only"] is True and services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["security_opt"] == ["no-new-privileges:true"]
+    with open(DOCKER / "kubernetes/larder.yaml", encoding="utf-8") as file:
+        (deployment,) = [e for e in yaml.safe_load_all(file) if e["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
 def test_compose_watches_the_nodes_that_it_starts():
     with open(DOCKER / "compose.yaml", encoding="utf-8") as file:
         services = yaml.safe_load(file)["services"]

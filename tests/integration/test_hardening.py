@@ -152,6 +152,31 @@ def test_the_unit_exposes_no_more_than_the_docs_say():
     assert float(found[1]) <= float(said[1]), done.stdout
 
 
+CONFINED = """
+ProtectSystem=strict ProtectHome=yes PrivateTmp=yes PrivateDevices=yes DevicePolicy=closed
+ProtectProc=invisible ProtectClock=yes ProtectHostname=yes ProtectKernelLogs=yes
+ProtectKernelModules=yes ProtectKernelTunables=yes ProtectControlGroups=yes RemoveIPC=yes
+NoNewPrivileges=yes CapabilityBoundingSet= AmbientCapabilities= KeyringMode=private
+LockPersonality=yes MemoryDenyWriteExecute=yes RestrictRealtime=yes RestrictSUIDSGID=yes
+SystemCallArchitectures=native LimitCORE=0 User=larder
+""".split()
+
+
+@pytest.mark.parametrize("line", CONFINED)
+def test_the_unit_is_confined_line_by_line(line):
+    """The score hardly moves when one of them goes."""
+    assert line in UNIT.read_text().splitlines()
+
+
+def test_the_unit_allows_only_some_calls_namespaces_and_sockets():
+    lines = UNIT.read_text().splitlines()
+    assert "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK" in lines
+    assert "RestrictNamespaces=user net mnt ipc uts" in lines
+    calls = [line for line in lines if line.startswith("SystemCallFilter=")]
+    assert calls[0].startswith("SystemCallFilter=@system-service ")
+    assert "SystemCallFilter=~@privileged" in calls
+
+
 @needs_systemd
 def test_the_unit_has_no_line_that_systemd_does_not_know():
     command = ["systemd-analyze", "verify", "--man=no", str(UNIT)]
