@@ -83,15 +83,24 @@ def test_a_route_takes_its_role_and_no_less(node, tokens, method, path, least):
             assert status == (403 if name else 401), f"{name} may not {method} {path}: {status}"
 
 
-def test_who_shows_nothing_is_told_what_to_show(node):
+def refusals(node, tokens, why):
+    metrics = node.get("/metrics", headers=tokens.of("root")).text
+    return int(re.search(rf'larder_auth_refused_total{{why="{why}"}} (\d+)', metrics)[1])
+
+
+def test_who_shows_nothing_is_told_what_to_show_and_counted(node, tokens):
+    before = refusals(node, tokens, "missing")
     answer = node.get("/images")
+    assert refusals(node, tokens, "missing") == before + 1
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="larder"'
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["code"] == "Unauthorized" and "Bearer" in answer.json()["detail"]
 
 
-def test_who_may_not_is_told_what_was_missing(node, tokens):
+def test_who_may_not_is_told_what_was_missing_and_counted(node, tokens):
+    before = refusals(node, tokens, "forbidden")
     problem = node.delete("/images/a/b", headers=tokens.of("h7")).json()
+    assert refusals(node, tokens, "forbidden") == before + 1
     assert (problem["status"], problem["code"]) == (403, "Forbidden")
     for word in ("DELETE /images/{reference}", "role admin", "h7", "role host"):
         assert word in problem["detail"], problem
@@ -259,11 +268,7 @@ def test_each_change_leaves_a_line_that_says_who_did_what(node, tokens):
 
 
 def test_each_of_a_batch_leaves_its_line_and_counts(node, tokens, sandbox_of_h8):
-    def refused():
-        metrics = node.get("/metrics", headers=tokens.of("root")).text
-        return int(re.search(r'larder_auth_refused_total{why="forbidden"} (\d+)', metrics)[1])
-
-    before = refused()
+    before = refusals(node, tokens, "forbidden")
     # An admin's batch gives it a host; a host's own names only itself, and takes the id of another.
     batch = [{"id": "audited-1"} | disk("h7"), {"id": sandbox_of_h8.split("/")[-1]} | disk("h7")]
     node.post("/sandboxes:batch", json={"sandboxes": batch}, headers=tokens.of("h7"))
@@ -278,7 +283,7 @@ def test_each_of_a_batch_leaves_its_line_and_counts(node, tokens, sandbox_of_h8)
         "each has its line",
         seconds=20,
     )
-    assert refused() == before + 1
+    assert refusals(node, tokens, "forbidden") == before + 1
     node.delete("/sandboxes?host=h7", headers=tokens.of("h7"))
 
 
