@@ -548,11 +548,11 @@ static const char *told_confinement(void)
     return text;
 }
 
-static long long told(const char *text, const char *name)
+static uint64_t told(const char *text, const char *name)
 {
     const char *at = strstr(text, name);
     cr_assert(at, "%s is not told: %s", name, text);
-    return strtoll(at + strlen(name), NULL, 10);
+    return strtoull(at + strlen(name), NULL, 10);
 }
 
 /* Whether this machine lets a process of ours do that. */
@@ -597,7 +597,8 @@ Test(convert, a_process_gives_up_what_it_has_before_its_box_is_closed)
     cr_expect_eq(told(text, "core_bytes "), 0);
     cr_expect_gt(told(text, "file_bytes "), limits.max_output_bytes);
     cr_expect_leq(told(text, "file_bytes "), limits.max_output_bytes + (64 << 20));
-    cr_expect_eq(told(text, "processor_seconds "), CONVERT_THREADS * limits.deadline_seconds);
+    cr_expect_eq(told(text, "processor_seconds "),
+                 (uint64_t)CONVERT_THREADS * limits.deadline_seconds);
 #if !SANITIZED
     cr_expect_eq(told(text, "memory_bytes "), limits.max_memory_bytes);
 #endif
