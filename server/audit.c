@@ -45,11 +45,9 @@ void audit_add_part(struct request *request, const struct audit_part *part)
     request->audit_parts = added;
 }
 
-/* `lines` NULL: at once. */
-static void write_line(const struct request *request, const struct audit_part *part,
-                       const char *query, const char *remote, struct json_writer *lines)
+static void append_line(const struct request *request, const struct audit_part *part,
+                        const char *query, const char *remote, struct json_writer *lines)
 {
-    const struct log *log = &request->node->log;
     const struct log_field fields[] = {
         FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
         FIELD_TEXT("by", identity_source_name(request->who.source)),
@@ -64,15 +62,13 @@ static void write_line(const struct request *request, const struct audit_part *p
         FIELD_TEXT("request_id", request->id),
         FIELD_TEXT("remote", remote),
     };
-    if (lines)
-        log_append(log, lines, LOG_INFO, "audit", fields, COUNT(fields));
-    else
-        log_write(log, LOG_INFO, "audit", fields, COUNT(fields));
+    log_append(&request->node->log, lines, LOG_INFO, "audit", fields, COUNT(fields));
 }
 
-void audit_request(const struct request *request, const char *remote, struct json_writer *lines)
+void audit_request(const struct request *request, const char *remote)
 {
     cleanup_arena struct arena arena = {0};
+    cleanup_json_writer struct json_writer lines = {0};
     if (!request->method || !is_change(request->method))
         return;
     size_t length = strcspn(request->target, "?");
@@ -83,7 +79,8 @@ void audit_request(const struct request *request, const char *remote, struct jso
         .detail = request->audit_detail,
         .status = request->status,
     };
-    write_line(request, &whole, query_text(&arena, request), remote, NULL);
+    append_line(request, &whole, query_text(&arena, request), remote, &lines);
     for (const struct audit_part *part = request->audit_parts; part; part = part->next)
-        write_line(request, part, NULL, remote, lines);
+        append_line(request, part, NULL, remote, &lines);
+    log_write_lines(&request->node->log, &lines);
 }

@@ -8,7 +8,7 @@
 
 /* One of several changes that a request asks for. */
 struct audit_part {
-    const char *object; /* as its own path would be */
+    const char *object; /* its path, not encoded */
     const char *reference;
     const char *detail;
     unsigned status;
@@ -18,8 +18,7 @@ struct audit_part {
 /* Copies the part, but for its texts, which are in the request's arena. */
 void audit_add_part(struct request *request, const struct audit_part *part);
 
-/* Of a request that is over; nothing for GET and HEAD. `remote` is the other end, for people; the
- * lines of its parts, which may be many, are gathered in `lines`. */
-void audit_request(const struct request *request, const char *remote, struct json_writer *lines);
+/* Of a request that is over; nothing for GET and HEAD. `remote` is the other end, for people. */
+void audit_request(const struct request *request, const char *remote);
 
 #endif

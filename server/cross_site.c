@@ -40,7 +40,7 @@ static bool ends_with(const char *text, const char *end)
     return length >= end_length && strcasecmp(text + length - end_length, end) == 0;
 }
 
-static bool is_in_nobodys_hands(const char *name)
+static bool is_local(const char *name)
 {
     struct in_addr address;
     return !strchr(name, '.') || inet_pton(AF_INET, name, &address) == 1 ||
@@ -55,11 +55,11 @@ bool cross_site_check_host(const struct request *request, struct error *error)
         return true;
     size_t length = strcspn(host, ":");
     snprintf(name, sizeof(name), "%.*s", (int)length, host);
-    return (length < sizeof(name) && is_in_nobodys_hands(name)) ||
+    return (length < sizeof(name) && is_local(name)) ||
            error_set(
                error, ERROR_FORBIDDEN,
-               "Whoever may ask this node is an admin, so it is not asked by the name \"%s\", "
-               "which may be a web page's: use its address or localhost, or let in by --tokens "
-               "who may come, or everybody by --no-auth",
+               "Without tokens this node is not asked by a name with a dot, which may be a web "
+               "page's: \"%s\"; use its address or localhost, or start it with --tokens or "
+               "--no-auth",
                name);
 }

@@ -27,19 +27,16 @@ enum {
      * shorter time holds. */
     QUEUE_PATIENCE_US = 2 * 1000 * 1000,
     OVERLOAD_PATIENCE_US = 100 * 1000,
-    CERTIFICATE_AGE_MAX_US = 60 * 1000 * 1000,
 };
 
-/* Its handshake is over. A connection may be kept for longer than its certificate is good, or its
- * authority: both are looked at again now and then. */
+/* Its handshake is over. */
 static void read_certificate(struct tls *tls, struct MHD_Connection *connection, int64_t now_us,
                              struct peer *peer)
 {
     if (!tls || peer->is_unix)
         return;
     unsigned generation = tls_generation(tls);
-    if (peer->certificate_read_us != 0 && peer->certificate_generation == generation &&
-        now_us - peer->certificate_read_us < CERTIFICATE_AGE_MAX_US)
+    if (!peer_certificate_is_due(peer, generation, now_us))
         return;
     peer->certificate_read_us = now_us;
     peer->certificate_generation = generation;
@@ -397,7 +394,7 @@ static void log_request(const struct request *request, bool whole, int64_t durat
                FIELD_INT("duration_us", duration_us),
                FIELD_TEXT("who", request->who.name[0] ? request->who.name : NULL),
                FIELD_TEXT("remote", remote_of(request)));
-    audit_request(request, remote_of(request), lines);
+    audit_request(request, remote_of(request));
 }
 
 static void count_request(const struct request *request, int64_t duration_us)

@@ -104,12 +104,17 @@ void log_append(const struct log *log, struct json_writer *lines, enum log_level
     append_text(lines, "\n");
 }
 
+void log_write_lines(const struct log *log, const struct json_writer *lines)
+{
+    /* A log that nobody takes must not stop the node. */
+    if (write(log->fd, lines->bytes, lines->size_bytes) < 0)
+        return;
+}
+
 void log_write(const struct log *log, enum log_level level, const char *event,
                const struct log_field *fields, size_t field_count)
 {
     cleanup_json_writer struct json_writer line = {0};
     log_append(log, &line, level, event, fields, field_count);
-    /* A log that nobody takes must not stop the node. */
-    if (write(log->fd, line.bytes, line.size_bytes) < 0)
-        return;
+    log_write_lines(log, &line);
 }

@@ -32,6 +32,8 @@ struct log_field {
 /* The line alone, behind what is in the buffer. */
 void log_append(const struct log *log, struct json_writer *lines, enum log_level level,
                 const char *event, const struct log_field *fields, size_t field_count);
+/* Lines that were appended, at once. */
+void log_write_lines(const struct log *log, const struct json_writer *lines);
 void log_write(const struct log *log, enum log_level level, const char *event,
                const struct log_field *fields, size_t field_count);
 

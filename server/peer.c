@@ -3,6 +3,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+enum { CERTIFICATE_AGE_MAX_US = 60 * 1000 * 1000 };
+
 static void keep_place(struct peer *peer, const void *bytes, size_t size)
 {
     memcpy(peer->place, bytes, size);
@@ -24,6 +26,12 @@ static void take_ipv4(struct peer *peer, const struct sockaddr *address)
     struct sockaddr_in in;
     memcpy(&in, address, sizeof(in));
     keep_place(peer, &in.sin_addr, 4);
+}
+
+bool peer_certificate_is_due(const struct peer *peer, unsigned generation, int64_t now_us)
+{
+    return peer->certificate_read_us == 0 || peer->certificate_generation != generation ||
+           now_us - peer->certificate_read_us >= CERTIFICATE_AGE_MAX_US;
 }
 
 void peer_find(int fd, const struct sockaddr *address, struct peer *peer)

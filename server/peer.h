@@ -23,6 +23,12 @@ struct peer {
     char certificate_name[IDENTITY_NAME_SIZE]; /* of tls.h; "" when there is none */
 };
 
+/* A connection may be kept for longer than its certificate is good, or the authority that signed
+ * it: both are looked at again after each reload, whose number is `generation`, and every minute.
+ */
+[[nodiscard]] bool peer_certificate_is_due(const struct peer *peer, unsigned generation,
+                                           int64_t now_us);
+
 /* `address` may be NULL: then it is a unix socket. */
 void peer_find(int fd, const struct sockaddr *address, struct peer *peer);
 

@@ -52,13 +52,18 @@ static bool canonical_glob(struct request *request, const char **glob, struct er
     return true;
 }
 
-static void tell_audit(struct request *request)
+/* What is to go at most, for the audit log: first how sure, then how much. */
+static const char *options_text(struct request *request, const struct prune_options *options)
 {
-    enum { DETAIL_MAX_BYTES = 512 };
-    size_t length = request->body_size_bytes;
-    if (request->body)
-        request->audit_detail = arena_strndup(
-            &request->arena, request->body, length < DETAIL_MAX_BYTES ? length : DETAIL_MAX_BYTES);
+    struct arena *arena = &request->arena;
+    const char *text =
+        arena_printf(arena, "dry_run=%s unused_for_seconds=%lld",
+                     options->dry_run ? "true" : "false", (long long)options->unused_for_seconds);
+    if (options->has_keep_bytes)
+        text = arena_printf(arena, "%s keep_bytes=%lld", text, (long long)options->keep_bytes);
+    if (options->reference_glob)
+        text = arena_printf(arena, "%s reference=%s", text, options->reference_glob);
+    return text;
 }
 
 static bool should_hurry(void *context)
@@ -93,10 +98,11 @@ bool images_prune(struct request *request, struct error *error)
     struct removal removal;
     struct reaped reaped;
     int64_t begun_us = clock_now_us();
-    tell_audit(request);
     if (!read_prune_options(request, &options, error) ||
-        !canonical_glob(request, &options.reference_glob, error) ||
-        !catalogue_prune(request->node->catalogue, &options, &removal, error))
+        !canonical_glob(request, &options.reference_glob, error))
+        return false;
+    request->audit_detail = options_text(request, &options);
+    if (!catalogue_prune(request->node->catalogue, &options, &removal, error))
         return false;
     cleanup_json_writer struct json_writer out = {0};
     if (options.dry_run) {

@@ -18,6 +18,7 @@ struct reaper_thread {
     struct blobdir *blobdir;
     const struct log *log;
     pthread_t thread;
+    int64_t expires_at_us; /* the thread's own */
     atomic_bool stopping;  /* also read within a pass; set with the mutex */
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
@@ -57,10 +58,15 @@ static void reap(struct reaper_thread *reaper)
         log_failure(reaper, "forgetting configs failed", &error);
 }
 
-static void expire(const struct reaper_thread *reaper)
+/* Each round, not each pass: it reads all sandboxes, and nothing waits for it. */
+static void expire(struct reaper_thread *reaper)
 {
     int64_t expired = 0;
     struct error error;
+    int64_t now_us = clock_now_us();
+    if (now_us < reaper->expires_at_us)
+        return;
+    reaper->expires_at_us = now_us + (int64_t)ROUND_EVERY_MS * 1000;
     if (!catalogue_expire_sandboxes(reaper->catalogue, &expired, &error))
         log_failure(reaper, "expiring sandboxes failed", &error);
     if (expired > 0)

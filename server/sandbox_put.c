@@ -294,6 +294,15 @@ static bool write_start(struct request *request, struct start *start,
     return true;
 }
 
+/* Of those from `first` on nothing can be answered, but they are registered. */
+static void audit_registered(struct request *request, const struct starts *starts,
+                             const struct registered_sandbox *registered, size_t first)
+{
+    for (size_t i = first; i < starts->count; i++)
+        if (registered[i].is_registered)
+            audit_start(request, &starts->each[i], registered[i].is_new ? 201 : 200);
+}
+
 bool sandboxes_put_batch(struct request *request, struct error *error)
 {
     struct starts starts = {0};
@@ -308,8 +317,10 @@ bool sandboxes_put_batch(struct request *request, struct error *error)
     json_begin_object(&out, NULL);
     json_begin_array(&out, "sandboxes");
     for (size_t i = 0; i < starts.count; i++) {
-        if (!write_start(request, &starts.each[i], &registered[i], away, &out, error))
+        if (!write_start(request, &starts.each[i], &registered[i], away, &out, error)) {
+            audit_registered(request, &starts, registered, i);
             return false;
+        }
         if (starts.each[i].error.code == ERROR_CATALOGUE_UNAVAILABLE)
             away = &starts.each[i].error;
     }

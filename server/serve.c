@@ -49,8 +49,10 @@ static void tell_reload(const struct node *node, const char *what, bool good,
 static void reload(struct node *node)
 {
     struct error error;
-    tell_reload(node, "tokens", auth_reload(node->auth, &error), &error);
-    tell_reload(node, "certificates", tls_reload(node->tls, &error), &error);
+    if (node->options->tokens)
+        tell_reload(node, "tokens", auth_reload(node->auth, &error), &error);
+    if (node->tls)
+        tell_reload(node, "certificates", tls_reload(node->tls, &error), &error);
 }
 
 struct listeners {

@@ -141,13 +141,19 @@ static struct tls_client_ca *authority_load(const struct tls *tls, struct error 
     return tls_client_ca_load(tls->client_ca_path, &file, error);
 }
 
-static void install(struct tls *tls, struct credential *credential, struct tls_client_ca *authority)
+static void install_credential(struct tls *tls, struct credential *credential)
 {
     pthread_mutex_lock(&tls->lock);
     credential_free(tls->retired[RETIRED_MAX - 1]);
     memmove(tls->retired + 1, tls->retired, (RETIRED_MAX - 1) * sizeof(tls->retired[0]));
     tls->retired[0] = tls->credential;
     tls->credential = credential;
+    pthread_mutex_unlock(&tls->lock);
+}
+
+static void install_authority(struct tls *tls, struct tls_client_ca *authority)
+{
+    pthread_mutex_lock(&tls->lock);
     struct tls_client_ca *former = tls->authority;
     tls->authority = authority;
     pthread_mutex_unlock(&tls->lock);
@@ -160,20 +166,32 @@ unsigned tls_generation(const struct tls *tls)
     return atomic_load(&tls->generation);
 }
 
+static bool reload_credential(struct tls *tls, struct error *error)
+{
+    struct credential *credential = credential_load(tls, error);
+    if (credential)
+        install_credential(tls, credential);
+    return credential;
+}
+
+static bool reload_authority(struct tls *tls, struct error *error)
+{
+    if (!tls->client_ca_path)
+        return true;
+    struct tls_client_ca *authority = authority_load(tls, error);
+    if (authority)
+        install_authority(tls, authority);
+    return authority;
+}
+
+/* A certificate that is broken does not keep an authority that was taken out. */
 bool tls_reload(struct tls *tls, struct error *error)
 {
+    struct error second;
     if (!tls)
         return true;
-    struct credential *credential = credential_load(tls, error);
-    if (!credential)
-        return false;
-    struct tls_client_ca *authority = NULL;
-    if (tls->client_ca_path && !(authority = authority_load(tls, error))) {
-        credential_free(credential);
-        return false;
-    }
-    install(tls, credential, authority);
-    return true;
+    bool good = reload_credential(tls, error);
+    return reload_authority(tls, good ? error : &second) && good;
 }
 
 static bool check_options(const struct options *options, struct error *error)

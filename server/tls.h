@@ -23,10 +23,10 @@ enum { TLS_OPTIONS_MAX = 4 };
 /* No connection may be open any more. NULL is fine. */
 void tls_close(struct tls *tls);
 
-/* When that fails, everything stays as it was. NULL is fine. */
+/* What cannot be used stays as it was. NULL is fine. */
 [[nodiscard]] bool tls_reload(struct tls *tls, struct error *error);
 
-/* Another number after each reload. */
+/* Another number after each change of the authority. */
 [[nodiscard]] unsigned tls_generation(const struct tls *tls);
 
 /* What a daemon with MHD_USE_TLS is started with, ended by MHD_OPTION_END. */

@@ -48,7 +48,7 @@ enum metric_auth {
     AUTH_MISSING,   /* nothing said who it was */
     AUTH_WRONG,     /* a token that is none */
     AUTH_SLOWED,    /* the same, after many of them */
-    AUTH_FORBIDDEN, /* the role does not suffice, or it is not theirs */
+    AUTH_FORBIDDEN, /* whatever was answered with 403 */
     AUTH_COUNT
 };
 enum metric_stage { STAGE_RESOLVE, STAGE_FETCH, STAGE_COMPOSE, STAGE_ALL, STAGE_COUNT };

@@ -355,7 +355,7 @@ bool catalogue_expire_sandboxes(struct catalogue *catalogue, int64_t *expired, s
                                             "DELETE FROM sandboxes WHERE id IN ("
                                             "    SELECT id FROM sandboxes WHERE expires_at <= now()"
                                             "     LIMIT $1::bigint FOR UPDATE SKIP LOCKED)"};
-    enum { BATCH = 1000 }; /* some 10 ms, so that nobody waits long for a row */
+    enum { BATCH = 1000 }; /* some 10 ms, beside what reading the table takes */
     cleanup_arena struct arena arena = {0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows = {.affected = BATCH};

@@ -269,7 +269,7 @@ def test_each_change_leaves_a_line_that_says_who_did_what(node, tokens):
 
 def test_each_of_a_batch_leaves_its_line_and_counts(node, tokens, sandbox_of_h8):
     before = refusals(node, tokens, "forbidden")
-    # An admin's batch gives it a host; a host's own names only itself, and takes the id of another.
+    # Its own, and one whose id is another's.
     batch = [{"id": "audited-1"} | disk("h7"), {"id": sandbox_of_h8.split("/")[-1]} | disk("h7")]
     node.post("/sandboxes:batch", json={"sandboxes": batch}, headers=tokens.of("h7"))
     wanted = {
@@ -288,9 +288,11 @@ def test_each_of_a_batch_leaves_its_line_and_counts(node, tokens, sandbox_of_h8)
 
 
 def test_a_prune_is_told_with_what_it_was_to_take(node, tokens):
-    node.post("/images:prune", json={"dry_run": True}, headers=tokens.of("root"))
+    body = {"dry_run": True, "unused_for_seconds": 7, "reference": "a/*"}
+    node.post("/images:prune", json=body, headers=tokens.of("root"))
+    wanted = "dry_run=true unused_for_seconds=7 reference=a/*"
     wait_until(
-        lambda: any("dry_run" in (line["detail"] or "") for line in audit_lines(node)),
+        lambda: wanted in [line["detail"] for line in audit_lines(node)],
         "the prune has its line",
         seconds=20,
     )

@@ -152,7 +152,7 @@ def proxy_configuration(directory, ports, listen):
     for number, port in enumerate(ports, start=1):
         assert f"server larder-{number}:8420" in text
         text = text.replace(f"server larder-{number}:8420", f"server 127.0.0.1:{port}")
-    text = text.replace("listen 8420;", f"listen 127.0.0.1:{listen};")
+    text = re.sub(r"\blisten 8420\b", f"listen 127.0.0.1:{listen}", text)
     assert "proxy_read_timeout 60s;" in text
     text = text.replace("proxy_read_timeout 60s;", "proxy_read_timeout 5s;")
     temporary = "".join(
@@ -207,6 +207,14 @@ def test_nodes_behind_the_proxy_are_one(proxy, registry, built_images):
     nodes[1].stop()
     for _ in range(6):
         assert requests.get(f"{url}/images/{reference}", timeout=30).status_code == 200
+
+
+def test_the_proxy_answers_to_no_name_that_a_web_page_may_have(proxy):
+    url, _ = proxy
+    host = url.removeprefix("http://")
+    for name, status in ((host, 200), (f"localhost:{host.split(':')[1]}", 200), ("evil.example", 421)):
+        answer = requests.get(f"{url}/images", headers={"Host": name}, timeout=30)
+        assert answer.status_code == status, name
 
 
 def test_the_proxy_leaves_out_a_node_that_hangs(proxy):

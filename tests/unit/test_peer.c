@@ -45,3 +45,15 @@ Test(peer, an_ipv4_address_within_ipv6_is_that_address)
     cr_expect(are_one_place("::ffff:192.0.2.1", "192.0.2.1"));
     cr_expect_not(are_one_place("::ffff:192.0.2.1", "::ffff:192.0.2.2"));
 }
+
+Test(peer, a_certificate_is_looked_at_again_after_a_reload_and_every_minute)
+{
+    const int64_t minute_us = 60 * 1000 * 1000;
+    struct peer peer = peer_at("192.0.2.1");
+    cr_expect(peer_certificate_is_due(&peer, 7, 5), "it was never looked at");
+    peer.certificate_read_us = 5;
+    peer.certificate_generation = 7;
+    cr_expect_not(peer_certificate_is_due(&peer, 7, 4 + minute_us));
+    cr_expect(peer_certificate_is_due(&peer, 7, 5 + minute_us));
+    cr_expect(peer_certificate_is_due(&peer, 8, 6));
+}
