@@ -152,16 +152,42 @@ def test_a_batch_that_cannot_be_meant_does_nothing(node, sandboxes, named):
     expect_problem(node.get("/sandboxes/a"), 404, "SandboxNotFound")
 
 
+class Cutting(CuttingProxy):
+    """Each time."""
+
+    def see(self, data):
+        self.cut_next = "before"
+
+
+def node_behind(proxy, make_larder, database, postgres):
+    return make_larder(database=database.replace(f":{postgres.port}/", f":{proxy.port}/"))
+
+
+def test_a_batch_that_is_registered_but_not_answered_is_in_the_audit_log(
+    make_larder, node, database, postgres
+):
+    """What its images are made of cannot be had."""
+    add_image(database, "docker.io/start/unanswered:1", "unanswered")
+    with Cutting(postgres.port) as proxy:
+        proxy.at = b"image_details\0"
+        cut = node_behind(proxy, make_larder, database, postgres)
+        batch = [{"id": f"u-{number}"} | oci("start/unanswered:1") for number in range(3)]
+        answer = cut.post("/sandboxes:batch", json={"sandboxes": batch})
+        expect_problem(answer, 503, "CatalogueUnavailable")
+
+        def audited():
+            lines = [line for line in cut.log().splitlines() if '"event":"audit"' in line]
+            return all(any(f'"/sandboxes/u-{n}"' in line for line in lines) for n in range(3))
+
+        wait_until(audited, "each has its line")
+    assert all(node.get(f"/sandboxes/u-{number}").ok for number in range(3))
+
+
 def test_a_batch_asks_a_catalogue_that_is_away_once(make_larder, database, postgres):
     """Not for each that goes the long way, as those do whose image is missing."""
-
-    class Cutting(CuttingProxy):
-        def see(self, data):
-            self.cut_next = "before"
-
     with Cutting(postgres.port) as proxy:
         proxy.at = b"sandbox_find_held\0"
-        node = make_larder(database=database.replace(f":{postgres.port}/", f":{proxy.port}/"))
+        node = node_behind(proxy, make_larder, database, postgres)
         batch = [{"id": f"away-{number}"} | oci(f"start/away:{number}") for number in range(5)]
         answer = node.post("/sandboxes:batch", json={"sandboxes": batch})
         outcomes = answer.json()["sandboxes"]
