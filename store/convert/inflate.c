@@ -222,11 +222,14 @@ static bool step_gzip(struct inflate *inflate, struct inflate_buffers *buffers, 
     return error_set(error, ERROR_INTERNAL, "an unknown place in gzip");
 }
 
-/* libzstd takes frames of zstd before 1.0 as well, if their magic comes in one piece. */
-static bool begins_old_zstd(const struct inflate *inflate, const struct inflate_buffers *buffers)
+/* libzstd takes the rest of a header that came in pieces for a frame, reads a frame that comes at
+ * once by other rules, and takes frames of zstd before 1.0. Given a header byte by byte, it does
+ * none of that: what a blob says does not hang on how it was cut. */
+static size_t next_piece(const struct inflate *inflate, size_t in_bytes)
 {
-    return inflate->position == AT_END && buffers->in_bytes > 0 && buffers->in[0] != 0x28 &&
-           buffers->in[0] >> 4 != 5;
+    bool in_header = inflate->position != INSIDE ||
+                     inflate->zstd_frame.header_bytes < sizeof(inflate->zstd_frame.header);
+    return in_header ? smaller(in_bytes, 1) : in_bytes;
 }
 
 static void follow_frame(struct zstd_frame *frame, const uint8_t *in, size_t in_bytes,
@@ -239,7 +242,7 @@ static void follow_frame(struct zstd_frame *frame, const uint8_t *in, size_t in_
     frame->tar_bytes += out_bytes;
 }
 
-/* libzstd looks for itself, but for frames that come in pieces and end with an empty block. */
+/* libzstd does not look for frames that end with an empty block. */
 static bool is_as_large_as_it_says(const struct zstd_frame *frame)
 {
     unsigned long long size_bytes = ZSTD_getFrameContentSize(frame->header, frame->header_bytes);
@@ -248,10 +251,7 @@ static bool is_as_large_as_it_says(const struct zstd_frame *frame)
 
 static bool step_zstd(struct inflate *inflate, struct inflate_buffers *buffers, struct error *error)
 {
-    if (begins_old_zstd(inflate, buffers))
-        return error_set(error, ERROR_UNSUPPORTED_LAYER,
-                         "the zstd blob is damaged: no frame begins like this");
-    ZSTD_inBuffer in = {buffers->in, buffers->in_bytes, 0};
+    ZSTD_inBuffer in = {buffers->in, next_piece(inflate, buffers->in_bytes), 0};
     ZSTD_outBuffer out = {buffers->out, buffers->out_bytes, 0};
     size_t result = ZSTD_decompressStream(inflate->zstd, &out, &in);
     if (ZSTD_isError(result))

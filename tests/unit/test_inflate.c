@@ -245,6 +245,29 @@ EngineTest(a_bomb_stops_at_the_limit_and_names_it)
     }
 }
 
+/* libzstd looks differently at a frame that comes at once, and has taken the rest of a header
+ * that came in pieces for a frame. */
+Test(inflate, a_zstd_frame_is_refused_however_it_is_cut)
+{
+    static const uint8_t block_in_no_window[] = {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x00,
+                                                 0x00, 0x00, 0x03, 0x00, 0x00, 0x80};
+    static const uint8_t beginning[] = {0x28, 0xb5, 0x2f, 0xfd, 0x60};
+    struct bytes zeros =
+        blobs_zeros(46632); /* what the next magic says when it is read as a size */
+    struct bytes blobs[2] = {{0}, {0}};
+    blobs_append(&blobs[0], block_in_no_window, sizeof(block_in_no_window));
+    blobs_append_skippable_frame(&blobs[1]); /* so that the rest is no longer than a piece */
+    blobs_append_skippable_frame(&blobs[1]);
+    blobs_append(&blobs[1], beginning, sizeof(beginning));
+    blobs_append_zstd_frame(&blobs[1], zeros.data, zeros.size);
+    for (size_t i = 0; i < 2; i++)
+        for (size_t piece = INFLATE_MAGIC_BYTES; piece <= blobs[i].size; piece++) {
+            struct outcome outcome =
+                inflate_in_pieces(LAYER_ZSTD, &blobs[i], piece, 65536, NO_LIMIT);
+            expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "damaged", "a frame in pieces");
+        }
+}
+
 /* An empty one, of zstd 0.5: libzstd would take it. */
 Test(inflate, a_frame_of_an_old_zstd_is_refused)
 {
@@ -254,7 +277,7 @@ Test(inflate, a_frame_of_an_old_zstd_is_refused)
     blobs_append_zstd_frame(&blob, tar.data, tar.size);
     blobs_append(&blob, old_frame, sizeof(old_frame));
     struct outcome outcome = inflate_blob(LAYER_ZSTD, &blob);
-    expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "no frame begins", "an old frame");
+    expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "damaged", "an old frame");
 }
 
 /* RFC 8878, 3.1.1.1.4: libzstd itself does not look when the last block is empty, unless the whole
