@@ -96,16 +96,40 @@ static bool count_all(struct servers *servers, struct error *error)
     return true;
 }
 
-/* A conninfo that libpq cannot parse is told now, not at the first request. */
+/* A conninfo that libpq cannot parse is told now, not at the first request. What libpq quotes of it
+ * may be the password. */
 static bool parse(struct servers *servers, const char *conninfo, struct error *error)
 {
     char *why = NULL;
     servers->options = PQconninfoParse(conninfo, &why);
     if (!servers->options)
-        error_set(error, ERROR_INVALID_ARGUMENT, "the database's address is no libpq URI: %.*s",
-                  why ? (int)strcspn(why, "\n") : 0, why ? why : "");
+        error_set(error, ERROR_INVALID_ARGUMENT, "the database's address is no libpq URI: %.*s%s",
+                  why ? (int)strcspn(why, "\"\n") : 0, why ? why : "",
+                  why && strchr(why, '"') ? "(a part that is not shown: it may be secret)" : "");
     PQfreemem(why);
     return servers->options;
+}
+
+/* Where a password's "@" or "/" ends up that is not percent-encoded: libpq would tell of it as of a
+ * host's name or a port, and so would a log. */
+static bool check_servers(const struct servers *servers, struct error *error)
+{
+    const char *odd = NULL;
+    for (size_t i = 0; i < servers->hosts.count; i++) {
+        const char *host = servers->hosts.items[i];
+        if (host[0] && host[0] != '/' && strchr(host + 1, '@'))
+            odd = "a host with \"@\" in its name";
+    }
+    for (size_t i = 0; i < servers->ports.count; i++) {
+        const char *port = servers->ports.items[i];
+        if (port[strspn(port, " 0123456789")])
+            odd = "a port that is no number";
+    }
+    return !odd ||
+           error_set(error, ERROR_INVALID_ARGUMENT,
+                     "the database's address has %s: in a password, write \"@\" as %%40 and "
+                     "\"/\" as %%2F",
+                     odd);
 }
 
 struct servers *servers_new(const char *conninfo, struct error *error)
@@ -114,7 +138,8 @@ struct servers *servers_new(const char *conninfo, struct error *error)
     if (!servers)
         abort();
     servers->count = 1;
-    if (parse(servers, conninfo, error) && (!split_all(servers) || count_all(servers, error)))
+    if (parse(servers, conninfo, error) &&
+        (!split_all(servers) || (count_all(servers, error) && check_servers(servers, error))))
         return servers;
     servers_free(servers);
     return NULL;

@@ -50,6 +50,27 @@ static const char *by_heartbeat(struct servers *servers, bool hang)
     return walk(servers, (struct servers_walk){.is_heartbeat = true}, hang);
 }
 
+Test(servers, a_refusal_does_not_tell_the_password)
+{
+    static const char *const conninfos[] = {
+        "postgresql://u:s3cret@[::1/d",
+        "postgresql://u:s3%zzcret@h/d",
+        "password='s3cret",
+        "postgresql://u:s3/cret@h/d",
+        "postgresql://u:s3@cret@h/d",
+        "host=h password=s3cret port",
+    };
+    for (size_t i = 0; i < sizeof(conninfos) / sizeof(conninfos[0]); i++) {
+        struct error error = {0};
+        cr_assert_null(servers_new(conninfos[i], &error), "%s", conninfos[i]);
+        cr_expect_eq(error.code, ERROR_INVALID_ARGUMENT);
+        cr_expect(strstr(error.message, "database's address"), "%s", error.message);
+        cr_expect(!strstr(error.message, "s3") && !strstr(error.message, "cret@"), "%s",
+                  error.message);
+    }
+    servers_free(of("host=@abstract,/run/postgresql,h port=5432"));
+}
+
 Test(servers, the_primary_comes_first_and_then_the_others_as_they_stand)
 {
     static const struct {
