@@ -15,6 +15,20 @@ def openssl(directory, *words):
     subprocess.run(["openssl", *map(str, words)], cwd=directory, check=True, capture_output=True)
 
 
+def der_split(der, whole=False):
+    """The first value in `der`, with its header if it shall be whole; and what follows it."""
+    size, start = der[1], 2
+    if size >= 0x80:
+        start += size & 0x7F
+        size = int.from_bytes(der[2:start], "big")
+    return der[0 if whole else start : start + size], der[start + size :]
+
+
+def der_join(tag, content):
+    size = len(content).to_bytes(2, "big")
+    return bytes([tag, size[1]] if len(content) < 0x80 else [tag, 0x82, *size]) + content
+
+
 class Pair:
     def __init__(self, directory, name):
         self.cert, self.key = Path(directory) / f"{name}.pem", Path(directory) / f"{name}.key"
@@ -58,3 +72,18 @@ class Authority(Pair):
             openssl(self.directory, "ca", "-batch", "-config", "ca.cnf", *dates, "-extfile",
                     extensions, "-in", request, "-out", pair.cert, "-notext")  # fmt: skip
         return pair
+
+    def put_nul(self, pair, stand_in):
+        """The certificate with NUL for the "?" in its subject, which no command line can say."""
+        der, signed, signature = (self.directory / name for name in ("der", "signed", "signature"))
+        openssl(self.directory, "x509", "-in", pair.cert, "-outform", "DER", "-out", der)
+        old, new = stand_in.encode(), stand_in.encode().replace(b"?", b"\0")
+        content, _ = der_split(der.read_bytes())
+        content, algorithm_and_signature = der_split(content, whole=True)
+        assert content.count(old) == 1
+        signed.write_bytes(content.replace(old, new))
+        openssl(self.directory, "dgst", "-sha256", "-sign", self.key, "-out", signature, signed)
+        algorithm, _ = der_split(algorithm_and_signature, whole=True)
+        bits = der_join(0x03, b"\0" + signature.read_bytes())
+        der.write_bytes(der_join(0x30, signed.read_bytes() + algorithm + bits))
+        openssl(self.directory, "x509", "-inform", "DER", "-in", der, "-out", pair.cert)

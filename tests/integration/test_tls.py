@@ -169,6 +169,13 @@ def test_a_certificate_that_does_not_hold_is_no_certificate(ask, clients, how):
     assert answer.status_code == 401, answer.text
 
 
+def test_a_name_with_a_nul_is_not_the_name_before_it(ask, clients):
+    pair = clients.issue("nul", subject="/CN=h8?root")
+    clients.put_nul(pair, "h8?root")
+    assert ask("GET", "/images", pair).status_code == 401
+    assert ask("GET", "/images", clients.issue("h8")).status_code == 200
+
+
 @pytest.mark.parametrize("name", ["others", "clients"])
 def test_a_certificate_of_another_authority_is_no_certificate(ask, tmp_path, name):
     other = Authority(tmp_path, name)  # whatever it calls itself, it has another key
