@@ -132,7 +132,7 @@ static bool take_place(struct http_server *server, struct error *error)
     if (atomic_fetch_add(&server->files_open, 1) < FILES_OPEN_MAX)
         return true;
     atomic_fetch_sub(&server->files_open, 1);
-    return http_request_refuse_busy("This node sends as many files as it can", error);
+    return request_refuse_busy("This node sends as many files as it can", error);
 }
 
 static void read_into_memory(struct file_sending *sending)

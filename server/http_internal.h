@@ -108,8 +108,6 @@ enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection,
 void http_request_over(struct request *request, bool whole, struct json_writer *lines);
 /* After the handler of a route that changes images, before its answer is sent. */
 void http_request_forget_changes(const struct request *request);
-/* Fails with what a node says that has too much to do: `why` is its sentence. */
-bool http_request_refuse_busy(const char *why, struct error *error);
 
 /* The end of a file that the request sends, if it does. */
 void http_file_close(struct request *request);

@@ -156,18 +156,10 @@ static enum MHD_Result send_answer(struct request *request)
     return MHD_queue_response(request->connection, request->status, request->response);
 }
 
-bool http_request_refuse_busy(const char *why, struct error *error)
-{
-    metric_add(METRIC_HTTP_OVERLOADED, 1);
-    error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "%s; try again", why);
-    error->retry_after_seconds = 1;
-    return false;
-}
-
 static void answer_busy(struct request *request, const char *why)
 {
     struct error error;
-    (void)http_request_refuse_busy(why, &error);
+    (void)request_refuse_busy(why, &error);
     request_answer_problem(request, &error);
 }
 

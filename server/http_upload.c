@@ -63,7 +63,7 @@ static void read_upload(void *context)
 
 static bool refuse(struct error *error)
 {
-    return http_request_refuse_busy("This node takes as many archives as it can", error);
+    return request_refuse_busy("This node takes as many archives as it can", error);
 }
 
 bool http_upload_begin(struct request *request, struct error *error)

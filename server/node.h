@@ -48,7 +48,8 @@ struct node {
     struct periodic *sweeper;
     struct periodic *scrubber; /* NULL: none is wanted */
     struct periodic *inventory;
-    atomic_bool is_too_old; /* for what the catalogue has become: it ends */
+    atomic_size_t unread_bytes; /* of answers that are on their way (request.c) */
+    atomic_bool is_too_old;     /* for what the catalogue has become: it ends */
 };
 
 /* All that serving stands on: catalogue, files, cache. Call it from the main thread: a private

@@ -10,10 +10,16 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DEFAULT_LIMIT = 100, MAX_LIMIT = 1000 }; /* of a list */
+enum {
+    UNREAD_BYTES_MAX = 256 << 20, /* of all answers that clients have not read yet */
+    LARGE_BYTES = 64 << 10,       /* a smaller answer is given all the same */
+};
 
 static const char json_media_type[] = "application/json";
 static const char archive_media_types[] =
@@ -37,15 +43,50 @@ void request_add_header(struct request *request, const char *name, const char *v
     MHD_add_response_header(request->response, name, value);
 }
 
+/* The bytes of an answer, until they are sent. */
+struct unread {
+    atomic_size_t *node_bytes;
+    size_t size_bytes;
+    char *bytes; /* owned */
+};
+
+static void release_unread(void *context)
+{
+    struct unread *unread = context;
+    atomic_fetch_sub(unread->node_bytes, unread->size_bytes);
+    free(unread->bytes);
+    free(unread);
+}
+
 void request_answer_text(struct request *request, unsigned status, const char *content_type,
                          struct json_writer *out)
 {
-    size_t size = out->size_bytes;
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, steal(&out->bytes), MHD_RESPMEM_MUST_FREE);
+    struct unread *unread = malloc(sizeof(*unread));
+    if (!unread)
+        abort(); /* out of memory */
+    *unread = (struct unread){&request->node->unread_bytes, out->size_bytes, steal(&out->bytes)};
     *out = (struct json_writer){0};
-    answer(request, status, response, size);
+    atomic_fetch_add(unread->node_bytes, unread->size_bytes);
+    answer(request, status,
+           MHD_create_response_from_buffer_with_free_callback_cls(unread->size_bytes, unread->bytes,
+                                                                  release_unread, unread),
+           unread->size_bytes);
     request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+}
+
+bool request_refuse_busy(const char *why, struct error *error)
+{
+    metric_add(METRIC_HTTP_OVERLOADED, 1);
+    error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "%s; try again", why);
+    error->retry_after_seconds = 1;
+    return false;
+}
+
+/* Clients that do not read what they ask for would have the node keep it all. */
+static bool has_room(const struct request *request, size_t size_bytes)
+{
+    return size_bytes < LARGE_BYTES ||
+           atomic_load(&request->node->unread_bytes) + size_bytes <= UNREAD_BYTES_MAX;
 }
 
 static void add_coding(struct request *request, enum content_coding coding, bool varies)
@@ -63,6 +104,12 @@ void request_answer_coded(struct request *request, unsigned status, const char *
     enum content_coding coding = CODING_IDENTITY;
     if (varies)
         coding = content_coding_apply(content_coding_choose(request->headers.accept_encoding), out);
+    if (!has_room(request, out->size_bytes)) {
+        struct error error;
+        (void)request_refuse_busy("Answers that nobody reads fill this node's memory", &error);
+        request_answer_problem(request, &error);
+        return;
+    }
     request_answer_text(request, status, content_type, out);
     add_coding(request, coding, varies);
 }

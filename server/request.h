@@ -158,7 +158,7 @@ struct request {
 /* --- answering; exactly once for each request --- */
 
 /* Takes the writer's buffer as an application/json body, in a coding that the client likes when
- * it is large. */
+ * it is large; or answers 503 when the node has too many large answers that nobody reads. */
 void request_answer_json(struct request *request, unsigned status, struct json_writer *out);
 /* The same with another type. */
 void request_answer_coded(struct request *request, unsigned status, const char *content_type,
@@ -180,6 +180,8 @@ void request_answer_pieces(struct request *request, unsigned status, const char 
 void request_answer_stream(struct request *request, const char *content_type,
                            MHD_ContentReaderCallback read);
 void request_answer_problem(struct request *request, const struct error *error);
+/* Fails with what a node says that has too much to do: `why` is its sentence. */
+bool request_refuse_busy(const char *why, struct error *error);
 /* For one that is told within an answer. */
 void request_count_problem(const struct error *error);
 /* What the client may read of it. */

@@ -131,10 +131,10 @@ static void forget_use(struct node *node, const struct registered_sandbox *regis
 }
 
 static bool write_registered(struct request *request, const struct registered_sandbox *registered,
-                             struct json_writer *out, const char *key, struct error *error)
+                             bool without_image, struct json_writer *out, struct error *error)
 {
-    shape_sandbox_begin(out, key, &registered->sandbox);
-    if (!registered->image)
+    shape_sandbox_begin(out, NULL, &registered->sandbox);
+    if (!registered->image || without_image)
         json_write_null(out, "image");
     else if (!detail_cache_write(request->node, out, "image", registered->image, error))
         return false;
@@ -144,16 +144,19 @@ static bool write_registered(struct request *request, const struct registered_sa
 
 /* The long way of one: for another platform, for a renewal that keeps what it runs on, or
  * to say why not. */
-static bool register_alone(struct request *request, struct start *start, struct json_writer *out,
-                           const char *key)
+static bool register_alone(struct request *request, struct start *start, bool without_image,
+                           struct json_writer *out)
 {
+    cleanup_arena struct arena arena = {0}; /* not the request's: there may be many of them */
     struct sandbox sandbox;
-    if (!catalogue_put_sandbox(request->node->catalogue, &start->registration, &request->arena,
-                               &sandbox, &start->is_new, &start->error))
+    if (!catalogue_put_sandbox(request->node->catalogue, &start->registration, &arena, &sandbox,
+                               &start->is_new, &start->error))
         return false;
     start->is_registered = true;
     request->memory_is_right = false;
-    shape_sandbox(out, key, &sandbox);
+    if (without_image)
+        sandbox.image = NULL;
+    shape_sandbox(out, NULL, &sandbox);
     return true;
 }
 
@@ -191,9 +194,9 @@ bool sandboxes_put(struct request *request, struct error *error)
     cleanup_json_writer struct json_writer out = {0};
     if (registered.is_registered) {
         start.is_new = registered.is_new;
-        if (!write_registered(request, &registered, &out, NULL, error))
+        if (!write_registered(request, &registered, false, &out, error))
             return false;
-    } else if (!register_alone(request, &start, &out, NULL)) {
+    } else if (!register_alone(request, &start, false, &out)) {
         *error = start.error;
         return false;
     }
@@ -279,15 +282,16 @@ static bool write_start(struct request *request, struct start *start,
                         struct json_writer *out, struct error *error)
 {
     cleanup_json_writer struct json_writer sandbox = {0};
+    bool is_full = out->size_bytes > SANDBOX_PAGE_MAX_BYTES; /* the rest is told without images */
     if (registered->is_registered) {
         start->is_registered = true;
         start->is_new = registered->is_new;
-        if (!write_registered(request, registered, &sandbox, NULL, error))
+        if (!write_registered(request, registered, is_full, &sandbox, error))
             return false;
     } else if (away) {
         start->error = *away;
     } else {
-        (void)register_alone(request, start, &sandbox, NULL);
+        (void)register_alone(request, start, is_full, &sandbox);
     }
     json_append(&sandbox, "", 1); /* as a string */
     write_outcome(out, request, start, &sandbox);

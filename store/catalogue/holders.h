@@ -70,6 +70,9 @@ struct sandbox_filter { /* NULL selects everything */
     const char *reference; /* canonical */
     const char *manifest_digest;
 };
+/* A page ends before its images' details are more than that, but has one sandbox at least: each
+ * config may be of 4 MiB. */
+enum { SANDBOX_PAGE_MAX_BYTES = 8 << 20 };
 struct sandbox_page {
     struct sandbox *sandboxes; /* by id */
     size_t count;

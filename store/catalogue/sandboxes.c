@@ -24,6 +24,7 @@
 /* --- reading --- */
 
 enum { SANDBOX_COLUMN_COUNT = 5 };
+enum { GROUP_MANIFESTS_MAX = 16 }; /* read at once: each may be of JSON_DOCUMENT_MAX_BYTES */
 #define SANDBOX_COLUMNS "s.id, s.host, s.rootfs, epoch_ms(s.created_at), epoch_ms(s.expires_at)"
 #define SELECT_SANDBOXES(from)                                                                     \
     "SELECT " SANDBOX_COLUMNS ", " HELD_HANDLE_COLUMNS "  FROM " from " s"                         \
@@ -46,14 +47,23 @@ static void sandbox_read(const struct rows *rows, size_t row, struct arena *aren
     sandbox->image = image;
 }
 
-static const char *held_digests(const struct sandbox *sandboxes, size_t count, struct arena *arena)
+/* How many of the sandboxes, from the first on, hold no more than so many manifests; their digests.
+ */
+static size_t count_group(const struct sandbox *sandboxes, size_t count, const char **digests,
+                          size_t *digest_count)
 {
-    const char **digests = arena_alloc_array(arena, count, sizeof(*digests));
-    size_t held = 0;
-    for (size_t i = 0; i < count; i++)
-        if (sandboxes[i].image)
-            digests[held++] = sandboxes[i].image->handle.manifest_digest;
-    return held > 0 ? parameter_text_array(arena, digests, held) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        size_t known = 0;
+        const char *digest = sandboxes[i].image ? sandboxes[i].image->handle.manifest_digest : NULL;
+        while (digest && known < *digest_count && strcmp(digests[known], digest) != 0)
+            known++;
+        if (!digest || known < *digest_count)
+            continue;
+        if (known == GROUP_MANIFESTS_MAX)
+            return i;
+        digests[(*digest_count)++] = digest;
+    }
+    return count;
 }
 
 /* Gives every sandbox of the manifest in these rows its layers and config. */
@@ -71,29 +81,59 @@ static void spread_detail(const struct rows *rows, size_t first_row, size_t row_
     }
 }
 
-/* Completes the images of the sandboxes, each manifest read once. */
-static bool complete_images(struct catalogue_session *session, struct sandbox *sandboxes,
-                            size_t count, struct arena *arena, struct error *error)
+/* Completes the images of the first sandboxes, each manifest read once; *done: of how many. */
+static bool complete_group(struct catalogue_session *session, struct sandbox *sandboxes,
+                           size_t count, size_t *done, struct arena *arena, struct error *error)
 {
     static const struct statement details = {"sandbox_images", "SELECT m.digest, " DETAIL_COLUMNS
                                                                "  FROM manifests m" DETAIL_JOINS
                                                                " WHERE m.digest = ANY ($1::text[])"
                                                                " ORDER BY m.digest, ml.position"};
-    const char *digests = held_digests(sandboxes, count, arena);
+    const char *digests[GROUP_MANIFESTS_MAX];
+    size_t held = 0;
     struct rows rows;
-    if (!digests)
+    *done = count_group(sandboxes, count, digests, &held);
+    if (held == 0)
         return true;
-    if (!QUERY(session, &details, arena, &rows, error, digests))
+    if (!QUERY(session, &details, arena, &rows, error, parameter_text_array(arena, digests, held)))
         return false;
     for (size_t row = 0, end = 0; row < rows.count; row = end) {
         for (end = row + 1; end < rows.count; end++)
             if (strcmp(rows_text(&rows, row, 0), rows_text(&rows, end, 0)) != 0)
                 break;
-        spread_detail(&rows, row, end - row, sandboxes, count, arena);
+        spread_detail(&rows, row, end - row, sandboxes, *done, arena);
     }
-    for (size_t i = 0; i < count; i++) /* taken by force between the two statements */
+    for (size_t i = 0; i < *done; i++) /* taken by force between the two statements */
         if (sandboxes[i].image && !sandboxes[i].image->layers)
             sandboxes[i].image = NULL;
+    return true;
+}
+
+/* Roughly, of its answer. */
+static size_t size_of(const struct sandbox *sandbox)
+{
+    enum { LAYER_BYTES = 400 };
+    size_t size = strlen(sandbox->rootfs_json);
+    if (sandbox->image)
+        size += strlen(sandbox->image->config_json) + sandbox->image->layer_count * LAYER_BYTES;
+    return size;
+}
+
+/* The images of a page, which ends early when they are large. */
+static bool complete_page(struct catalogue_session *session, struct sandbox_page *page,
+                          struct arena *arena, struct error *error)
+{
+    size_t bytes = 0;
+    for (size_t done = 0, end = 0; done < page->count;) {
+        if (!complete_group(session, page->sandboxes + done, page->count - done, &end, arena,
+                            error))
+            return false;
+        for (end += done; done < end; done++) {
+            bytes += size_of(&page->sandboxes[done]);
+            if (bytes > SANDBOX_PAGE_MAX_BYTES && done > 0)
+                page->count = end = done; /* ends both */
+        }
+    }
     return true;
 }
 
@@ -109,7 +149,8 @@ bool catalogue_find_sandbox(struct catalogue *catalogue, const char *id, struct 
     if (rows.count == 0)
         return error_set(error, ERROR_SANDBOX_NOT_FOUND, "there is no sandbox \"%s\"", id);
     sandbox_read(&rows, 0, arena, sandbox);
-    return complete_images(session, sandbox, 1, arena, error);
+    size_t one = 0;
+    return complete_group(session, sandbox, 1, &one, arena, error);
 }
 
 /* $1 to $3 filter, $4 is the id before, $5 the limit; one row more tells whether there is a next
@@ -162,11 +203,13 @@ bool catalogue_list_sandboxes(struct catalogue *catalogue, const struct sandbox_
     page->sandboxes = arena_alloc_array(arena, page->count, sizeof(*page->sandboxes));
     for (size_t row = 0; row < page->count; row++)
         sandbox_read(&rows, row, arena, &page->sandboxes[row]);
+    if (!complete_page(session, page, arena, error))
+        return false;
     page->next_page_token =
-        rows.count > limit
-            ? page_token_format(arena, "sandboxes", &page->sandboxes[limit - 1].id, 1)
+        rows.count > page->count
+            ? page_token_format(arena, "sandboxes", &page->sandboxes[page->count - 1].id, 1)
             : NULL;
-    return complete_images(session, page->sandboxes, page->count, arena, error);
+    return true;
 }
 
 /* --- registering: what sandbox_register.c leaves --- */
