@@ -289,12 +289,13 @@ static bool run_hop(struct hop *hop, struct error *error)
     hop->reach = reach_of(hop->client, hop->exchange->registry, &hop->origin);
     if (hop->reach.was_refused)
         return reach_refused(&hop->origin, error);
-    struct curl_slist *headers = make_headers(hop);
     curl_easy_reset(hop->handle);
+    if (!reach_guard(&hop->reach, hop->handle, error))
+        return false;
+    struct curl_slist *headers = make_headers(hop);
     set_limits(hop->handle, hop);
     set_callbacks(hop->handle, hop);
     set_request(hop->handle, hop, headers);
-    reach_guard(&hop->reach, hop->handle);
     hop->reason[0] = '\0';
     hop->sink_error = error;
     CURLcode code = line_perform(hop->line, hop->exchange->cancel);

@@ -1,5 +1,7 @@
 #include "store/registry/proxy.h"
 
+#include "store/cleanup.h"
+
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -88,4 +90,85 @@ const char *proxy_of(const struct origin *origin)
         (no_proxy && proxy_is_left_out(origin->host, no_proxy)))
         return NULL;
     return first_set(origin->is_https ? of_https : of_http);
+}
+
+static void cleanup_url_slot(CURLU **slot)
+{
+    curl_url_cleanup(*slot);
+}
+
+static void cleanup_curl_text(char **slot)
+{
+    curl_free(*slot);
+}
+
+static bool has_part(CURLU *url, CURLUPart part, const char *but)
+{
+    cleanup(cleanup_curl_text) char *text = NULL;
+    return curl_url_get(url, part, &text, 0) == CURLUE_OK && (!but || strcmp(text, but) != 0);
+}
+
+/* Names are left to the proxy. */
+static bool set_kind(CURLU *url)
+{
+    static const char *const kinds[][2] = {
+        {"http", "http"},       {"https", "https"},    {"socks4", "socks4a"},
+        {"socks4a", "socks4a"}, {"socks5", "socks5h"}, {"socks5h", "socks5h"},
+    };
+    cleanup(cleanup_curl_text) char *scheme = NULL;
+    if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
+        return false;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strcasecmp(scheme, kinds[i][0]) == 0)
+            return curl_url_set(url, CURLUPART_SCHEME, kinds[i][1], CURLU_NON_SUPPORT_SCHEME) ==
+                   CURLUE_OK;
+    return false;
+}
+
+/* What else a URL may have is a piece of a password that is not percent-encoded. */
+static bool parse(CURLU *url, const char *proxy)
+{
+    if (curl_url_set(url, CURLUPART_SCHEME, "http", 0) != CURLUE_OK)
+        abort(); /* out of memory */
+    return curl_url_set(url, CURLUPART_URL, proxy, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+           !has_part(url, CURLUPART_PATH, "/") && !has_part(url, CURLUPART_QUERY, NULL) &&
+           !has_part(url, CURLUPART_FRAGMENT, NULL) && set_kind(url);
+}
+
+static bool set_login(CURLU *url, CURLUPart part, CURL *handle, CURLoption option)
+{
+    cleanup(cleanup_curl_text) char *text = NULL;
+    if (!has_part(url, part, NULL))
+        return true;
+    if (curl_url_get(url, part, &text, CURLU_URLDECODE) != CURLUE_OK)
+        return false;
+    curl_easy_setopt(handle, option, text);
+    return curl_url_set(url, part, NULL, 0) == CURLUE_OK;
+}
+
+static bool set_proxy(CURLU *url, CURL *handle)
+{
+    cleanup(cleanup_curl_text) char *place = NULL;
+    if (curl_url_get(url, CURLUPART_URL, &place, 0) != CURLUE_OK)
+        return false;
+    curl_easy_setopt(handle, CURLOPT_PROXY, place);
+    return true;
+}
+
+bool proxy_use(const char *proxy, CURL *handle, struct error *error)
+{
+    curl_easy_setopt(handle, CURLOPT_PROXY, "");
+    curl_easy_setopt(handle, CURLOPT_NOPROXY, "");
+    if (!proxy)
+        return true;
+    cleanup(cleanup_url_slot) CURLU *url = curl_url();
+    if (!url)
+        abort(); /* out of memory */
+    if (parse(url, proxy) && set_login(url, CURLUPART_PASSWORD, handle, CURLOPT_PROXYPASSWORD) &&
+        set_login(url, CURLUPART_USER, handle, CURLOPT_PROXYUSERNAME) && set_proxy(url, handle))
+        return true;
+    return error_set(error, ERROR_PULL_FAILED,
+                     "the proxy that the environment names cannot be used: its URL is a scheme "
+                     "(http, https, socks4a, socks5h), a login if need be, a host and a port, with "
+                     "all that is special in a password percent-encoded");
 }

@@ -6,10 +6,18 @@
 #ifndef LARDER_STORE_REGISTRY_PROXY_H
 #define LARDER_STORE_REGISTRY_PROXY_H
 
+#include "store/error.h"
 #include "store/registry/origin.h"
+
+#include <curl/curl.h>
 
 /* The proxy's URL, in the environment; NULL: none, as always for loopback. */
 [[nodiscard]] const char *proxy_of(const struct origin *origin);
+
+/* Has the handle go by that proxy; NULL: by none. Its login is handed over apart, so that no word
+ * of libcurl's holds it, and names are the proxy's to resolve, with SOCKS too. Fails with
+ * ERROR_PULL_FAILED, which quotes nothing. */
+[[nodiscard]] bool proxy_use(const char *proxy, CURL *handle, struct error *error);
 
 /* Is the host among the words of a no_proxy: a name and what is below it, an address, a
  * network (`10.0.0.0/8`), or `*`? `host` as in an origin. */

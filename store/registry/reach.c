@@ -46,14 +46,13 @@ static int before_request(void *context, char *address, char *own_address, int p
                                                                            : CURL_PREREQFUNC_ABORT;
 }
 
-void reach_guard(struct reach *reach, CURL *handle)
+bool reach_guard(struct reach *reach, CURL *handle, struct error *error)
 {
-    curl_easy_setopt(handle, CURLOPT_PROXY, reach->proxy ? reach->proxy : "");
-    curl_easy_setopt(handle, CURLOPT_NOPROXY, "");
     curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(handle, CURLOPT_OPENSOCKETDATA, reach);
     curl_easy_setopt(handle, CURLOPT_PREREQFUNCTION, before_request);
     curl_easy_setopt(handle, CURLOPT_PREREQDATA, reach);
+    return proxy_use(reach->proxy, handle, error);
 }
 
 /* The address itself is left out: who asks for a pull need not learn what a name means

@@ -24,9 +24,10 @@ struct reach {
 [[nodiscard]] struct reach reach_of(const struct registry_client *client, const char *registry,
                                     const struct origin *origin);
 
-/* Makes the handle ask before each connection and, since those are kept, before each
- * request. Not for a reach that was refused already. */
-void reach_guard(struct reach *reach, CURL *handle);
+/* Makes the handle go by the proxy, and ask before each connection and, since those are kept,
+ * before each request. Not for a reach that was refused already. Fails with ERROR_PULL_FAILED when
+ * the proxy cannot be used. */
+[[nodiscard]] bool reach_guard(struct reach *reach, CURL *handle, struct error *error);
 
 /* Sets ERROR_REGISTRY_NOT_ALLOWED; returns false. */
 bool reach_refused(const struct origin *origin, struct error *error);
