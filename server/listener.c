@@ -59,7 +59,16 @@ static bool is_stale(const struct sockaddr_un *name)
            errno == ECONNREFUSED;
 }
 
-static bool open_unix(const char *address, struct listener *listener, struct error *error)
+/* The kernel lets nobody connect who may not write there: by the umask the owner alone. */
+static bool let_users_in(const char *path, struct error *error)
+{
+    enum { EVERYBODY = 0666 };
+    return chmod(path, EVERYBODY) == 0 ||
+           error_set_errno(error, ERROR_INTERNAL, errno, "Cannot let users connect to %s", path);
+}
+
+static bool open_unix(const char *address, const struct listener_options *options,
+                      struct listener *listener, struct error *error)
 {
     const char *path = address + strlen(unix_prefix);
     struct sockaddr_un name = {.sun_family = AF_UNIX};
@@ -74,7 +83,8 @@ static bool open_unix(const char *address, struct listener *listener, struct err
         return error_set_errno(error, ERROR_INTERNAL, errno, "No socket for %s", address);
     if (is_stale(&name))
         unlink(path);
-    if (!start_listening(fd, (const struct sockaddr *)&name, sizeof(name), address, error))
+    if (!start_listening(fd, (const struct sockaddr *)&name, sizeof(name), address, error) ||
+        (options->lets_users_in && !let_users_in(path, error)))
         return false;
     listener->fd = steal_fd(&fd);
     listener->is_private = true;
@@ -154,13 +164,13 @@ static bool open_tcp(const char *address, bool uses_tls, struct listener *listen
     return true;
 }
 
-bool listener_open(const char *address, bool uses_tls, struct listener *listener,
-                   struct error *error)
+bool listener_open(const char *address, const struct listener_options *options,
+                   struct listener *listener, struct error *error)
 {
     *listener = (struct listener){.fd = -1};
     if (strncmp(address, unix_prefix, strlen(unix_prefix)) == 0)
-        return open_unix(address, listener, error);
-    return open_tcp(address, uses_tls, listener, error);
+        return open_unix(address, options, listener, error);
+    return open_tcp(address, options->uses_tls, listener, error);
 }
 
 int listener_open_twin(const struct listener *listener)

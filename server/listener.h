@@ -8,6 +8,12 @@
 
 enum { LISTENER_URL_SIZE = 160 };
 
+/* What is the same for all of a node's listeners. */
+struct listener_options {
+    bool uses_tls;      /* but on unix sockets */
+    bool lets_users_in; /* any user may connect to a unix socket, and is judged then */
+};
+
 struct listener {
     int fd;                      /* owned; -1 once it is handed on or closed */
     bool is_private;             /* loopback or a unix socket */
@@ -18,8 +24,8 @@ struct listener {
 /* Fails with ERROR_INVALID_ARGUMENT for an address that cannot be meant, with
  * ERROR_INTERNAL for one that cannot be had. A socket file that nobody serves any
  * more is replaced. */
-[[nodiscard]] bool listener_open(const char *address, bool uses_tls, struct listener *listener,
-                                 struct error *error);
+[[nodiscard]] bool listener_open(const char *address, const struct listener_options *options,
+                                 struct listener *listener, struct error *error);
 
 /* Another socket on the same address, so that the kernel spreads connections over both
  * (SO_REUSEPORT); -1 where that cannot be: then the first must be shared. */

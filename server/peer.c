@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CERTIFICATE_AGE_MAX_US = 60 * 1000 * 1000 };
 
@@ -28,6 +29,14 @@ static void take_ipv4(struct peer *peer, const struct sockaddr *address)
     keep_place(peer, &in.sin_addr, 4);
 }
 
+/* Longer than an address, so that it is none. */
+static void take_user(struct peer *peer)
+{
+    uint8_t place[5] = {'u'};
+    memcpy(place + 1, &peer->uid, 4);
+    keep_place(peer, place, sizeof(place));
+}
+
 bool peer_certificate_is_due(const struct peer *peer, unsigned generation, int64_t now_us)
 {
     return peer->certificate_read_us == 0 || peer->certificate_generation != generation ||
@@ -50,6 +59,9 @@ void peer_find(int fd, const struct sockaddr *address, struct peer *peer)
     peer->is_unix = true;
     peer->uid_is_known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 &&
                          size == sizeof(credentials);
-    if (peer->uid_is_known)
-        peer->uid = credentials.uid;
+    if (!peer->uid_is_known)
+        return;
+    peer->uid = credentials.uid;
+    if (peer->uid != 0 && peer->uid != geteuid())
+        take_user(peer);
 }

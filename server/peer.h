@@ -15,7 +15,7 @@ struct peer {
     bool uid_is_known; /* of a unix socket's peer */
     uid_t uid;
     /* What counts as one place: an IPv4 address, or an IPv6 network of 64 bits, which is
-     * what one machine may have to itself. */
+     * what one machine may have to itself; or a user of this machine, but not root and our own. */
     uint8_t place[8];
     size_t place_size;
     int64_t certificate_read_us; /* when the next was last looked at; 0: never */

@@ -14,7 +14,8 @@ struct place_counts {
     struct place_count *buckets[PLACE_BUCKETS]; /* owned */
 };
 
-/* One more from there; how many there are now. A unix socket is no place: always 0. */
+/* One more from there; how many there are now. Root and our own user are at no place: always 0.
+ */
 size_t place_counts_add(struct place_counts *counts, const struct peer *peer);
 /* One less. */
 void place_counts_remove(struct place_counts *counts, const struct peer *peer);

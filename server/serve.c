@@ -87,13 +87,17 @@ static bool check_exposure(const struct options *options, const char *address, s
 static bool open_listeners(const struct options *options, struct listeners *listeners,
                            struct error *error)
 {
+    const struct listener_options each = {
+        .uses_tls = options->tls_cert,
+        .lets_users_in = options->unix_users.count > 0 || options->tokens || options->no_auth,
+    };
     listeners->each = calloc(options->listen.count, sizeof(*listeners->each));
     if (!listeners->each)
         abort();
     for (; listeners->count < options->listen.count; listeners->count++) {
         struct listener *listener = &listeners->each[listeners->count];
         const char *address = options->listen.values[listeners->count];
-        if (!listener_open(address, options->tls_cert, listener, error))
+        if (!listener_open(address, &each, listener, error))
             return false;
         if (!listener->is_private && !check_exposure(options, address, error)) {
             listener_close(listener);

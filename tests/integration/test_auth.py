@@ -436,9 +436,7 @@ def socket_path(new_directory):
 
 
 def start_on(make_larder, path, *flags):
-    node = make_larder(flags=["--listen", f"unix:{path}", *flags])
-    path.chmod(0o777)  # so that the kernel lets everybody connect
-    return node
+    return make_larder(flags=["--listen", f"unix:{path}", *flags])
 
 
 def test_root_and_the_nodes_own_user_are_admins_on_a_unix_socket(make_larder, socket_path, tokens):
@@ -449,6 +447,10 @@ def test_root_and_the_nodes_own_user_are_admins_on_a_unix_socket(make_larder, so
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: asks as other users")
 def test_other_users_on_a_unix_socket_need_a_flag_or_a_token(make_larder, socket_path, tokens):
     node = start_on(make_larder, socket_path)
+    with pytest.raises(subprocess.CalledProcessError):
+        ask_unix(socket_path, "GET", "/healthz", NOBODY)  # by the kernel: there is no role to have
+    node.close()
+    node = start_on(make_larder, socket_path, "--unix-user", "daemon=reader")
     assert ask_unix(socket_path, "GET", "/healthz", NOBODY) == 200
     assert ask_unix(socket_path, "GET", "/images", NOBODY) == 401
     node.close()
@@ -458,6 +460,34 @@ def test_other_users_on_a_unix_socket_need_a_flag_or_a_token(make_larder, socket
     assert ask_unix(socket_path, "DELETE", "/pins/a/b", NOBODY, tokens.of("root")) == 204
     assert ask_unix(socket_path, "GET", "/images", NOBODY, {"Authorization": "Bearer x"}) == 401
     assert ask_unix(socket_path, "GET", "/images", 12345) == 401
+
+
+CROWD = """
+import socket, sys, time
+crowd = [socket.socket(socket.AF_UNIX) for _ in range(300)]
+for one in crowd:
+    one.connect(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: asks as other users")
+def test_a_user_of_a_unix_socket_takes_only_a_users_connections(make_larder, socket_path, tokens):
+    limits = ["--max-connections", "60", "--max-connections-per-address", "5"]
+    node = start_on(make_larder, socket_path, *tokens.flags, *limits, "--listen", "127.0.0.1:0")
+    crowd = subprocess.Popen(
+        ["/usr/bin/python3", "-c", CROWD, str(socket_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=NOBODY, group=NOBODY, text=True,
+    )  # fmt: skip
+    try:
+        assert crowd.stdout.readline() == "open\n"
+        for _ in range(5):
+            assert node.get("/images", headers=tokens.of("root")).status_code == 200
+            assert ask_unix(socket_path, "GET", "/images", 12345, tokens.of("root")) == 200
+            assert ask_unix(socket_path, "GET", "/images") == 200
+    finally:
+        crowd.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("value", ["nobody", "nobody=root", "no-such-user=host", "nobody=host:a b"])
