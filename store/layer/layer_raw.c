@@ -147,7 +147,7 @@ const char *raw_scan_end(const unsigned char *bytes, size_t size_bytes)
 {
     struct raw_facts facts = {0};
     struct cursor cursor = {bytes, size_bytes};
-    if (!skip_extensions(&cursor, &facts))
+    if (!skip_extensions(&cursor, &facts) && !facts.fault)
         return cursor.left > 0 ? too_large : NULL;
     if (facts.fault || !is_zero(cursor.at, BLOCK_SIZE))
         return "is followed by a header that cannot be read";

@@ -15,6 +15,7 @@ struct tar_input {
     uint8_t *bytes; /* owned */
     size_t size_bytes;
     size_t offset;
+    size_t piece_bytes;
 };
 
 static inline void tar_input_sign(uint8_t header[TAR_BLOCK_BYTES])
@@ -45,7 +46,7 @@ static inline bool tar_input_is_zero(const uint8_t block[TAR_BLOCK_BYTES])
 
 static inline struct tar_input tar_input_open(const uint8_t *data, size_t size_bytes)
 {
-    struct tar_input tar = {malloc(size_bytes + 1), size_bytes, 0};
+    struct tar_input tar = {malloc(size_bytes + 1), size_bytes, 0, TAR_PIECE_BYTES};
     if (!tar.bytes)
         abort();
     memcpy(tar.bytes, data, size_bytes);
@@ -64,7 +65,7 @@ static inline void tar_input_close(struct tar_input *tar)
     free(tar->bytes);
 }
 
-/* Pieces of an odd size, so that headers lie across two of them. */
+/* Pieces of an odd size unless told otherwise, so that headers lie across two of them. */
 static inline bool tar_input_next(void *context, const void **bytes, size_t *size_bytes,
                                   struct error *error)
 {
@@ -72,21 +73,30 @@ static inline bool tar_input_next(void *context, const void **bytes, size_t *siz
     struct tar_input *tar = context;
     size_t left = tar->size_bytes - tar->offset;
     *bytes = tar->bytes + tar->offset;
-    *size_bytes = left < TAR_PIECE_BYTES ? left : TAR_PIECE_BYTES;
+    *size_bytes = left < tar->piece_bytes ? left : tar->piece_bytes;
     tar->offset += *size_bytes;
     return true;
 }
 
-/* layer_build() with limits that a fuzzer can reach. */
+static const struct layer_limits tar_input_limits = {
+    .max_entries = 1000, .max_path_depth = 64, .max_output_bytes = 8 << 20};
+
+/* layer_build() with limits that a fuzzer can reach, from pieces of that size. */
+static inline bool tar_input_build_of(const uint8_t *data, size_t size_bytes, size_t piece_bytes,
+                                      int output_fd, struct layer_result *result,
+                                      struct error *error)
+{
+    cleanup(tar_input_close) struct tar_input tar = tar_input_open(data, size_bytes);
+    tar.piece_bytes = piece_bytes;
+    const struct tar_source source = {tar_input_next, &tar};
+    const struct digest diff_id = {{0}};
+    return layer_build(&source, &diff_id, &tar_input_limits, output_fd, result, error);
+}
+
 static inline bool tar_input_build(const uint8_t *data, size_t size_bytes, int output_fd,
                                    struct layer_result *result, struct error *error)
 {
-    static const struct layer_limits limits = {
-        .max_entries = 1000, .max_path_depth = 64, .max_output_bytes = 8 << 20};
-    cleanup(tar_input_close) struct tar_input tar = tar_input_open(data, size_bytes);
-    const struct tar_source source = {tar_input_next, &tar};
-    const struct digest diff_id = {{0}};
-    return layer_build(&source, &diff_id, &limits, output_fd, result, error);
+    return tar_input_build_of(data, size_bytes, TAR_PIECE_BYTES, output_fd, result, error);
 }
 
 #endif
