@@ -35,13 +35,23 @@ static unsigned read_address(const char *text, size_t length, uint8_t bytes[16])
     return inet_pton(AF_INET6, bare, bytes) == 1 ? 16 : 0;
 }
 
+/* Digits to the end of the word: without a number, a network is not one of all addresses. */
+static bool read_bits(const char *text, const char *end, unsigned long *bits)
+{
+    size_t digits = strspn(text, "0123456789");
+    *bits = strtoul(text, NULL, 10);
+    return digits > 0 && text + digits == end;
+}
+
 static bool address_matches(const uint8_t host[16], unsigned size, const char *word, size_t length)
 {
     uint8_t network[16];
     const char *slash = memchr(word, '/', length);
     if (read_address(word, slash ? (size_t)(slash - word) : length, network) != size)
         return false;
-    unsigned long bits = slash ? strtoul(slash + 1, NULL, 10) : size * 8UL;
+    unsigned long bits = size * 8UL;
+    if (slash && !read_bits(slash + 1, word + length, &bits))
+        return false;
     if (bits > size * 8UL)
         return false;
     for (unsigned long bit = 0; bit < bits; bit++)

@@ -26,6 +26,9 @@ Test(proxy, hosts_and_networks_are_left_out_as_curl_does_it)
         {"registry.example.com", "*.example.com", false},
         {"11.1.2.3", "10.0.0.0/8", false},
         {"10.1.2.3", "10.0.0.0/33", false},
+        {"10.1.2.3", "11.0.0.0/", false},
+        {"10.1.2.3", "11.0.0.0/ 0", false},
+        {"10.1.2.3", "10.0.0.0/8x", false},
         {"10.1.2.3", "2.3", false},
         {"[fd00::1]", "10.0.0.0/8", false},
     };
