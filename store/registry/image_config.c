@@ -92,9 +92,13 @@ static bool check_spelling(const json_t *json, struct error *error)
 {
     static const char *const names[] = {"os", "architecture", "variant", "config", "rootfs", NULL};
     static const char *const rootfs_names[] = {"type", "diff_ids", NULL};
+    static const char *const config_names[] = {"Env",  "Cmd",        "Entrypoint", "WorkingDir",
+                                               "User", "StopSignal", "Labels",     NULL};
     const char *key = json_document_misspelled(json, names);
     if (!key)
         key = json_document_misspelled(json_object_get(json, "rootfs"), rootfs_names);
+    if (!key)
+        key = json_document_misspelled(json_object_get(json, "config"), config_names);
     return !key || error_set(error, ERROR_UNSUPPORTED_MANIFEST,
                              "its member \"%s\" can be read as another one", excerpt_of(key).text);
 }

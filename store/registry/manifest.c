@@ -37,7 +37,8 @@ static bool check_spelling(const json_t *object, const char *const names[], stru
 static bool read_descriptor(struct arena *arena, const json_t *object, struct descriptor *out,
                             struct error *error)
 {
-    static const char *const names[] = {"mediaType", "digest", "size", "platform", NULL};
+    static const char *const names[] = {"mediaType", "digest",       "size",
+                                        "platform",  "artifactType", NULL};
     char media_type[MEDIA_TYPE_SIZE];
     if (!json_is_object(object))
         return refuse(error, "a descriptor is missing or not an object");
@@ -137,10 +138,13 @@ static bool settle_kind(struct arena *arena, const json_t *json, const char *con
 static bool read_platform(const json_t *object, struct index_entry *out, bool *is_image,
                           struct error *error)
 {
+    static const char *const names[] = {"os", "architecture", "variant", NULL};
     json_t *platform = json_document_member(object, "platform");
     *is_image = true;
     if (!platform)
         return true;
+    if (!check_spelling(platform, names, error))
+        return false;
     const char *os = json_string_value(json_object_get(platform, "os"));
     const char *architecture = json_string_value(json_object_get(platform, "architecture"));
     const char *variant = json_string_value(json_object_get(platform, "variant"));

@@ -81,6 +81,8 @@ static const struct {
     {"{" ON "," ROOTFS ",\"OS\":\"windows\"}", "\"OS\" can be read"},
     {"{" ON "," ROOTFS ",\"Rootfs\":{}}", "\"Rootfs\" can be read"},
     {"{" ON ",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[],\"Diff_IDs\":[]}}", "can be read"},
+    {"{" ON "," ROOTFS ",\"config\":{\"User\":\"1\",\"user\":\"0\"}}", "\"user\" can be read"},
+    {"{" ON "," ROOTFS ",\"config\":{\"entrypoint\":[\"a\"]}}", "can be read"},
     {"{" ON "," ROOTFS ",\"config\":{\"Labels\":[\"a\"]}}", "Labels"},
     {"{" ON "," ROOTFS ",\"config\":{\"Labels\":{\"a\":1}}}", "Labels"},
     {"{" ON "," ROOTFS ",\"config\":{\"StopSignal\":9}}", "StopSignal"},

@@ -182,6 +182,9 @@ static const struct {
     {"{" SCHEMA "," CONFIG "," LAYERS(LAYER) ",\"mediatype\":\"x\"}", "", "can be read"},
     {"{" SCHEMA ",\"manifests\":[],\"Layers\":[]}", "", "can be read"},
     {INDEX("{\"Digest\":\"x\"}"), "", "\"Digest\" can be read"},
+    {INDEX(ENTRY(1, ",\"ArtifactType\":\"a/b\"")), "", "\"ArtifactType\" can be read"},
+    {INDEX(ENTRY(1, ",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\",\"OS\":\"a\"}")),
+     "", "\"OS\" can be read"},
     {INDEX(ENTRY(1, ",\"platform\":{}")), "", "platform"},
     {INDEX(ENTRY(1, ON("lin ux", "amd64"))), "", "os"},
 };
