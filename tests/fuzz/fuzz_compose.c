@@ -1,6 +1,6 @@
 /* compose_fsmeta() over good layers: the input is a stack of tars, bottom to top. The
  * first byte says how many; one byte each says how many blocks of it a tar takes. What
- * is composed, the reader must find whole. */
+ * is composed, the reader must find whole; and the top layer once more changes nothing. */
 #include "scratch_file.h"
 #include "store/compose.h"
 #include "tar_input.h"
@@ -28,20 +28,34 @@ static size_t build_layers(const uint8_t *data, size_t size_bytes,
     return count;
 }
 
+static bool compose(const struct compose_layer *layers, size_t count, size_t number,
+                    struct compose_result *result)
+{
+    const struct digest manifest = {{0}};
+    struct error error = {0};
+    int output = scratch_file(number);
+    bool composed = compose_fsmeta(layers, count, &manifest, output, result, &error);
+    if (composed)
+        assert(erofs_file_check(output, result->fsmeta_size_bytes, &error));
+    else
+        assert(error.code == ERROR_UNSUPPORTED_LAYER);
+    return composed;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
-    struct compose_layer layers[MAX_LAYERS] = {0};
+    struct compose_layer layers[MAX_LAYERS + 1] = {0};
     if (size_bytes < 1 + MAX_LAYERS)
         return 0;
     size_t count = build_layers(data, size_bytes, layers);
 
-    const struct digest manifest = {{0}};
-    struct compose_result result = {0};
-    struct error error = {0};
-    int output = scratch_file(MAX_LAYERS);
-    if (compose_fsmeta(layers, count, &manifest, output, &result, &error))
-        assert(erofs_file_check(output, result.fsmeta_size_bytes, &error));
-    else
-        assert(error.code == ERROR_UNSUPPORTED_LAYER);
+    struct compose_result once = {0};
+    struct compose_result twice = {0};
+    bool composed = compose(layers, count, MAX_LAYERS, &once);
+    if (count == 0)
+        return 0;
+    layers[count] = layers[count - 1];
+    bool again = compose(layers, count + 1, MAX_LAYERS + 1, &twice);
+    assert(composed == again && once.entries == twice.entries);
     return 0;
 }

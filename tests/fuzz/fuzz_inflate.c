@@ -1,6 +1,7 @@
-/* store/convert/inflate.h: the first byte picks the compression, the second how the
- * blob is cut. However it is cut, the outcome must be the same. */
-#include "store/convert/inflate.h"
+/* store/convert/inflate.h: the first byte picks the compression, the second how the blob is
+ * cut: a first piece as long as promised, then pieces of that size, down to single bytes.
+ * However it is cut, and with whichever engine, the outcome must be the same. */
+#include "store/convert/deflate.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -46,16 +47,20 @@ struct outcome {
     struct digest digest;
 };
 
-static struct outcome inflate_in_pieces(enum layer_compression compression, const uint8_t *blob,
+static struct outcome inflate_in_pieces(const struct deflate_engine *engine,
+                                        enum layer_compression compression, const uint8_t *blob,
                                         size_t size_bytes, size_t in_piece, size_t out_piece)
 {
     static uint8_t out[65536];
     struct outcome outcome = {0};
     struct error error = {0};
-    cleanup_inflate struct inflate *inflate = inflate_new(compression, MAX_TAR_BYTES);
+    cleanup_inflate struct inflate *inflate = inflate_new_with(compression, MAX_TAR_BYTES, engine);
     cleanup_digest_state struct digest_state *state = digest_state_new();
     for (size_t offset = 0; offset < size_bytes;) {
-        size_t piece = size_bytes - offset < in_piece ? size_bytes - offset : in_piece;
+        size_t least = offset == 0 ? INFLATE_MAGIC_BYTES : 1;
+        size_t piece = in_piece > least ? in_piece : least;
+        if (piece > size_bytes - offset)
+            piece = size_bytes - offset;
         struct inflate_buffers buffers = {blob + offset, piece, NULL, 0};
         do {
             buffers.out = out;
@@ -77,19 +82,28 @@ static struct outcome inflate_in_pieces(enum layer_compression compression, cons
     return outcome;
 }
 
+static void expect_same(const struct outcome *one, const struct outcome *other)
+{
+    assert(one->succeeded == other->succeeded);
+    if (one->succeeded)
+        assert(one->size_bytes == other->size_bytes && digest_equal(&one->digest, &other->digest));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
     if (size_bytes < 2)
         return 0;
     enum layer_compression compression = (enum layer_compression)(data[0] % 3);
-    size_t in_piece = INFLATE_MAGIC_BYTES + data[1];
+    size_t in_piece = 1 + data[1];
     const uint8_t *blob = data + 2;
     size_t blob_bytes = size_bytes - 2;
 
-    struct outcome whole = inflate_in_pieces(compression, blob, blob_bytes, blob_bytes, 65536);
-    struct outcome cut = inflate_in_pieces(compression, blob, blob_bytes, in_piece, 509);
-    assert(whole.succeeded == cut.succeeded);
-    if (whole.succeeded)
-        assert(whole.size_bytes == cut.size_bytes && digest_equal(&whole.digest, &cut.digest));
+    struct outcome whole =
+        inflate_in_pieces(deflate_engines[0], compression, blob, blob_bytes, blob_bytes, 65536);
+    for (size_t i = 0; deflate_engines[i] && (i == 0 || compression == LAYER_GZIP); i++) {
+        struct outcome cut =
+            inflate_in_pieces(deflate_engines[i], compression, blob, blob_bytes, in_piece, 509);
+        expect_same(&whole, &cut);
+    }
     return 0;
 }

@@ -5,14 +5,17 @@
 #include "server/utf8.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdint.h>
 #include <string.h>
 
 static void expect_clean(const char *text)
 {
     assert(utf8_is_valid(text, strlen(text)));
-    for (const char *at = text; *at; at++)
+    for (const char *at = text; *at; at++) {
         assert((unsigned char)*at >= 0x20 && *at != 0x7f);
+        assert(*at != '%' || !isxdigit((unsigned char)at[1]) || !isxdigit((unsigned char)at[2]));
+    }
 }
 
 /* Every byte as an escape. */
