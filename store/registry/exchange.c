@@ -92,8 +92,8 @@ static void read_content_range(const char *value, struct exchange *exchange)
 static void read_header(struct exchange *exchange, const char *name, const char *value)
 {
     struct digest digest;
-    if (strcasecmp(name, "content-type") == 0)
-        media_type_normalise(value, exchange->media_type);
+    if (strcasecmp(name, "content-type") == 0 && !exchange_repeats_secret(exchange, value))
+        media_type_normalise(value, exchange->media_type); /* errors may quote it */
     else if (strcasecmp(name, "docker-content-digest") == 0 && digest_parse(value, &digest))
         digest_format(&digest, exchange->content_digest);
     else if (strcasecmp(name, "content-range") == 0)

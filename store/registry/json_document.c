@@ -1,7 +1,5 @@
 #include "store/registry/json_document.h"
 
-#include "store/excerpt.h"
-
 #include <stdint.h>
 #include <string.h>
 
@@ -46,6 +44,13 @@ static bool check_bounds(const void *bytes, size_t size, const char *what, enum 
            error_set(error, code, "%s has more than %d values", what, JSON_DOCUMENT_MAX_VALUES);
 }
 
+/* Without what stands there, which may be anything: also a secret that was sent. */
+static int length_of(const char *reason)
+{
+    const char *quoted = strstr(reason, " near ");
+    return quoted ? (int)(quoted - reason) : (int)strlen(reason);
+}
+
 static json_t *load(const void *bytes, size_t size, const char *what, enum error_code code,
                     struct error *error)
 {
@@ -54,8 +59,8 @@ static json_t *load(const void *bytes, size_t size, const char *what, enum error
     json_error_t reason;
     json_t *document = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &reason);
     if (!document)
-        error_set(error, code, "%s is not valid JSON (line %d, column %d): %s", what, reason.line,
-                  reason.column, excerpt_of(reason.text).text);
+        error_set(error, code, "%s is not valid JSON (line %d, column %d): %.*s", what, reason.line,
+                  reason.column, length_of(reason.text), reason.text);
     return document;
 }
 

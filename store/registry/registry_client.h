@@ -10,7 +10,8 @@
  * registered domain over TLS, or on one that --allow-registry names; any other realm is
  * asked anonymously. Over plain HTTP only where that is allowed for registry and realm. No
  * redirect carries them to another origin, and no redirect leads from https to http. They
- * are in no error message, not even when the registry repeats them.
+ * are in no error message, not even when the registry's refusal, its Content-Type or its broken
+ * JSON repeat them.
  *
  * No registry, redirect or token realm is fetched from at a loopback, link-local or private
  * address, unless --insecure-registry, --registry-mirror or (without a wildcard)

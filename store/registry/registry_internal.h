@@ -136,6 +136,8 @@ struct exchange {
 /* Fills `words` from the error's body: none when a redirect led elsewhere, whose answer may
  * repeat a signed URL, nor when they repeat the credentials that were sent. */
 void exchange_read_words(struct exchange *exchange);
+/* Does the text hold what was sent to be let in? */
+[[nodiscard]] bool exchange_repeats_secret(const struct exchange *exchange, const char *text);
 
 /* Fills the error from an answer that is none of 200 and 206. `what` names the thing
  * asked for ("the manifest of ghcr.io/a/b:c"). Always returns false. */

@@ -43,7 +43,8 @@ bool registry_mirror_parse(const char *text, struct registry_mirror *mirror, str
         !take_mirror(equals + 1, &out))
         return error_set(error, ERROR_INVALID_ARGUMENT,
                          "\"%s\" is not a mirror; write it as docker.io=http://mirror:5000",
-                         excerpt_of(text).text);
+                         strchr(text, '@') ? "(a login, which a mirror cannot have here)"
+                                           : excerpt_of(text).text);
     *mirror = out;
     return true;
 }

@@ -37,7 +37,7 @@ static bool repeats_form(const char *text, const struct exchange *exchange)
     return found;
 }
 
-static bool repeats_secret(const char *text, const struct exchange *exchange)
+bool exchange_repeats_secret(const struct exchange *exchange, const char *text)
 {
     return repeats_authorization(text, exchange->authorization) || repeats_form(text, exchange);
 }
@@ -70,6 +70,7 @@ void exchange_read_words(struct exchange *exchange)
                                                    "", ERROR_PULL_FAILED, &ignored);
     exchange->error_body[exchange->error_body_size] = '\0';
     const char *text = json ? message_of(json) : exchange->error_body;
-    if (text && text[0] != '<' && !exchange->came_from_elsewhere && !repeats_secret(text, exchange))
+    if (text && text[0] != '<' && !exchange->came_from_elsewhere &&
+        !exchange_repeats_secret(exchange, text))
         exchange->words = excerpt_of(text);
 }

@@ -25,6 +25,12 @@ def test_a_password_is_in_no_answer_log_or_metric(make_larder, registry, tmp_pat
     refused(node, f"{registry.host}/a/b:one")
     registry.fault("manifests", "*", Fault(status=403, body=f"no {encoded}".encode()))
     refused(node, f"{registry.host}/a/b:one")
+    for body in (encoded, f'{{"a": {encoded}}}', f'"{PASSWORD}"', f'{{"{PASSWORD}":1,"{PASSWORD}":2}}'):
+        registry.fault("manifests", "*", Fault(status=200, body=body.encode()))
+        assert encoded[:8] not in refused(node, f"{registry.host}/a/b:one")["detail"]
+    headers = {"Content-Type": f"application/{PASSWORD}"}
+    registry.fault("manifests", "*", Fault(status=200, body=b"{}", headers=headers))
+    refused(node, f"{registry.host}/a/b:one")
     assert any(encoded in str(request.headers) for request in registry.requests), "it was sent"
     told = [node.get(path).text for path in ("/pulls", "/metrics", "/readyz")]
     for text in [*told, node.log()]:

@@ -1,6 +1,7 @@
 #include "store/registry/registry_client.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 Test(registry_mirror, a_mirror_is_a_registry_and_the_url_of_another)
 {
@@ -51,4 +52,14 @@ Test(registry_mirror, anything_else_is_refused)
         cr_expect_not(registry_mirror_parse(bad[i], &mirror, &error), "\"%s\"", bad[i]);
         cr_expect_eq(error.code, ERROR_INVALID_ARGUMENT, "\"%s\"", bad[i]);
     }
+}
+
+Test(registry_mirror, a_login_is_refused_and_not_told)
+{
+    struct registry_mirror mirror;
+    struct error error;
+    cr_assert_not(
+        registry_mirror_parse("docker.io=http://user:s3cret@mirror:5000", &mirror, &error));
+    cr_expect(strstr(error.message, "login") && !strstr(error.message, "s3cret"), "%s",
+              error.message);
 }
