@@ -16,8 +16,10 @@ enum {
     RETIRED_MAX = 8, /* certificates of former reloads; handshakes may still use them */
 };
 
-/* 1.2 and up. */
-static const char priorities[] = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE";
+/* 1.2 and up. No key is used to decrypt: who has it later reads nothing of before, and a handshake
+ * needs it for its first answer alone, so that reloads may let go of it. */
+static const char priorities[] =
+    "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:%SERVER_PRECEDENCE";
 
 /* A certificate with its chain, and the key. */
 struct credential {

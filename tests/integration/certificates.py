@@ -8,6 +8,7 @@
 import subprocess
 from pathlib import Path
 
+RSA_KEY = ["-newkey", "rsa:2048", "-nodes"]
 KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 
@@ -47,14 +48,15 @@ class Authority(Pair):
                 "-addext", "keyUsage=critical,keyCertSign,cRLSign",
                 "-keyout", self.key, "-out", self.cert)  # fmt: skip
 
-    def issue(self, name, subject=None, alternatives=None, purpose="clientAuth", expired=False):
+    def issue(self, name, subject=None, alternatives=None, purpose="clientAuth", expired=False,
+              key=KEY):
         pair = Pair(self.directory, f"{self.cert.stem}-{name}")
         extensions = self.directory / "extensions"
         lines = [f"extendedKeyUsage={purpose}"]
         lines += [f"subjectAltName={alternatives}"] if alternatives else []
         extensions.write_text("\n".join(lines))
         request = self.directory / "request"
-        openssl(self.directory, "req", *KEY, "-subj", subject or f"/CN={name}",
+        openssl(self.directory, "req", *key, "-subj", subject or f"/CN={name}",
                 "-keyout", pair.key, "-out", request)  # fmt: skip
         if not expired:
             openssl(self.directory, "x509", "-req", "-in", request, "-CA", self.cert,

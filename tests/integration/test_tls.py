@@ -11,7 +11,7 @@ import images as image_layouts
 import pulling
 import pytest
 import requests
-from certificates import Authority
+from certificates import RSA_KEY, Authority
 from daemons import wait_until
 from larder import Larder, program
 from tokens import Tokens
@@ -88,9 +88,9 @@ def test_plain_http_gets_no_answer(node):
         assert b"HTTP/" not in connection.recv(4096)
 
 
-def handshake(node, authority, low, high):
+def handshake(node, authority, low, high, ciphers="DEFAULT:@SECLEVEL=0"):
     context = ssl.create_default_context(cafile=str(authority.cert))
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.set_ciphers(ciphers)
     context.minimum_version, context.maximum_version = low, high
     host, port = node.url.removeprefix("https://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -106,6 +106,19 @@ def test_tls_begins_at_1_2(node, authority):
     for version in (versions.TLSv1, versions.TLSv1_1):
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
             handshake(node, authority, version, version)
+
+
+def test_no_key_decrypts_what_was_recorded(make_larder, authority, tokens):
+    """Also: a handshake that was begun needs no key that a reload may have let go of."""
+    pair = authority.issue(
+        "rsa", alternatives="IP:127.0.0.1", purpose="serverAuth", key=RSA_KEY
+    )
+    node = make_larder(flags=[*tls_flags(pair), *tokens.flags])
+    version = ssl.TLSVersion.TLSv1_2
+    ephemeral = "ECDHE-RSA-AES128-GCM-SHA256"
+    assert handshake(node, authority, version, version, ephemeral)[0] == "TLSv1.2"
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        handshake(node, authority, version, version, "AES128-GCM-SHA256:AES256-GCM-SHA384")
 
 
 def test_bodies_larger_than_a_record_come_whole_in_both_directions(ask, tokens):
