@@ -17,6 +17,11 @@ BUILD_SECONDS = 900
 VOLUME = "/var/lib/larder"
 # Less than any machine allows: Debian 13's buildah asks for a million of each, allowed or not.
 LIMITS = ["--ulimit=nofile=4096", "--ulimit=nproc=4096"]
+READ_ONLY = """
+mount -o remount,bind,ro / && user=$1 && shift &&
+exec setpriv --reuid="$user" --regid="$user" --clear-groups --bounding-set=-all \\
+    --inh-caps=-all --no-new-privs "$@"
+"""
 
 
 class Image:
@@ -55,8 +60,9 @@ class Image:
         assert done.returncode == 0, f"buildah {words[0]} failed:\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def run_command(self, volume, *words, environment=()):
-        options = [f"--volume={volume}:{VOLUME}", *(f"--env={entry}" for entry in environment)]
+    def run_command(self, volume, *words, environment=(), options=()):
+        options = [*options, f"--volume={volume}:{VOLUME}"]
+        options += [f"--env={entry}" for entry in environment]
         return self.command("run", *options, self.container, "--", *words)
 
     def healthcheck(self, volume, environment):
@@ -66,13 +72,17 @@ class Image:
         check = self.run_command(volume, "sh", "-c", command, environment=environment)
         return subprocess.run(check, env=self._environment, timeout=60).returncode
 
-    def start(self, volume, log_prefix, *flags, environment=()):
-        """A running container of the image's entry point with `flags`."""
+    def start(self, volume, log_prefix, *flags, environment=(), read_only=False):
+        """A running container of the image's entry point with `flags`. `read_only` is what an
+        engine's --read-only --cap-drop=ALL does, and buildah has no flag for."""
         words = [*self.config["Entrypoint"], *flags]
+        options = []
+        if read_only:
+            words = ["sh", "-c", READ_ONLY, "sh", self.config["User"], *words]
+            options = ["--user=root", "--cap-add=CAP_SYS_ADMIN"]
+        command = self.run_command(volume, *words, environment=environment, options=options)
         daemon = Daemon("container", log_prefix)
-        daemon.launch(
-            self.run_command(volume, *words, environment=environment), env=self._environment
-        )
+        daemon.launch(command, env=self._environment)
         return daemon
 
     def close(self):
@@ -89,11 +99,16 @@ def _nodes_with(word):
             yield int(command.parent.name)
 
 
-def stop(daemon, flag):
-    """As `docker stop`: SIGTERM to the node, which is known by a flag of its own."""
+def only_node(flag):
+    """The process of the one node that has that flag, which is its own."""
     nodes = list(_nodes_with(flag))
     assert len(nodes) == 1, f"one node runs in the container, not {nodes}"
-    os.kill(nodes[0], signal.SIGTERM)
+    return nodes[0]
+
+
+def stop(daemon, flag):
+    """As `docker stop`: SIGTERM to the node."""
+    os.kill(only_node(flag), signal.SIGTERM)
     wait_until(lambda: daemon.process.poll() is not None, "the container ends")
     code, daemon.process = daemon.process.returncode, None
     assert code == 0, f"the container ended with {code}\n{daemon.output()}"

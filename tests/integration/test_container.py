@@ -37,11 +37,29 @@ def volume(new_directory):
     return directory
 
 
+@pytest.fixture
+def database(postgres):
+    """Each test's own: a catalogue belongs to the blob directory of the first node."""
+    yield postgres.create_database("container")
+    postgres.drop_database("container")
+
+
 def is_healthy(url):
     try:
         return requests.get(f"{url}/healthz", timeout=5).status_code == 200
     except requests.ConnectionError:
         return False
+
+
+def root_is_read_only(pid):
+    lines = Path(f"/proc/{pid}/mountinfo").read_text(errors="replace").splitlines()
+    return [line.split()[5].split(",")[0] for line in lines if line.split()[4] == "/"][-1] == "ro"
+
+
+def capabilities(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    sets = dict(line.split(":\t") for line in lines if line.startswith("Cap"))
+    return {name: int(sets[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")}
 
 
 def test_a_container_without_a_database_says_what_it_needs(image, volume, tmp_path):
@@ -52,18 +70,24 @@ def test_a_container_without_a_database_says_what_it_needs(image, volume, tmp_pa
     assert "--database" in daemon.output()
 
 
+@pytest.mark.parametrize("read_only", [False, True], ids=["as it is", "read-only, no capability"])
 def test_a_container_is_healthy_and_does_what_the_readme_says(
-    image, volume, database, registry, built_images, tmp_path
+    image, volume, database, registry, built_images, tmp_path, read_only
 ):
     port = free_port()
     url, environment = f"http://127.0.0.1:{port}", [f"LARDER_LISTEN=127.0.0.1:{port}"]
     assert image.healthcheck(volume, environment) != 0, "nothing listens there yet"
     daemon = image.start(
-        volume, tmp_path / "log", "--database", database, environment=environment
-    )
+        volume, tmp_path / "log", "--database", database,
+        environment=environment, read_only=read_only,
+    )  # fmt: skip
     try:
         wait_until(lambda: is_healthy(url), "the node answers")
         assert image.healthcheck(volume, environment) == 0
+        node = container.only_node(database)
+        assert root_is_read_only(node) == read_only
+        if read_only:
+            assert capabilities(node) == {"CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0}
         images.push_to(registry, built_images["busybox"], "library/busybox:1.36")
         run_walk_through(url, volume / "blobs", f"{registry}/library/busybox:1.36", tmp_path)
         container.stop(daemon, database)
