@@ -12,10 +12,9 @@
 static inline char *text_input(const uint8_t *data, size_t size_bytes)
 {
     size_t length = strnlen((const char *)data, size_bytes);
-    char *text = malloc(length + 1);
+    char *text = calloc(length + 1, 1);
     assert(text);
     memcpy(text, data, length);
-    text[length] = '\0';
     return text;
 }
 
