@@ -89,7 +89,7 @@ static bool open_listeners(const struct options *options, struct listeners *list
 {
     const struct listener_options each = {
         .uses_tls = options->tls_cert,
-        .lets_users_in = options->unix_users.count > 0 || options->tokens || options->no_auth,
+        .lets_users_in = options->unix_users.count > 0 || options->tokens,
     };
     listeners->each = calloc(options->listen.count, sizeof(*listeners->each));
     if (!listeners->each)

@@ -122,7 +122,7 @@ static bool check_servers(const struct servers *servers, struct error *error)
     }
     for (size_t i = 0; i < servers->ports.count; i++) {
         const char *port = servers->ports.items[i];
-        if (port[strspn(port, " 0123456789")])
+        if (port[strspn(port, " \t+0123456789")])
             odd = "a port that is no number";
     }
     return !odd ||

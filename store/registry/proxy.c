@@ -122,8 +122,9 @@ static bool has_part(CURLU *url, CURLUPart part, const char *but)
 static bool set_kind(CURLU *url)
 {
     static const char *const kinds[][2] = {
-        {"http", "http"},       {"https", "https"},    {"socks4", "socks4a"},
-        {"socks4a", "socks4a"}, {"socks5", "socks5h"}, {"socks5h", "socks5h"},
+        {"http", "http"},       {"https", "https"},     {"socks", "socks4a"},
+        {"socks4", "socks4a"},  {"socks4a", "socks4a"}, {"socks5", "socks5h"},
+        {"socks5h", "socks5h"},
     };
     cleanup(cleanup_curl_text) char *scheme = NULL;
     if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
@@ -135,25 +136,42 @@ static bool set_kind(CURLU *url)
     return false;
 }
 
-/* What else a URL may have is a piece of a password that is not percent-encoded. */
+/* What else a URL may have is a piece of a password that is not percent-encoded. Without a scheme
+ * it is that of an HTTP proxy. */
 static bool parse(CURLU *url, const char *proxy)
 {
-    if (curl_url_set(url, CURLUPART_SCHEME, "http", 0) != CURLUE_OK)
+    cleanup_free char *whole = NULL;
+    if (asprintf(&whole, "%s%s", strstr(proxy, "://") ? "" : "http://", proxy) < 0)
         abort(); /* out of memory */
-    return curl_url_set(url, CURLUPART_URL, proxy, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+    return curl_url_set(url, CURLUPART_URL, whole, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
            !has_part(url, CURLUPART_PATH, "/") && !has_part(url, CURLUPART_QUERY, NULL) &&
            !has_part(url, CURLUPART_FRAGMENT, NULL) && set_kind(url);
 }
 
-static bool set_login(CURLU *url, CURLUPart part, CURL *handle, CURLoption option)
+static bool take_part(CURLU *url, CURLUPart part, char **text)
 {
-    cleanup(cleanup_curl_text) char *text = NULL;
-    if (!has_part(url, part, NULL))
+    cleanup(cleanup_curl_text) char *decoded = NULL; /* only to see whether it can be */
+    return curl_url_get(url, part, &decoded, CURLU_URLDECODE) == CURLUE_OK &&
+           curl_url_get(url, part, text, 0) == CURLUE_OK &&
+           curl_url_set(url, part, NULL, 0) == CURLUE_OK;
+}
+
+/* As it stands in the URL: CURLOPT_PROXYUSERPWD decodes it. */
+static bool set_login(CURLU *url, CURL *handle)
+{
+    cleanup(cleanup_curl_text) char *user = NULL;
+    cleanup(cleanup_curl_text) char *password = NULL;
+    cleanup_free char *login = NULL;
+    bool has_password = has_part(url, CURLUPART_PASSWORD, NULL);
+    if (!has_password && !has_part(url, CURLUPART_USER, NULL))
         return true;
-    if (curl_url_get(url, part, &text, CURLU_URLDECODE) != CURLUE_OK)
+    if ((has_password && !take_part(url, CURLUPART_PASSWORD, &password)) ||
+        !take_part(url, CURLUPART_USER, &user))
         return false;
-    curl_easy_setopt(handle, option, text);
-    return curl_url_set(url, part, NULL, 0) == CURLUE_OK;
+    if (asprintf(&login, "%s:%s", user, password ? password : "") < 0)
+        abort(); /* out of memory */
+    curl_easy_setopt(handle, CURLOPT_PROXYUSERPWD, login);
+    return true;
 }
 
 static bool set_proxy(CURLU *url, CURL *handle)
@@ -174,11 +192,11 @@ bool proxy_use(const char *proxy, CURL *handle, struct error *error)
     cleanup(cleanup_url_slot) CURLU *url = curl_url();
     if (!url)
         abort(); /* out of memory */
-    if (parse(url, proxy) && set_login(url, CURLUPART_PASSWORD, handle, CURLOPT_PROXYPASSWORD) &&
-        set_login(url, CURLUPART_USER, handle, CURLOPT_PROXYUSERNAME) && set_proxy(url, handle))
+    if (parse(url, proxy) && set_login(url, handle) && set_proxy(url, handle))
         return true;
-    return error_set(error, ERROR_PULL_FAILED,
-                     "the proxy that the environment names cannot be used: its URL is a scheme "
-                     "(http, https, socks4a, socks5h), a login if need be, a host and a port, with "
-                     "all that is special in a password percent-encoded");
+    return error_set(
+        error, ERROR_PULL_FAILED,
+        "the proxy that the environment names cannot be used: its URL is a scheme "
+        "(http, https, socks4a, socks5h), a login if need be, a host and a port, without "
+        "a path, and with all that is special in a password percent-encoded");
 }

@@ -9,7 +9,7 @@ import pytest
 from registryprobe import probe
 
 REFERENCE = "registry.example.test/a/b:one"  # nobody resolves it
-PASSWORD = "hunt/er 2@#?:x"
+PASSWORD = "hunt/er 2@#?:x%41+"
 
 
 class Proxy:
@@ -49,15 +49,32 @@ def percent_encoded(text):
     return "".join(f"%{byte:02x}" for byte in text.encode())
 
 
-def test_a_proxy_gets_its_login_and_the_name():
+@pytest.mark.parametrize("scheme", ["http://", "HTTP://", ""])
+def test_a_proxy_gets_its_login_and_the_name(scheme):
     with Proxy() as proxy:
-        answer = ask(f"http://user:{percent_encoded(PASSWORD)}@127.0.0.1:{proxy.port}")
+        answer = ask(f"{scheme}user:{percent_encoded(PASSWORD)}@127.0.0.1:{proxy.port}")
     assert not answer.good
     heard = proxy.heard[0].decode()
     login = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
     assert heard.startswith("CONNECT registry.example.test:443 ")
     assert f"Proxy-Authorization: Basic {login}\r\n" in heard
     assert PASSWORD not in answer.text and percent_encoded(PASSWORD) not in answer.text
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1:{}", "localhost:{}/", "http://127.0.0.1:{}/"])
+def test_a_proxy_needs_neither_login_nor_scheme(proxy):
+    with Proxy() as listener:
+        ask(proxy.format(listener.port))
+    heard = listener.heard[0].decode()
+    assert heard.startswith("CONNECT registry.example.test:443 ")
+    assert "Proxy-Authorization" not in heard
+
+
+def test_a_user_of_a_proxy_may_have_no_password():
+    with Proxy() as proxy:
+        ask(f"http://user@127.0.0.1:{proxy.port}")
+    login = base64.b64encode(b"user:").decode()
+    assert f"Proxy-Authorization: Basic {login}\r\n" in proxy.heard[0].decode()
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
