@@ -227,8 +227,8 @@ static bool search_images(struct request *request, struct error *error)
         return false;
     cleanup_json_writer struct json_writer out = {0};
     write_page(&out, &page);
-    request_answer_json(request, 200, &out);
-    request_add_header(request, "Cache-Status", "larder; fwd=bypass");
+    if (request_answer_json(request, 200, &out))
+        request_add_header(request, "Cache-Status", "larder; fwd=bypass");
     return true;
 }
 

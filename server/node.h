@@ -48,7 +48,7 @@ struct node {
     struct periodic *sweeper;
     struct periodic *scrubber; /* NULL: none is wanted */
     struct periodic *inventory;
-    atomic_size_t unread_bytes; /* of answers that are on their way (request.c) */
+    atomic_size_t unread_bytes; /* of large answers on their way (request.c) */
     atomic_bool is_too_old;     /* for what the catalogue has become: it ends */
 };
 

@@ -92,13 +92,16 @@ static const char *status_text(enum metric_read outcome)
     return texts[outcome];
 }
 
-static void answer_cached(struct request *request, struct cached_answer *answer,
+/* False: it has too much to do for that. */
+static bool answer_cached(struct request *request, struct cached_answer *answer,
                           enum metric_read outcome)
 {
     metric_add(METRIC_READS, 1, outcome);
-    request_answer_cached(request, answer);
+    if (!request_answer_cached(request, answer))
+        return false;
     if (outcome != READ_STALE)
         request_add_header(request, "Cache-Status", status_text(outcome));
+    return true;
 }
 
 /* RFC 9211, 2.2: a negative ttl says for how long it may have been wrong. */
@@ -106,7 +109,8 @@ static void answer_stale(struct request *request, struct cached_answer *answer, 
 {
     char text[64];
     long long seconds = (long long)(age_us / 1000000);
-    answer_cached(request, answer, READ_STALE);
+    if (!answer_cached(request, answer, READ_STALE))
+        return;
     snprintf(text, sizeof(text), "larder; hit; ttl=-%lld; detail=stale", seconds);
     request_add_header(request, "Cache-Status", text);
     snprintf(text, sizeof(text), "%lld", seconds);
@@ -222,7 +226,7 @@ static void fill_done(struct pipeline_query *query, const struct rows *rows,
         struct request *next = request->read.next;
         if (answer) {
             cached_answer_hold(answer);
-            answer_cached(request, answer, READ_COLLAPSED);
+            (void)answer_cached(request, answer, READ_COLLAPSED);
         } else {
             answer_failure(reader, request, &why);
         }
@@ -231,7 +235,7 @@ static void fill_done(struct pipeline_query *query, const struct rows *rows,
     }
     struct request *asker = fill->asker;
     if (answer)
-        answer_cached(asker, answer, stored ? READ_MISS : READ_UNSTORED);
+        (void)answer_cached(asker, answer, stored ? READ_MISS : READ_UNSTORED);
     else
         answer_failure(reader, asker, &why);
     reader->resume(asker);
@@ -270,7 +274,7 @@ static bool read_believing(struct reader *reader, struct request *request, enum 
     struct cached_answer *answer =
         read_cache_find(reader->node->cache, &request->read.question->key);
     if (answer) {
-        answer_cached(request, answer, outcome);
+        (void)answer_cached(request, answer, outcome);
         return true;
     }
     struct error error;

@@ -17,8 +17,8 @@
 
 enum { DEFAULT_LIMIT = 100, MAX_LIMIT = 1000 }; /* of a list */
 enum {
-    UNREAD_BYTES_MAX = 256 << 20, /* of all answers that clients have not read yet */
-    LARGE_BYTES = 64 << 10,       /* a smaller answer is given all the same */
+    LARGE_BYTES = 64 << 10,       /* smaller answers are not counted */
+    UNREAD_BYTES_MAX = 256 << 20, /* of all large ones that clients have not read yet */
 };
 
 static const char json_media_type[] = "application/json";
@@ -43,35 +43,68 @@ void request_add_header(struct request *request, const char *name, const char *v
     MHD_add_response_header(request->response, name, value);
 }
 
-/* The bytes of an answer, until they are sent. */
+/* A large answer that is on its way: what a client does not read, the node keeps. */
 struct unread {
     atomic_size_t *node_bytes;
     size_t size_bytes;
-    char *bytes; /* owned */
+    char *bytes;                  /* owned, or NULL */
+    struct cached_answer *cached; /* held, or NULL */
 };
 
 static void release_unread(void *context)
 {
     struct unread *unread = context;
     atomic_fetch_sub(unread->node_bytes, unread->size_bytes);
+    if (unread->cached)
+        cached_answer_release(unread->cached);
     free(unread->bytes);
     free(unread);
+}
+
+/* Of `bytes`, which `what` owns or holds: it takes that over. */
+static struct MHD_Response *count_unread(struct request *request, char *bytes, struct unread what)
+{
+    struct unread *unread = malloc(sizeof(*unread));
+    if (!unread)
+        abort(); /* out of memory */
+    *unread = what;
+    unread->node_bytes = &request->node->unread_bytes;
+    atomic_fetch_add(unread->node_bytes, unread->size_bytes);
+    return MHD_create_response_from_buffer_with_free_callback_cls(unread->size_bytes, bytes,
+                                                                  release_unread, unread);
 }
 
 void request_answer_text(struct request *request, unsigned status, const char *content_type,
                          struct json_writer *out)
 {
-    struct unread *unread = malloc(sizeof(*unread));
-    if (!unread)
-        abort(); /* out of memory */
-    *unread = (struct unread){&request->node->unread_bytes, out->size_bytes, steal(&out->bytes)};
+    size_t size = out->size_bytes;
+    char *bytes = steal(&out->bytes);
+    struct MHD_Response *response = NULL;
     *out = (struct json_writer){0};
-    atomic_fetch_add(unread->node_bytes, unread->size_bytes);
-    answer(request, status,
-           MHD_create_response_from_buffer_with_free_callback_cls(unread->size_bytes, unread->bytes,
-                                                                  release_unread, unread),
-           unread->size_bytes);
+    if (size < LARGE_BYTES) {
+        response = MHD_create_response_from_buffer(size, bytes, MHD_RESPMEM_MUST_FREE);
+    } else {
+        char *shorter = realloc(bytes, size); /* a writer's buffer grows by doubling */
+        bytes = shorter ? shorter : bytes;
+        struct unread unread = {.size_bytes = size, .bytes = bytes};
+        response = count_unread(request, bytes, unread);
+    }
+    answer(request, status, response, size);
     request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+}
+
+static void release_cached(void *cached)
+{
+    cached_answer_release(cached);
+}
+
+static struct MHD_Response *cached_response(struct request *request, struct cached_answer *cached)
+{
+    size_t size = cached->body_size_bytes;
+    return size < LARGE_BYTES ? MHD_create_response_from_buffer_with_free_callback_cls(
+                                    size, cached->body, release_cached, cached)
+                              : count_unread(request, cached->body,
+                                             (struct unread){.size_bytes = size, .cached = cached});
 }
 
 bool request_refuse_busy(const char *why, struct error *error)
@@ -82,11 +115,23 @@ bool request_refuse_busy(const char *why, struct error *error)
     return false;
 }
 
-/* Clients that do not read what they ask for would have the node keep it all. */
-static bool has_room(const struct request *request, size_t size_bytes)
+bool request_has_room(const struct request *request, size_t size_bytes)
 {
     return size_bytes < LARGE_BYTES ||
            atomic_load(&request->node->unread_bytes) + size_bytes <= UNREAD_BYTES_MAX;
+}
+
+/* A change was made, and is told in any case. */
+static bool refuse_large(struct request *request, size_t size_bytes)
+{
+    struct error error;
+    bool is_read = strcmp(request->method, MHD_HTTP_METHOD_GET) == 0 ||
+                   strcmp(request->method, MHD_HTTP_METHOD_HEAD) == 0;
+    if (!is_read || request_has_room(request, size_bytes))
+        return false;
+    (void)request_refuse_busy("Answers that nobody reads fill this node's memory", &error);
+    request_answer_problem(request, &error);
+    return true;
 }
 
 static void add_coding(struct request *request, enum content_coding coding, bool varies)
@@ -97,27 +142,24 @@ static void add_coding(struct request *request, enum content_coding coding, bool
         request_add_header(request, MHD_HTTP_HEADER_CONTENT_ENCODING, content_coding_name(coding));
 }
 
-void request_answer_coded(struct request *request, unsigned status, const char *content_type,
+bool request_answer_coded(struct request *request, unsigned status, const char *content_type,
                           struct json_writer *out)
 {
     bool varies = content_coding_is_worth(out->size_bytes);
     enum content_coding coding = CODING_IDENTITY;
     if (varies)
         coding = content_coding_apply(content_coding_choose(request->headers.accept_encoding), out);
-    if (!has_room(request, out->size_bytes)) {
-        struct error error;
-        (void)request_refuse_busy("Answers that nobody reads fill this node's memory", &error);
-        request_answer_problem(request, &error);
-        return;
-    }
+    if (refuse_large(request, out->size_bytes))
+        return false;
     request_answer_text(request, status, content_type, out);
     add_coding(request, coding, varies);
+    return true;
 }
 
-void request_answer_json(struct request *request, unsigned status, struct json_writer *out)
+bool request_answer_json(struct request *request, unsigned status, struct json_writer *out)
 {
     json_append(out, "\n", 1);
-    request_answer_coded(request, status, json_media_type, out);
+    return request_answer_coded(request, status, json_media_type, out);
 }
 
 void request_answer_empty(struct request *request, unsigned status)
@@ -126,27 +168,24 @@ void request_answer_empty(struct request *request, unsigned status)
     answer(request, status, MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT), 0);
 }
 
-static void release_cached(void *cached)
-{
-    cached_answer_release(cached);
-}
-
-void request_answer_cached(struct request *request, struct cached_answer *cached)
+bool request_answer_cached(struct request *request, struct cached_answer *cached)
 {
     if (etag_is_named(request->headers.if_none_match, cached->etag)) {
         request_answer_empty(request, 304);
         request_add_header(request, MHD_HTTP_HEADER_ETAG, cached->etag);
         add_coding(request, CODING_IDENTITY, cached->varies);
         cached_answer_release(cached);
-        return;
+        return true;
     }
-    answer(request, 200,
-           MHD_create_response_from_buffer_with_free_callback_cls(
-               cached->body_size_bytes, cached->body, release_cached, cached),
-           cached->body_size_bytes);
+    if (refuse_large(request, cached->body_size_bytes)) {
+        cached_answer_release(cached);
+        return false;
+    }
+    answer(request, 200, cached_response(request, cached), cached->body_size_bytes);
     request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, json_media_type);
     request_add_header(request, MHD_HTTP_HEADER_ETAG, cached->etag);
     add_coding(request, cached->coding, cached->varies);
+    return true;
 }
 
 void request_answer_pieces(struct request *request, unsigned status, const char *content_type,

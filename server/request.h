@@ -158,18 +158,22 @@ struct request {
 /* --- answering; exactly once for each request --- */
 
 /* Takes the writer's buffer as an application/json body, in a coding that the client likes when
- * it is large; or answers 503 when the node has too many large answers that nobody reads. */
-void request_answer_json(struct request *request, unsigned status, struct json_writer *out);
+ * it is large; or, to GET, 503 when the node has too many large answers that nobody reads: then it
+ * is false. */
+bool request_answer_json(struct request *request, unsigned status, struct json_writer *out);
 /* The same with another type. */
-void request_answer_coded(struct request *request, unsigned status, const char *content_type,
+bool request_answer_coded(struct request *request, unsigned status, const char *content_type,
                           struct json_writer *out);
 /* A body that is sent as it is; takes the buffer. */
 void request_answer_text(struct request *request, unsigned status, const char *content_type,
                          struct json_writer *out);
 /* No body: 204, 304. */
 void request_answer_empty(struct request *request, unsigned status);
-/* A finished answer with its entity tag, or 304 when the request knows it; takes the hold. */
-void request_answer_cached(struct request *request, struct cached_answer *cached);
+/* Would so many bytes still be answered, or have clients not read what they asked for? */
+[[nodiscard]] bool request_has_room(const struct request *request, size_t size_bytes);
+/* A finished answer with its entity tag, or 304 when the request knows it; or 503, as above:
+ * then it is false. Takes the hold. */
+bool request_answer_cached(struct request *request, struct cached_answer *cached);
 /* Parts of a file; takes the fd. False with the error, and no answer. */
 [[nodiscard]] bool request_answer_file(struct request *request, struct file_answer *answer,
                                        struct error *error);

@@ -130,6 +130,13 @@ static void forget_use(struct node *node, const struct registered_sandbox *regis
     }
 }
 
+/* An image's config may be as large as that. Without room the host asks for it later. */
+static bool has_room_for_image(const struct request *request)
+{
+    enum { CONFIG_MAX_BYTES = 4 << 20 };
+    return request_has_room(request, CONFIG_MAX_BYTES);
+}
+
 static bool write_registered(struct request *request, const struct registered_sandbox *registered,
                              bool without_image, struct json_writer *out, struct error *error)
 {
@@ -194,9 +201,9 @@ bool sandboxes_put(struct request *request, struct error *error)
     cleanup_json_writer struct json_writer out = {0};
     if (registered.is_registered) {
         start.is_new = registered.is_new;
-        if (!write_registered(request, &registered, false, &out, error))
+        if (!write_registered(request, &registered, !has_room_for_image(request), &out, error))
             return false;
-    } else if (!register_alone(request, &start, false, &out)) {
+    } else if (!register_alone(request, &start, !has_room_for_image(request), &out)) {
         *error = start.error;
         return false;
     }
@@ -282,7 +289,8 @@ static bool write_start(struct request *request, struct start *start,
                         struct json_writer *out, struct error *error)
 {
     cleanup_json_writer struct json_writer sandbox = {0};
-    bool is_full = out->size_bytes > SANDBOX_PAGE_MAX_BYTES; /* the rest is told without images */
+    bool is_full = out->size_bytes > SANDBOX_PAGE_MAX_BYTES ||
+                   !has_room_for_image(request); /* the rest is told without images */
     if (registered->is_registered) {
         start->is_registered = true;
         start->is_new = registered->is_new;

@@ -13,9 +13,10 @@ static void answer_sandbox(struct request *request, const struct sandbox *sandbo
 
 bool sandboxes_show(struct request *request, struct error *error)
 {
+    cleanup_arena struct arena arena = {0}; /* a config does not wait for the answer to be read */
     struct sandbox sandbox;
-    if (!catalogue_find_sandbox(request->node->catalogue, request->variable, &request->arena,
-                                &sandbox, error))
+    if (!catalogue_find_sandbox(request->node->catalogue, request->variable, &arena, &sandbox,
+                                error))
         return false;
     answer_sandbox(request, &sandbox);
     return true;
@@ -41,13 +42,13 @@ static bool read_filter(struct request *request, struct sandbox_filter *filter, 
 
 bool sandboxes_list(struct request *request, struct error *error)
 {
+    cleanup_arena struct arena arena = {0};
     struct sandbox_filter filter = {0};
     struct sandbox_page page;
     size_t limit = 0;
     if (!read_filter(request, &filter, error) || !request_query_limit(request, &limit, error) ||
         !catalogue_list_sandboxes(request->node->catalogue, &filter, limit,
-                                  request_query(request, "page_token"), &request->arena, &page,
-                                  error))
+                                  request_query(request, "page_token"), &arena, &page, error))
         return false;
     cleanup_json_writer struct json_writer out = {0};
     json_begin_object(&out, NULL);

@@ -2,10 +2,13 @@
 so does what clients do not read."""
 
 import socket
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-import requests
+from daemons import wait_until
 from fault_registry import FaultRegistry
+from larder import Larder
 from ocilayout import Layout
 from pulling import pull
 
@@ -13,27 +16,35 @@ SANDBOXES = 64
 LABEL_BYTES = 3_500_000
 ANSWER_BYTES = 8 << 20
 UNREAD_BYTES = 256 << 20
+IMAGES = 16
 
 
-@pytest.fixture
-def reference(tmp_path):
-    layout = Layout(tmp_path / "layout")
-    config = {"Labels": {"large": "y" * LABEL_BYTES}}
-    layout.tag("one", layout.image([b"\0" * 10240], "plain", config=config))
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    """Of different images."""
+    layout = Layout(tmp_path_factory.mktemp("large") / "layout")
+    for i in range(IMAGES):
+        config = {"Labels": {"large": "y" * LABEL_BYTES, "image": str(i)}}
+        layout.tag(f"v{i}", layout.image([b"\0" * 10240], "plain", config=config))
     with FaultRegistry(layout) as registry:
-        yield f"{registry.host}/a/b:one"
+        yield [f"{registry.host}/a/b:v{i}" for i in range(IMAGES)]
 
 
-@pytest.fixture
-def node(make_larder, reference):
-    node = make_larder()
-    pull(node, reference)
-    return node
+@pytest.fixture(scope="module")
+def node(new_directory, references):
+    # With room in memory for a few of them: others are answered out of the catalogue.
+    with Larder(new_directory("larder"), flags=["--cache-bytes", "16MiB"]) as running:
+        for reference in references:
+            pull(running, reference)
+        yield running
 
 
-def register(node, reference):
-    rootfs = {"type": "oci", "reference": reference}
-    wanted = [{"id": f"s{i:02}", "host": "h", "rootfs": rootfs} for i in range(SANDBOXES)]
+def sandbox(reference):
+    return {"host": "h", "rootfs": {"type": "oci", "reference": reference}}
+
+
+def register(node, references):
+    wanted = [{"id": f"s{i:02}", **sandbox(references[i % IMAGES])} for i in range(SANDBOXES)]
     return node.post("/sandboxes:batch", json={"sandboxes": wanted})
 
 
@@ -41,19 +52,19 @@ def is_bounded(answer):
     return len(answer.content) < ANSWER_BYTES + LABEL_BYTES + 100_000
 
 
-def test_a_batch_registers_all_and_tells_the_images_of_some(node, reference):
-    answer = register(node, reference)
+def test_a_batch_registers_all_and_tells_the_images_of_some(node, references):
+    answer = register(node, references)
     assert answer.status_code == 200 and is_bounded(answer)
     outcomes = answer.json()["sandboxes"]
-    assert [one["status"] for one in outcomes] == [201] * SANDBOXES
+    assert {one["status"] for one in outcomes} == {201}
     told = [one["sandbox"]["image"] is not None for one in outcomes]
     assert told == [True] * 3 + [False] * (SANDBOXES - 3)
     whole = node.get("/sandboxes/s63").json()
     assert len(whole["image"]["config"]["labels"]["large"]) == LABEL_BYTES
 
 
-def test_pages_end_early_and_reach_every_sandbox_once(node, reference):
-    register(node, reference)
+def test_pages_end_early_and_reach_every_sandbox_once(node, references):
+    register(node, references)
     seen, query = [], "limit=1000"
     while query:
         answer = node.get(f"/sandboxes?{query}")
@@ -67,23 +78,65 @@ def test_pages_end_early_and_reach_every_sandbox_once(node, reference):
     assert seen == [f"s{i:02}" for i in range(SANDBOXES)]
 
 
-def test_answers_that_nobody_reads_are_bounded(node, reference):
-    register(node, reference)
+def resident_mib(node):
+    return int(Path(f"/proc/{node.pid}/statm").read_text().split()[1]) * 4096 >> 20
+
+
+@contextmanager
+def clients_that_do_not_read(node, targets):
+    """Their statuses; each has asked for one of the targets and waits for the rest."""
     host, port = node.url.removeprefix("http://").split(":")
-    fit = UNREAD_BYTES // len(node.get("/sandboxes").content)
     clients = []
     try:
-        for _ in range(2 * fit):
-            client = socket.create_connection((host, int(port)), timeout=60)
-            client.sendall(b"GET /sandboxes HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for target in targets:
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(60)
+            client.connect((host, int(port)))
+            client.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             clients.append(client)
             client.recv(12, socket.MSG_PEEK | socket.MSG_WAITALL)  # it is answered
-        statuses = [client.recv(12)[9:].decode() for client in clients]
-        assert statuses == ["200"] * fit + ["503"] * fit
-        assert node.get("/sandboxes?host=nobody").status_code == 200, "small ones are answered"
-        refused = node.get("/sandboxes", headers={"Accept-Encoding": "identity"})
-        assert refused.status_code == 503 and refused.headers["Retry-After"] == "1"
+        yield [client.recv(12)[9:].decode() for client in clients]
     finally:
         for client in clients:
             client.close()
-    assert requests.get(f"{node.url}/sandboxes", timeout=60).status_code in (200, 503)
+
+
+def refuses(node, target):
+    answer = node.get(target, headers={"Accept-Encoding": "identity"})
+    assert answer.status_code in (200, 503)
+    assert answer.status_code == 200 or answer.headers["Retry-After"] == "1"
+    return answer.status_code == 503
+
+
+def test_answers_that_nobody_reads_are_bounded(node, references):
+    register(node, references)
+    fit = UNREAD_BYTES // len(node.get("/sandboxes").content)
+    before = resident_mib(node)
+    with clients_that_do_not_read(node, ["/sandboxes"] * 2 * fit) as statuses:
+        assert statuses == ["200"] * fit + ["503"] * fit
+        assert refuses(node, "/sandboxes") and refuses(node, f"/images/{references[0]}/inspect")
+        assert node.get("/sandboxes?host=nobody").status_code == 200, "small ones are answered"
+        # A sanitizer keeps 256 MiB of what was freed.
+        assert resident_mib(node) - before < (UNREAD_BYTES >> 20) + 512
+    wait_until(lambda: not refuses(node, "/sandboxes"), "there is room again")
+
+
+def test_answers_out_of_memory_are_counted_too(node, references):
+    targets = [f"/images/{reference}/inspect" for reference in references] * 8
+    fit = UNREAD_BYTES // len(node.get(targets[0]).content)
+    with clients_that_do_not_read(node, targets) as statuses:
+        assert statuses == ["200"] * fit + ["503"] * (len(targets) - fit)
+
+
+def test_what_was_changed_is_told_without_its_image_when_there_is_no_room(node, references):
+    register(node, references)
+    with clients_that_do_not_read(node, ["/sandboxes"] * 40):
+        assert refuses(node, "/sandboxes/s00")
+        answer = node.put("/sandboxes/new", json=sandbox(references[0]))
+        assert answer.status_code == 201 and answer.json()["image"] is None
+        answer = register(node, references)
+        outcomes = answer.json()["sandboxes"]
+        assert [one["sandbox"]["image"] for one in outcomes] == [None] * SANDBOXES
+    wait_until(lambda: not refuses(node, "/sandboxes/new"), "there is room again")
+    assert node.get("/sandboxes/new").json()["image"]
