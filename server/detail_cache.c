@@ -36,9 +36,10 @@ static struct cached_answer *fill(struct node *node, const struct cache_key *key
     return answer;
 }
 
-bool detail_cache_write(struct node *node, struct json_writer *out, const char *key,
+bool detail_cache_write(struct node *node, struct json_writer *out, size_t room_bytes,
                         const struct image_handle *handle, struct error *error)
 {
+    static const char key[] = "image";
     char text[DIGEST_TEXT_SIZE + 1];
     struct cache_key wanted = key_of(node, handle->manifest_digest, text, sizeof(text));
     struct cached_answer *parts =
@@ -51,11 +52,15 @@ bool detail_cache_write(struct node *node, struct json_writer *out, const char *
     }
     if (!parts)
         return false;
-    json_begin_object(out, key);
-    shape_image_handle(out, "handle", handle);
-    json_append(out, ",", 1);
-    json_append(out, parts->body, parts->body_size_bytes);
-    json_end_object(out);
+    if (parts->body_size_bytes <= room_bytes) {
+        json_begin_object(out, key);
+        shape_image_handle(out, "handle", handle);
+        json_append(out, ",", 1);
+        json_append(out, parts->body, parts->body_size_bytes);
+        json_end_object(out);
+    } else {
+        json_write_null(out, key);
+    }
     cached_answer_release(parts);
     return true;
 }

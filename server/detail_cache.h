@@ -8,8 +8,9 @@
 #include "server/node.h"
 #include "store/catalogue/images.h"
 
-/* Writes the ImageDetail; null when the manifest went meanwhile, taken by force. */
-[[nodiscard]] bool detail_cache_write(struct node *node, struct json_writer *out, const char *key,
+/* Writes the ImageDetail; null when the manifest went meanwhile, taken by force, or when there is
+ * not so much room. */
+[[nodiscard]] bool detail_cache_write(struct node *node, struct json_writer *out, size_t room_bytes,
                                       const struct image_handle *handle, struct error *error);
 
 #endif

@@ -25,7 +25,8 @@ static const char list_change_key[] = "*lists*"; /* no reference has a `*` */
 struct entry {
     struct cached_answer answer; /* first: it is what others see */
     atomic_uint holders;
-    bool was_used; /* since the hand came by */
+    atomic_uint clients; /* that are being sent it */
+    bool was_used;       /* since the hand came by */
     uint64_t change;
     uint64_t hash; /* of the key's text */
     struct entry *next_by_text;
@@ -135,6 +136,21 @@ void cached_answer_release(struct cached_answer *answer)
         free(answer);
 }
 
+bool cached_answer_begin_send(struct cached_answer *answer)
+{
+    return atomic_fetch_add(&entry_of(answer)->clients, 1) == 0;
+}
+
+bool cached_answer_end_send(struct cached_answer *answer)
+{
+    return atomic_fetch_sub(&entry_of(answer)->clients, 1) == 1;
+}
+
+bool cached_answer_is_being_sent(struct cached_answer *answer)
+{
+    return atomic_load(&entry_of(answer)->clients) > 0;
+}
+
 static void write_etag(struct entry *entry)
 {
     struct digest digest = digest_of(entry->answer.body, entry->answer.body_size_bytes);
@@ -159,6 +175,7 @@ struct cached_answer *cached_answer_new(const struct read_cache *cache, const st
         .answer = {.body = entry->bytes + key->length, .body_size_bytes = size_bytes},
     };
     atomic_init(&entry->holders, 1);
+    atomic_init(&entry->clients, 0);
     memcpy(entry->bytes, key->text, key->length);
     memcpy(entry->bytes + key->length, body, size_bytes);
     write_etag(entry);

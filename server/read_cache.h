@@ -67,6 +67,12 @@ bool read_cache_store(struct read_cache *cache, struct cached_answer *answer,
 void cached_answer_hold(struct cached_answer *answer);
 void cached_answer_release(struct cached_answer *answer);
 
+/* How many clients are being sent it, for who counts each body once: begin says whether this is the
+ * first, end whether it was the last. */
+bool cached_answer_begin_send(struct cached_answer *answer);
+bool cached_answer_end_send(struct cached_answer *answer);
+[[nodiscard]] bool cached_answer_is_being_sent(struct cached_answer *answer);
+
 /* Of one image, by its change key; its lists go too. */
 void read_cache_evict(struct read_cache *cache, const char *change_key);
 void read_cache_evict_all(struct read_cache *cache);

@@ -96,9 +96,9 @@ static const char *status_text(enum metric_read outcome)
 static bool answer_cached(struct request *request, struct cached_answer *answer,
                           enum metric_read outcome)
 {
-    metric_add(METRIC_READS, 1, outcome);
     if (!request_answer_cached(request, answer))
         return false;
+    metric_add(METRIC_READS, 1, outcome);
     if (outcome != READ_STALE)
         request_add_header(request, "Cache-Status", status_text(outcome));
     return true;

@@ -48,15 +48,15 @@ struct unread {
     atomic_size_t *node_bytes;
     size_t size_bytes;
     char *bytes;                  /* owned, or NULL */
-    struct cached_answer *cached; /* held, or NULL */
+    struct cached_answer *cached; /* held, or NULL; counted once for all its clients */
 };
 
 static void release_unread(void *context)
 {
     struct unread *unread = context;
-    atomic_fetch_sub(unread->node_bytes, unread->size_bytes);
-    if (unread->cached)
-        cached_answer_release(unread->cached);
+    if (!unread->cached || cached_answer_end_send(unread->cached))
+        atomic_fetch_sub(unread->node_bytes, unread->size_bytes);
+    cached_answer_release(unread->cached);
     free(unread->bytes);
     free(unread);
 }
@@ -69,26 +69,32 @@ static struct MHD_Response *count_unread(struct request *request, char *bytes, s
         abort(); /* out of memory */
     *unread = what;
     unread->node_bytes = &request->node->unread_bytes;
-    atomic_fetch_add(unread->node_bytes, unread->size_bytes);
+    if (!unread->cached || cached_answer_begin_send(unread->cached))
+        atomic_fetch_add(unread->node_bytes, unread->size_bytes);
     return MHD_create_response_from_buffer_with_free_callback_cls(unread->size_bytes, bytes,
                                                                   release_unread, unread);
+}
+
+/* A writer's buffer grows by doubling, and that of a coded answer is as large as the text was. */
+static char *take_bytes(struct json_writer *out)
+{
+    char *bytes = steal(&out->bytes);
+    char *shorter = out->capacity_bytes >= LARGE_BYTES && out->size_bytes > 0
+                        ? realloc(bytes, out->size_bytes)
+                        : NULL;
+    *out = (struct json_writer){0};
+    return shorter ? shorter : bytes;
 }
 
 void request_answer_text(struct request *request, unsigned status, const char *content_type,
                          struct json_writer *out)
 {
     size_t size = out->size_bytes;
-    char *bytes = steal(&out->bytes);
-    struct MHD_Response *response = NULL;
-    *out = (struct json_writer){0};
-    if (size < LARGE_BYTES) {
-        response = MHD_create_response_from_buffer(size, bytes, MHD_RESPMEM_MUST_FREE);
-    } else {
-        char *shorter = realloc(bytes, size); /* a writer's buffer grows by doubling */
-        bytes = shorter ? shorter : bytes;
-        struct unread unread = {.size_bytes = size, .bytes = bytes};
-        response = count_unread(request, bytes, unread);
-    }
+    char *bytes = take_bytes(out);
+    struct MHD_Response *response =
+        size < LARGE_BYTES
+            ? MHD_create_response_from_buffer(size, bytes, MHD_RESPMEM_MUST_FREE)
+            : count_unread(request, bytes, (struct unread){.size_bytes = size, .bytes = bytes});
     answer(request, status, response, size);
     request_add_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
 }
@@ -177,7 +183,7 @@ bool request_answer_cached(struct request *request, struct cached_answer *cached
         cached_answer_release(cached);
         return true;
     }
-    if (refuse_large(request, cached->body_size_bytes)) {
+    if (!cached_answer_is_being_sent(cached) && refuse_large(request, cached->body_size_bytes)) {
         cached_answer_release(cached);
         return false;
     }

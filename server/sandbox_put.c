@@ -130,20 +130,22 @@ static void forget_use(struct node *node, const struct registered_sandbox *regis
     }
 }
 
-/* An image's config may be as large as that. Without room the host asks for it later. */
-static bool has_room_for_image(const struct request *request)
+/* How much an image may add to what is answered; what does not fit, the host asks for later. */
+static size_t image_room(const struct request *request, const struct json_writer *out)
 {
-    enum { CONFIG_MAX_BYTES = 4 << 20 };
-    return request_has_room(request, CONFIG_MAX_BYTES);
+    enum { CONFIG_MAX_BYTES = 4 << 20, SMALL_BYTES = 32 << 10 };
+    if (out->size_bytes > SANDBOX_PAGE_MAX_BYTES)
+        return 0;
+    return request_has_room(request, out->size_bytes + CONFIG_MAX_BYTES) ? SIZE_MAX : SMALL_BYTES;
 }
 
 static bool write_registered(struct request *request, const struct registered_sandbox *registered,
-                             bool without_image, struct json_writer *out, struct error *error)
+                             size_t room_bytes, struct json_writer *out, struct error *error)
 {
     shape_sandbox_begin(out, NULL, &registered->sandbox);
-    if (!registered->image || without_image)
+    if (!registered->image)
         json_write_null(out, "image");
-    else if (!detail_cache_write(request->node, out, "image", registered->image, error))
+    else if (!detail_cache_write(request->node, out, room_bytes, registered->image, error))
         return false;
     json_end_object(out);
     return true;
@@ -151,7 +153,7 @@ static bool write_registered(struct request *request, const struct registered_sa
 
 /* The long way of one: for another platform, for a renewal that keeps what it runs on, or
  * to say why not. */
-static bool register_alone(struct request *request, struct start *start, bool without_image,
+static bool register_alone(struct request *request, struct start *start, size_t room_bytes,
                            struct json_writer *out)
 {
     cleanup_arena struct arena arena = {0}; /* not the request's: there may be many of them */
@@ -161,7 +163,7 @@ static bool register_alone(struct request *request, struct start *start, bool wi
         return false;
     start->is_registered = true;
     request->memory_is_right = false;
-    if (without_image)
+    if (sandbox.image && strlen(sandbox.image->config_json) > room_bytes)
         sandbox.image = NULL;
     shape_sandbox(out, NULL, &sandbox);
     return true;
@@ -199,11 +201,12 @@ bool sandboxes_put(struct request *request, struct error *error)
     if (!register_all(request, &starts, &registered, error))
         return false;
     cleanup_json_writer struct json_writer out = {0};
+    size_t room_bytes = image_room(request, &out);
     if (registered.is_registered) {
         start.is_new = registered.is_new;
-        if (!write_registered(request, &registered, !has_room_for_image(request), &out, error))
+        if (!write_registered(request, &registered, room_bytes, &out, error))
             return false;
-    } else if (!register_alone(request, &start, !has_room_for_image(request), &out)) {
+    } else if (!register_alone(request, &start, room_bytes, &out)) {
         *error = start.error;
         return false;
     }
@@ -289,17 +292,16 @@ static bool write_start(struct request *request, struct start *start,
                         struct json_writer *out, struct error *error)
 {
     cleanup_json_writer struct json_writer sandbox = {0};
-    bool is_full = out->size_bytes > SANDBOX_PAGE_MAX_BYTES ||
-                   !has_room_for_image(request); /* the rest is told without images */
+    size_t room_bytes = image_room(request, out);
     if (registered->is_registered) {
         start->is_registered = true;
         start->is_new = registered->is_new;
-        if (!write_registered(request, registered, is_full, &sandbox, error))
+        if (!write_registered(request, registered, room_bytes, &sandbox, error))
             return false;
     } else if (away) {
         start->error = *away;
     } else {
-        (void)register_alone(request, start, is_full, &sandbox);
+        (void)register_alone(request, start, room_bytes, &sandbox);
     }
     json_append(&sandbox, "", 1); /* as a string */
     write_outcome(out, request, start, &sandbox);

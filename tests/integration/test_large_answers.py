@@ -17,6 +17,7 @@ LABEL_BYTES = 3_500_000
 ANSWER_BYTES = 8 << 20
 UNREAD_BYTES = 256 << 20
 IMAGES = 16
+STORED_BYTES = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +27,15 @@ def references(tmp_path_factory):
     for i in range(IMAGES):
         config = {"Labels": {"large": "y" * LABEL_BYTES, "image": str(i)}}
         layout.tag(f"v{i}", layout.image([b"\0" * 10240], "plain", config=config))
+    config = {"Labels": {"smaller": "y" * STORED_BYTES}}
+    layout.tag("stored", layout.image([b"\0" * 10240], "plain", config=config))
     with FaultRegistry(layout) as registry:
         yield [f"{registry.host}/a/b:v{i}" for i in range(IMAGES)]
 
 
 @pytest.fixture(scope="module")
 def node(new_directory, references):
-    # With room in memory for a few of them: others are answered out of the catalogue.
+    # Whose eighth is what an answer in memory has at most: the large ones come anew each time.
     with Larder(new_directory("larder"), flags=["--cache-bytes", "16MiB"]) as running:
         for reference in references:
             pull(running, reference)
@@ -122,7 +125,18 @@ def test_answers_that_nobody_reads_are_bounded(node, references):
     wait_until(lambda: not refuses(node, "/sandboxes"), "there is room again")
 
 
-def test_answers_out_of_memory_are_counted_too(node, references):
+def test_one_answer_out_of_memory_is_counted_once_for_all_who_wait(node, references):
+    stored = references[0].replace(":v0", ":stored")
+    pull(node, stored)
+    target = f"/images/{stored}/inspect"
+    assert "hit" in [node.get(target).headers["Cache-Status"] for _ in range(2)][1]
+    clients = UNREAD_BYTES // STORED_BYTES + 10
+    with clients_that_do_not_read(node, [target] * clients) as statuses:
+        assert statuses == ["200"] * clients
+        assert not refuses(node, "/sandboxes")
+
+
+def test_answers_of_different_images_are_all_counted(node, references):
     targets = [f"/images/{reference}/inspect" for reference in references] * 8
     fit = UNREAD_BYTES // len(node.get(targets[0]).content)
     with clients_that_do_not_read(node, targets) as statuses:
