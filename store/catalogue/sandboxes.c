@@ -24,7 +24,9 @@
 /* --- reading --- */
 
 enum { SANDBOX_COLUMN_COUNT = 5 };
-enum { GROUP_MANIFESTS_MAX = 16 }; /* read at once: each may be of JSON_DOCUMENT_MAX_BYTES */
+/* Manifests that are read at once, each of up to JSON_DOCUMENT_MAX_BYTES. A page may end with the
+ * first few. */
+enum { FIRST_GROUP_MANIFESTS = 4, GROUP_MANIFESTS_MAX = 16 };
 #define SANDBOX_COLUMNS "s.id, s.host, s.rootfs, epoch_ms(s.created_at), epoch_ms(s.expires_at)"
 #define SELECT_SANDBOXES(from)                                                                     \
     "SELECT " SANDBOX_COLUMNS ", " HELD_HANDLE_COLUMNS "  FROM " from " s"                         \
@@ -49,8 +51,8 @@ static void sandbox_read(const struct rows *rows, size_t row, struct arena *aren
 
 /* How many of the sandboxes, from the first on, hold no more than so many manifests; their digests.
  */
-static size_t count_group(const struct sandbox *sandboxes, size_t count, const char **digests,
-                          size_t *digest_count)
+static size_t count_group(const struct sandbox *sandboxes, size_t count, size_t max,
+                          const char **digests, size_t *digest_count)
 {
     for (size_t i = 0; i < count; i++) {
         size_t known = 0;
@@ -59,7 +61,7 @@ static size_t count_group(const struct sandbox *sandboxes, size_t count, const c
             known++;
         if (!digest || known < *digest_count)
             continue;
-        if (known == GROUP_MANIFESTS_MAX)
+        if (known == max)
             return i;
         digests[(*digest_count)++] = digest;
     }
@@ -83,7 +85,8 @@ static void spread_detail(const struct rows *rows, size_t first_row, size_t row_
 
 /* Completes the images of the first sandboxes, each manifest read once; *done: of how many. */
 static bool complete_group(struct catalogue_session *session, struct sandbox *sandboxes,
-                           size_t count, size_t *done, struct arena *arena, struct error *error)
+                           size_t count, size_t max_manifests, size_t *done, struct arena *arena,
+                           struct error *error)
 {
     static const struct statement details = {"sandbox_images", "SELECT m.digest, " DETAIL_COLUMNS
                                                                "  FROM manifests m" DETAIL_JOINS
@@ -92,7 +95,7 @@ static bool complete_group(struct catalogue_session *session, struct sandbox *sa
     const char *digests[GROUP_MANIFESTS_MAX];
     size_t held = 0;
     struct rows rows;
-    *done = count_group(sandboxes, count, digests, &held);
+    *done = count_group(sandboxes, count, max_manifests, digests, &held);
     if (held == 0)
         return true;
     if (!QUERY(session, &details, arena, &rows, error, parameter_text_array(arena, digests, held)))
@@ -125,7 +128,8 @@ static bool complete_page(struct catalogue_session *session, struct sandbox_page
 {
     size_t bytes = 0;
     for (size_t done = 0, end = 0; done < page->count;) {
-        if (!complete_group(session, page->sandboxes + done, page->count - done, &end, arena,
+        size_t max = done == 0 ? FIRST_GROUP_MANIFESTS : GROUP_MANIFESTS_MAX;
+        if (!complete_group(session, page->sandboxes + done, page->count - done, max, &end, arena,
                             error))
             return false;
         for (end += done; done < end; done++) {
@@ -150,7 +154,7 @@ bool catalogue_find_sandbox(struct catalogue *catalogue, const char *id, struct 
         return error_set(error, ERROR_SANDBOX_NOT_FOUND, "there is no sandbox \"%s\"", id);
     sandbox_read(&rows, 0, arena, sandbox);
     size_t one = 0;
-    return complete_group(session, sandbox, 1, &one, arena, error);
+    return complete_group(session, sandbox, 1, 1, &one, arena, error);
 }
 
 /* $1 to $3 filter, $4 is the id before, $5 the limit; one row more tells whether there is a next
