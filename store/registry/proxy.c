@@ -161,13 +161,13 @@ static bool set_login(CURLU *url, CURL *handle)
 {
     cleanup(cleanup_curl_text) char *user = NULL;
     cleanup(cleanup_curl_text) char *password = NULL;
-    cleanup_free char *login = NULL;
     bool has_password = has_part(url, CURLUPART_PASSWORD, NULL);
     if (!has_password && !has_part(url, CURLUPART_USER, NULL))
         return true;
     if ((has_password && !take_part(url, CURLUPART_PASSWORD, &password)) ||
         !take_part(url, CURLUPART_USER, &user))
         return false;
+    cleanup_free char *login = NULL;
     if (asprintf(&login, "%s:%s", user, password ? password : "") < 0)
         abort(); /* out of memory */
     curl_easy_setopt(handle, CURLOPT_PROXYUSERPWD, login);
