@@ -9,6 +9,7 @@
 #include "server/resources.h"
 #include "server/rootfs.h"
 #include "server/shapes.h"
+#include "store/registry/json_document.h"
 
 #include <string.h>
 
@@ -133,10 +134,11 @@ static void forget_use(struct node *node, const struct registered_sandbox *regis
 /* How much an image may add to what is answered; what does not fit, the host asks for later. */
 static size_t image_room(const struct request *request, const struct json_writer *out)
 {
-    enum { CONFIG_MAX_BYTES = 4 << 20, SMALL_BYTES = 32 << 10 };
+    enum { SMALL_BYTES = 32 << 10 };
     if (out->size_bytes > SANDBOX_PAGE_MAX_BYTES)
         return 0;
-    return request_has_room(request, out->size_bytes + CONFIG_MAX_BYTES) ? SIZE_MAX : SMALL_BYTES;
+    bool has_room = request_has_room(request, out->size_bytes + JSON_DOCUMENT_MAX_BYTES);
+    return has_room ? SIZE_MAX : SMALL_BYTES;
 }
 
 static bool write_registered(struct request *request, const struct registered_sandbox *registered,

@@ -134,8 +134,10 @@ static bool complete_page(struct catalogue_session *session, struct sandbox_page
             return false;
         for (end += done; done < end; done++) {
             bytes += size_of(&page->sandboxes[done]);
-            if (bytes > SANDBOX_PAGE_MAX_BYTES && done > 0)
-                page->count = end = done; /* ends both */
+            if (bytes > SANDBOX_PAGE_MAX_BYTES && done > 0) {
+                page->count = done;
+                return true;
+            }
         }
     }
     return true;

@@ -12,6 +12,8 @@
 #include <string.h>
 
 enum { PARAMETER_SIZE = 16 + 2 * CHALLENGE_REALM_SIZE, HEADER_SIZE = 64 + 3 * PARAMETER_SIZE };
+static_assert(CHALLENGE_SCOPE_SIZE <= CHALLENGE_REALM_SIZE);
+static_assert(CHALLENGE_SERVICE_SIZE <= CHALLENGE_REALM_SIZE);
 
 static void check_text(const char *text, size_t size)
 {
@@ -28,10 +30,10 @@ static void expect_bearer(const struct challenge *found, const struct challenge 
     assert(strcmp(found->scope, expected->scope) == 0);
 }
 
-/* A parameter whose characters are all escaped. */
+/* A parameter whose characters are all escaped: at most PARAMETER_SIZE. */
 static char *write_parameter(char *out, const char *name, const char *value)
 {
-    out += sprintf(out, "%s=\"", name);
+    out = stpcpy(stpcpy(out, name), "=\"");
     for (; *value; value++) {
         *out++ = '\\';
         *out++ = *value;
