@@ -171,6 +171,7 @@ static bool run_next(struct puller *puller)
         puller_show(puller, &task);
         puller_log(puller, "pull started", &task.pull, NULL, NULL);
         bool done = pull_run(&task, &error);
+        registry_withhold_secrets(puller->config.registry, &error);
         puller_hide(puller, &task);
         finish_task(puller, &task, done, &error);
         puller_tell_end(puller, task.pull.id);

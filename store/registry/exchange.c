@@ -89,10 +89,11 @@ static void read_content_range(const char *value, struct exchange *exchange)
         exchange->content_range_total = total;
 }
 
-static void read_header(struct exchange *exchange, const char *name, const char *value)
+static void read_header(struct registry_client *client, struct exchange *exchange, const char *name,
+                        const char *value)
 {
     struct digest digest;
-    if (strcasecmp(name, "content-type") == 0 && !exchange_repeats_secret(exchange, value))
+    if (strcasecmp(name, "content-type") == 0 && !secrets_repeated(client, value))
         media_type_normalise(value, exchange->media_type); /* errors may quote it */
     else if (strcasecmp(name, "docker-content-digest") == 0 && digest_parse(value, &digest))
         digest_format(&digest, exchange->content_digest);
@@ -134,7 +135,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
         colon += strspn(colon, " \t");
         for (size_t end = strlen(colon); end > 0 && strchr(" \t", colon[end - 1]); end--)
             colon[end - 1] = '\0';
-        read_header(hop->exchange, line, colon);
+        read_header(hop->client, hop->exchange, line, colon);
     }
     return length;
 }
@@ -344,7 +345,7 @@ static bool run_hops(struct hop *hop, struct error *error)
             return false;
         hop->exchange->came_from_elsewhere = !hop->may_authorize;
         if (!is_redirect(hop->exchange)) {
-            exchange_read_words(hop->exchange);
+            exchange_read_words(hop->client, hop->exchange);
             return true;
         }
         if (redirects == REDIRECTS_MAX)
@@ -382,6 +383,7 @@ bool exchange_run(struct registry_client *client, struct exchange *exchange, str
     exchange_reset(exchange);
     if (registry_is_cancelled(exchange->cancel))
         return registry_cancelled(error);
+    secrets_remember(client, exchange);
     if (!origin_parse(exchange->url, &hop.origin))
         return error_set(error, ERROR_PULL_FAILED, "\"%s\" is not an http or https URL",
                          excerpt_of(exchange->url).text);

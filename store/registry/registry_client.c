@@ -72,6 +72,7 @@ void registry_client_free(struct registry_client *client)
     for (size_t i = 0; i < client->idle_line_count; i++)
         line_free(client->idle_lines[i]);
     grants_free(client->grants);
+    secrets_free(client->secrets);
     free_names(client->insecure_registries);
     free_names(client->allowed_registries);
     free(client->docker_config_path);

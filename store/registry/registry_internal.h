@@ -5,6 +5,7 @@
  *             token.c, grant.c            authorizations: getting and remembering them
  *             exchange.c                  one request: redirects, headers, body
  *             words.c                     what the registry says to a refusal
+            secrets.c                   what no error may repeat
  *                 line.c                  libcurl, and its open connections
  */
 #ifndef LARDER_STORE_REGISTRY_REGISTRY_INTERNAL_H
@@ -21,15 +22,17 @@
 #include <stdint.h>
 
 enum {
-    IDLE_LINES_MAX = 16,   /* kept with their open connections */
-    GRANTS_MAX = 256,      /* repositories whose authorization is remembered */
+    IDLE_LINES_MAX = 16, /* kept with their open connections */
+    GRANTS_MAX = 256,    /* repositories whose authorization is remembered */
+    SECRETS_MAX = 256,
     ERROR_BODY_MAX = 4096, /* of an error's body, read for its message */
     REDIRECTS_MAX = 5,
     SOURCES_MAX = 5, /* four mirrors and the registry */
     DOCUMENT_TIMEOUT_SECONDS = 60,
 };
 
-struct grant; /* grant.c */
+struct grant;  /* grant.c */
+struct secret; /* secrets.c */
 
 struct registry_client {
     /* never changed after registry_client_new(); owned */
@@ -48,7 +51,8 @@ struct registry_client {
     pthread_mutex_t lock;
     struct line *idle_lines[IDLE_LINES_MAX];
     size_t idle_line_count;
-    struct grant *grants; /* newest first */
+    struct grant *grants;   /* newest first */
+    struct secret *secrets; /* that were shown, the last one first */
 };
 
 /* One request at a time, and the connections that stay open for the next. */
@@ -103,7 +107,7 @@ struct exchange {
     const char *accept;        /* NULL: anything */
     const char *authorization; /* NULL, or the header's value; for the URL's origin only */
     const char *form;          /* NULL, or the body of a POST */
-    const char *form_secret;   /* NULL, or what of it must never be repeated */
+    const char *form_secret;   /* NULL, or what of it is secret */
     uint64_t range_start;      /* 0: all */
     unsigned timeout_seconds;  /* 0: none in total */
     registry_sink *body;       /* gets the body of a 200 or 206 */
@@ -134,10 +138,14 @@ struct exchange {
                                 struct error *error);
 
 /* Fills `words` from the error's body: none when a redirect led elsewhere, whose answer may
- * repeat a signed URL, nor when they repeat the credentials that were sent. */
-void exchange_read_words(struct exchange *exchange);
-/* Does the text hold what was sent to be let in? */
-[[nodiscard]] bool exchange_repeats_secret(const struct exchange *exchange, const char *text);
+ * repeat a signed URL, nor when they repeat a secret. */
+void exchange_read_words(struct registry_client *client, struct exchange *exchange);
+
+/* Before it is sent: what the exchange shows to be let in, no text of a registry may repeat
+ * from now on. */
+void secrets_remember(struct registry_client *client, const struct exchange *exchange);
+[[nodiscard]] bool secrets_repeated(struct registry_client *client, const char *text);
+void secrets_free(struct secret *secrets);
 
 /* Fills the error from an answer that is none of 200 and 206. `what` names the thing
  * asked for ("the manifest of ghcr.io/a/b:c"). Always returns false. */

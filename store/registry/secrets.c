@@ -1,0 +1,120 @@
+/* What this client showed to be let in. A registry, or whoever it sends us to, may repeat it
+ * later, and to a request that showed something else. */
+#include "store/registry/registry_internal.h"
+
+#include <openssl/evp.h>
+#include <string.h>
+
+enum { MASKED_MIN_BYTES = 8 }; /* shorter ones are in many words */
+
+struct secret {
+    struct secret *next;
+    char *text; /* owned */
+};
+
+void secrets_free(struct secret *secrets)
+{
+    while (secrets) {
+        struct secret *next = secrets->next;
+        free(secrets->text);
+        free(secrets);
+        secrets = next;
+    }
+}
+
+/* With the lock held: takes out the secret of that text, or else the one that was shown longest
+ * ago when there are enough. */
+static struct secret *take_out(struct registry_client *client, const char *text)
+{
+    struct secret **slot = &client->secrets;
+    for (size_t passed = 1; *slot && strcmp((*slot)->text, text) != 0 && passed < SECRETS_MAX;
+         passed++)
+        slot = &(*slot)->next;
+    struct secret *taken = *slot;
+    if (taken)
+        *slot = taken->next;
+    return taken;
+}
+
+static void remember(struct registry_client *client, const char *text)
+{
+    if (!text[0])
+        return;
+    struct secret *secret = calloc(1, sizeof(*secret));
+    char *copy = strdup(text);
+    if (!secret || !copy)
+        abort(); /* out of memory, as in the arena */
+    secret->text = copy;
+    pthread_mutex_lock(&client->lock);
+    struct secret *former = take_out(client, text);
+    secret->next = client->secrets;
+    client->secrets = secret;
+    pthread_mutex_unlock(&client->lock);
+    if (former)
+        former->next = NULL;
+    secrets_free(former);
+}
+
+/* The password, as it is and as it is sent. */
+static void remember_basic(struct registry_client *client, const char *encoded)
+{
+    size_t length = strlen(encoded);
+    cleanup_free char *pair = calloc(1, length + 1); /* longer than what it decodes to */
+    if (!pair)
+        abort(); /* out of memory, as in the arena */
+    EVP_DecodeBlock((unsigned char *)pair, (const unsigned char *)encoded, (int)length);
+    const char *colon = strchr(pair, ':');
+    remember(client, colon ? colon + 1 : pair);
+}
+
+static void remember_form(struct registry_client *client, const char *secret)
+{
+    char *escaped = curl_easy_escape(NULL, secret, 0);
+    if (!escaped)
+        abort(); /* out of memory, as in the arena */
+    remember(client, secret);
+    remember(client, escaped);
+    curl_free(escaped);
+}
+
+void secrets_remember(struct registry_client *client, const struct exchange *exchange)
+{
+    const char *header = exchange->authorization;
+    const char *space = header ? strchr(header, ' ') : NULL;
+    if (space)
+        remember(client, space + 1);
+    if (space && strncmp(header, "Basic ", 6) == 0)
+        remember_basic(client, space + 1);
+    if (exchange->form_secret)
+        remember_form(client, exchange->form_secret);
+}
+
+/* Names of hosts are lower case in errors, whatever they were. */
+bool secrets_repeated(struct registry_client *client, const char *text)
+{
+    bool found = false;
+    pthread_mutex_lock(&client->lock);
+    for (const struct secret *secret = client->secrets; secret && !found; secret = secret->next)
+        found = strcasestr(text, secret->text) != NULL;
+    pthread_mutex_unlock(&client->lock);
+    return found;
+}
+
+static void mask(char *text, const char *secret)
+{
+    static const char stars[] = "***";
+    const size_t length = strlen(secret);
+    for (char *at = text; length >= MASKED_MIN_BYTES && (at = strcasestr(at, secret));) {
+        at = stpcpy(at, stars);
+        char *rest = at - strlen(stars) + length;
+        memmove(at, rest, strlen(rest) + 1);
+    }
+}
+
+void registry_withhold_secrets(struct registry_client *client, struct error *error)
+{
+    pthread_mutex_lock(&client->lock);
+    for (const struct secret *secret = client->secrets; secret; secret = secret->next)
+        mask(error->message, secret->text);
+    pthread_mutex_unlock(&client->lock);
+}
