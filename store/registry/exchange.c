@@ -11,6 +11,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* Read to its end, after which libcurl says where it leads: pages for people, mostly. */
+enum { REDIRECT_BODY_MAX = 1 << 20 };
+
 /* One request of an exchange, of which redirects make several. */
 struct hop {
     struct registry_client *client;
@@ -52,6 +55,7 @@ static void exchange_reset(struct exchange *exchange)
     exchange->rate = (struct rate_limit){0};
     exchange->challenge = (struct challenge){0};
     exchange->error_body_size = 0;
+    exchange->error_body_seen = 0;
     exchange->words = (struct excerpt){0};
 }
 
@@ -158,13 +162,23 @@ static bool has_content(const struct exchange *exchange)
     return exchange->status == 200 || exchange->status == 206;
 }
 
-static void keep_error_body(struct exchange *exchange, const char *bytes, size_t length)
+static bool is_redirect(const struct exchange *exchange)
+{
+    int status = exchange->status;
+    return !exchange->form &&
+           (status == 301 || status == 302 || status == 303 || status == 307 || status == 308);
+}
+
+/* False when there is more than we read. */
+static bool keep_error_body(struct exchange *exchange, const char *bytes, size_t length)
 {
     size_t room = ERROR_BODY_MAX - exchange->error_body_size;
     size_t kept = length < room ? length : room;
     memcpy(exchange->error_body + exchange->error_body_size, bytes, kept);
     exchange->error_body_size += kept;
     exchange->error_body[exchange->error_body_size] = '\0';
+    exchange->error_body_seen += length;
+    return exchange->error_body_seen < (is_redirect(exchange) ? REDIRECT_BODY_MAX : ERROR_BODY_MAX);
 }
 
 /* Returns less than it was given to end the transfer: at a sink's refusal, or when an
@@ -174,10 +188,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
     struct hop *hop = context;
     size_t length = size * count;
     read_answer(hop);
-    if (!has_content(hop->exchange)) {
-        keep_error_body(hop->exchange, bytes, length);
-        return hop->exchange->error_body_size < ERROR_BODY_MAX ? length : 0;
-    }
+    if (!has_content(hop->exchange))
+        return keep_error_body(hop->exchange, bytes, length) ? length : 0;
     if (hop->exchange->body(hop->exchange->body_context, bytes, length, hop->sink_error))
         return length;
     hop->sink_refused = true;
@@ -305,13 +317,6 @@ static bool run_hop(struct hop *hop, struct error *error)
     return answered;
 }
 
-static bool is_redirect(const struct exchange *exchange)
-{
-    int status = exchange->status;
-    return !exchange->form &&
-           (status == 301 || status == 302 || status == 303 || status == 307 || status == 308);
-}
-
 /* Moves the hop to where the answer points. An authorization never comes along to
  * another origin, not even back again. */
 static bool follow(struct hop *hop, char **url, struct error *error)
@@ -320,7 +325,8 @@ static bool follow(struct hop *hop, char **url, struct error *error)
     struct origin next;
     curl_easy_getinfo(hop->handle, CURLINFO_REDIRECT_URL, &location);
     if (!location || !origin_parse(location, &next))
-        return error_set(error, ERROR_PULL_FAILED, "%s redirects to something that is no http URL",
+        return error_set(error, ERROR_PULL_FAILED,
+                         "%s redirects to something that is no http URL, or with too many words",
                          hop->origin.host);
     if (hop->origin.is_https && !next.is_https)
         return error_set(error, ERROR_PULL_FAILED,

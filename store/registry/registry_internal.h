@@ -128,7 +128,8 @@ struct exchange {
     struct rate_limit rate;
     struct challenge challenge;
     char error_body[ERROR_BODY_MAX + 1];
-    size_t error_body_size;
+    size_t error_body_size; /* of it, what is kept */
+    size_t error_body_seen;
     struct excerpt words; /* of it, for an error */
 };
 

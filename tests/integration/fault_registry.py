@@ -33,7 +33,7 @@ class Fault:
 
     status: Optional[int] = None  # instead of the content, with `message` in its body
     message: str = "a fault was asked for"
-    body: Optional[bytes] = None  # the error's body as it is
+    body: Optional[bytes] = None  # the error's body as it is, or the redirect's
     headers: dict = field(default_factory=dict)
     content: Optional[bytes] = None  # other content than the digest promises
     content_type: Optional[str] = None
@@ -273,8 +273,10 @@ class RegistryHandler(BaseHTTPRequestHandler):
             target = fault.redirect + what if fault.redirect.endswith("/") else fault.redirect
             self.send_response(307)
             self.send_header("Location", target)
-            self.send_header("Content-Length", "0")
-            return self.end_headers()
+            self.send_header("Content-Length", str(len(fault.body or b"")))
+            self.end_headers()
+            self.wfile.write(fault.body or b"")
+            return None
         if fault.status:
             return self.answer_fault(fault)
         found = self.registry.content(kind, what)

@@ -479,6 +479,22 @@ def test_a_redirect_to_something_odd_is_refused(registry, images, target):
     assert answer.code == "PullFailed", answer.text
 
 
+@pytest.mark.parametrize("kib", [4, 100, 1000])
+def test_a_redirect_may_come_with_a_page(registry, images, kib):
+    layer = images.layers[0]
+    page = b" " * kib * 1024
+    registry.fault("blobs", layer, Fault(redirect=f"{registry.url}/elsewhere/", body=page))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.good and answer.layers == images.layers, answer.text
+
+
+def test_but_not_with_one_that_is_large(registry, images):
+    page = Fault(redirect=f"{registry.url}/elsewhere/", body=b" " * 2 * MIB, always=True)
+    registry.fault("blobs", images.layers[0], page)
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.code == "PullFailed" and "too many words" in answer.message, answer.text
+
+
 def test_redirects_in_a_circle_end(registry, images):
     target = f"{registry.url}/v2/a/b/blobs/{images.layers[0]}"
     registry.fault("blobs", images.layers[0], Fault(redirect=target, always=True))
