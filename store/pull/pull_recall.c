@@ -29,15 +29,26 @@ static void take_document(struct pull_task *task, const struct rows *rows, size_
     document->digest = digest_of(document->bytes, document->size_bytes);
 }
 
-/* Manifest and config as they stand in the task. */
+static bool is_its_config(const struct pull_task *task, struct error *error)
+{
+    return (task->manifest.kind == MEDIA_MANIFEST &&
+            digest_equal(&task->manifest.config.digest, &task->config_bytes.digest)) ||
+           error_set(error, ERROR_UNSUPPORTED_MANIFEST,
+                     "what is kept of %s is no manifest with its config", task->pull.reference);
+}
+
+/* Manifest and config as they stand in the task. They were checked when they came, but who can
+ * write to the directory may have put others there. */
 static bool parse_documents(struct pull_task *task, struct error *error)
 {
     const struct registry_document *manifest = &task->manifest_bytes;
     task->platform = task->wanted;
     return manifest_parse(&task->arena, manifest->bytes, manifest->size_bytes, manifest->media_type,
                           &task->manifest, error) &&
+           is_its_config(task, error) &&
            image_config_parse(&task->arena, task->config_bytes.bytes, task->config_bytes.size_bytes,
-                              &task->image_config, error);
+                              &task->image_config, error) &&
+           image_config_check(&task->image_config, task->manifest.layer_count, NULL, error);
 }
 
 static bool recall_row(struct pull_task *task, bool *recalled, struct error *error)
@@ -123,13 +134,15 @@ static bool recall_description(struct pull_task *task, bool *recalled, struct er
         copy_document(task, description.manifest, description.manifest_size_bytes,
                       description.manifest_media_type);
     task->config_bytes = copy_document(task, description.config, description.config_size_bytes, "");
+    if (!parse_documents(task, &why))
+        return true;
     task->is_from_index =
         description.index_digest && digest_parse(description.index_digest, &index);
     if (task->is_from_index)
         digest_format(&index, task->index_digest);
     remember_layers(task, &description);
     *recalled = true;
-    return parse_documents(task, error);
+    return true;
 }
 
 bool pull_recall(struct pull_task *task, bool *recalled, struct error *error)
