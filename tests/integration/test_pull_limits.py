@@ -49,6 +49,18 @@ def blobs_fetched(registry, image):
     return [r for r in registry.requests if r.path.rsplit("/", 1)[1] in digests]
 
 
+def test_an_image_of_more_layers_than_allowed_is_refused_before_any_is_fetched(
+    limited, builder, registry
+):
+    larder = limited("--max-image-layers", "3")
+    problem = pulling.refused(larder, f"{registry.host}/limits:first")
+    assert problem["code"] == "UnsupportedManifest", problem
+    assert "6 layers" in problem["detail"] and "--max-image-layers" in problem["detail"]
+    assert registry.count("GET", "/blobs/") == 0
+    pulling.pull(larder, f"{registry.host}/limits:three")
+    invariants.check(larder.database, larder.blob_dir)
+
+
 @pytest.mark.parametrize("compression", ["gzip", "plain"])
 def test_an_image_larger_than_allowed_is_refused_and_leaves_nothing(
     limited, builder, registry, compression
