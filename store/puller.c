@@ -80,6 +80,15 @@ static void wait_for_work(struct puller *puller, uint64_t seen, long millisecond
     pthread_mutex_unlock(&puller->mutex);
 }
 
+/* A pull was queued here: look for it now rather than at the next poll. */
+static void wake(struct puller *puller)
+{
+    pthread_mutex_lock(&puller->mutex);
+    puller->wake_count++;
+    pthread_cond_broadcast(&puller->changed);
+    pthread_mutex_unlock(&puller->mutex);
+}
+
 void puller_show(struct puller *puller, struct pull_task *task)
 {
     running_pulls_add(&puller->running, task);
@@ -90,9 +99,14 @@ void puller_hide(struct puller *puller, struct pull_task *task)
     running_pulls_remove(&puller->running, task);
 }
 
-void puller_give_back_later(struct puller *puller, const char *pull_id)
+void puller_begin_taking(struct puller *puller)
 {
-    running_pulls_give_back_later(&puller->running, pull_id);
+    running_pulls_begin_taking(&puller->running);
+}
+
+void puller_end_taking(struct puller *puller)
+{
+    running_pulls_end_taking(&puller->running);
 }
 
 void puller_stop_loads(struct puller *puller)
@@ -105,19 +119,6 @@ bool puller_are_loads_stopping(struct puller *puller)
     return running_pulls_are_loads_stopping(&puller->running);
 }
 
-/* Its end could not be written down: back to the queue, as soon as the catalogue is
- * there again. If it was written after all, this changes nothing. */
-static void requeue(struct puller *puller, const struct pull *pull)
-{
-    struct error error;
-    do {
-        /* Also before the first try: the queue is no place to be in a hurry. */
-        wait_for_work(puller, wakes_so_far(puller), POLL_INTERVAL_MS);
-        if (catalogue_requeue_pull(puller->config.catalogue, puller->node_id, pull->id, &error))
-            return;
-    } while (!is_stopping(puller)); /* then other nodes see the heartbeat end */
-}
-
 void puller_tell_end(struct puller *puller, const char *pull_id)
 {
     pthread_mutex_lock(&puller->end_mutex);
@@ -126,6 +127,7 @@ void puller_tell_end(struct puller *puller, const char *pull_id)
     pthread_mutex_unlock(&puller->end_mutex);
 }
 
+/* One whose end is not written down is given back by the heartbeat, if it is still this node's. */
 static void finish_task(struct puller *puller, struct pull_task *task, bool done,
                         const struct error *why)
 {
@@ -141,7 +143,6 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
     if (why->code == ERROR_PULL_CANCELLED && !atomic_load(&task->cancelled)) {
         metric_add(METRIC_PULLS_ENDED, 1, ENDED_GIVEN_BACK);
         puller_log(puller, "pull given back", pull, why, NULL);
-        requeue(puller, pull);
         return;
     }
     /* Before its end is told, so that who hears of it finds nothing. */
@@ -151,7 +152,6 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
         !catalogue_pull_failed(puller->config.catalogue, puller->node_id, pull->id, why, &error)) {
         metric_add(METRIC_PULLS_ENDED, 1, ENDED_GIVEN_BACK);
         puller_log(puller, "pull interrupted", pull, why, NULL);
-        requeue(puller, pull);
         return;
     }
     bool cancelled = why->code == ERROR_PULL_CANCELLED;
@@ -159,21 +159,31 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
     puller_log(puller, cancelled ? "pull cancelled" : "pull failed", pull, why, NULL);
 }
 
+static bool claim(struct puller *puller, struct pull_task *task)
+{
+    struct error ignored; /* the catalogue is away, which readiness says */
+    bool claimed = false;
+    puller_begin_taking(puller);
+    bool asked = catalogue_claim_pull(puller->config.catalogue, puller->node_id, &task->arena,
+                                      &task->pull, &claimed, &ignored);
+    if (asked && claimed)
+        puller_show(puller, task);
+    puller_end_taking(puller);
+    return asked && claimed;
+}
+
 /* True when there was a pull to run. */
 static bool run_next(struct puller *puller)
 {
     struct pull_task task = {.config = &puller->config};
     struct error error = {0};
-    bool claimed = false;
-    if (catalogue_claim_pull(puller->config.catalogue, puller->node_id, &task.arena, &task.pull,
-                             &claimed, &error) &&
-        claimed) {
-        puller_show(puller, &task);
+    bool claimed = claim(puller, &task);
+    if (claimed) {
         puller_log(puller, "pull started", &task.pull, NULL, NULL);
         bool done = pull_run(&task, &error);
         registry_withhold_secrets(puller->config.registry, &error);
-        puller_hide(puller, &task);
         finish_task(puller, &task, done, &error);
+        puller_hide(puller, &task);
         puller_tell_end(puller, task.pull.id);
     }
     arena_free(&task.arena);
@@ -313,7 +323,8 @@ static void tell_beat(struct puller *puller, double load)
 static void beat(struct puller *puller, unsigned beats, struct cpu_use *last)
 {
     tell_beat(puller, load_since(last));
-    running_pulls_give_back(&puller->running, puller->config.catalogue, puller->node_id);
+    if (running_pulls_give_back(&puller->running, puller->config.catalogue, puller->node_id) > 0)
+        wake(puller);
     if (beats % CLEAN_EVERY_BEATS == 0) {
         clean_dead_nodes(puller);
         trim_history(puller);
@@ -412,15 +423,6 @@ struct puller *puller_start(const struct puller_config *config, struct error *er
         return NULL;
     }
     return puller;
-}
-
-/* A pull was queued here: look now rather than at the next poll. */
-static void wake(struct puller *puller)
-{
-    pthread_mutex_lock(&puller->mutex);
-    puller->wake_count++;
-    pthread_cond_broadcast(&puller->changed);
-    pthread_mutex_unlock(&puller->mutex);
 }
 
 bool puller_submit(struct puller *puller, const struct pull_request *request, struct arena *arena,

@@ -166,7 +166,7 @@ cancelled:
         goto over_unlocked
     }
 interrupted:
-    atomic { /* catalogue_requeue_pull(): it begins anew, once in this model */
+    atomic { /* catalogue_give_back_pulls(): it begins anew, once in this model */
         if :: killed -> goto over :: else fi;
         unlock(lock_layer, me);
         unlock(lock_image, me);

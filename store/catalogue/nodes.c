@@ -231,14 +231,20 @@ bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id, stru
     return true;
 }
 
-bool catalogue_requeue_pull(struct catalogue *catalogue, const char *node_id, const char *pull_id,
-                            struct error *error)
+bool catalogue_give_back_pulls(struct catalogue *catalogue, const char *node_id,
+                               const struct id_list *running, size_t *count, struct error *error)
 {
-    static const struct statement requeue = {
-        "pull_requeue", "UPDATE pulls SET state = 'queued', node_id = NULL, attempts = attempts - 1"
-                        " WHERE id = $1::uuid AND node_id = $2::uuid AND finished_at IS NULL"};
+    /* pulls_unfinished has the unfinished pulls alone. */
+    static const struct statement give_back = {
+        "pulls_give_back",
+        "UPDATE pulls SET state = 'queued', node_id = NULL, attempts = attempts - 1"
+        " WHERE node_id = $1::uuid AND finished_at IS NULL AND id <> ALL ($2::text[]::uuid[])"};
     cleanup_arena struct arena arena = {0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    return session && QUERY(session, &requeue, &arena, &rows, error, pull_id, node_id);
+    if (!session || !QUERY(session, &give_back, &arena, &rows, error, node_id,
+                           parameter_text_array(&arena, running->ids, running->count)))
+        return false;
+    *count = rows.affected;
+    return true;
 }

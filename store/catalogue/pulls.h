@@ -151,10 +151,11 @@ struct pull_page {
 [[nodiscard]] bool catalogue_pull_progress(struct catalogue *catalogue, const char *pull_id,
                                            const struct pull_layer *layers, size_t layer_count,
                                            struct error *error);
-/* Back to the queue, as if it had not been taken up: the catalogue was away. Changes
- * nothing when the pull ended or has another node. */
-[[nodiscard]] bool catalogue_requeue_pull(struct catalogue *catalogue, const char *node_id,
-                                          const char *pull_id, struct error *error);
+/* Back to the queue, as if they had not been taken up, all (*count) that name the node and are not
+ * among those that run there. A load fails by that, as when its node died. */
+[[nodiscard]] bool catalogue_give_back_pulls(struct catalogue *catalogue, const char *node_id,
+                                             const struct id_list *running, size_t *count,
+                                             struct error *error);
 
 /* Ends the pull as `failed`, or as `cancelled` when that is why. */
 [[nodiscard]] bool catalogue_pull_failed(struct catalogue *catalogue, const char *node_id,

@@ -67,17 +67,27 @@ static bool list_images(struct load *load, const struct load_request *request, s
     return true;
 }
 
+static bool begin_pull(struct load *load, struct pull_task *task, struct error *error)
+{
+    puller_begin_taking(load->puller);
+    bool begun =
+        catalogue_begin_load(load->config->catalogue, load->config->node_id, &task->reference,
+                             &task->platform, &task->arena, &task->pull, error);
+    if (begun)
+        puller_show(load->puller, task);
+    puller_end_taking(load->puller);
+    return begun;
+}
+
 /* Gives each image its row, which holds the layers as they come. */
 static bool begin_pulls(struct load *load, struct error *error)
 {
     for (size_t i = 0; i < load->images.count; i++) {
         struct pull_task *task = &load->tasks[i];
         load_task_fill(task, load->config, &load->archive, &load->images.images[i]);
-        if (!catalogue_begin_load(load->config->catalogue, load->config->node_id, &task->reference,
-                                  &task->platform, &task->arena, &task->pull, error))
+        if (!begin_pull(load, task, error))
             return false;
         load->begun_count++;
-        puller_show(load->puller, task);
         if (!pull_record_resolution(task, error))
             return false;
     }
@@ -139,17 +149,17 @@ static void explain(const struct load *load, struct error *error)
                             load->done_count, load->images.count);
 }
 
-/* What cannot be written down now is written when the catalogue is back. */
+/* An end that cannot be written down now is found once the catalogue is back: a row that nobody
+ * runs. */
 static void end_pull(struct load *load, struct pull_task *task, const struct error *why)
 {
     const struct puller_config *config = load->config;
     struct error error;
-    puller_hide(load->puller, task);
     if (!pull_leave_nothing(config, task->pull.id, &error))
         puller_log(load->puller, "what the load built stays until a prune", &task->pull, &error,
                    NULL);
-    if (!catalogue_pull_failed(config->catalogue, config->node_id, task->pull.id, why, &error))
-        puller_give_back_later(load->puller, task->pull.id);
+    (void)catalogue_pull_failed(config->catalogue, config->node_id, task->pull.id, why, &error);
+    puller_hide(load->puller, task);
     puller_log(load->puller, "load failed", &task->pull, why, NULL);
     puller_tell_end(load->puller, task->pull.id);
 }

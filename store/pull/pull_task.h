@@ -120,7 +120,13 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 
 [[nodiscard]] const struct puller_config *puller_config(const struct puller *puller);
 
-/* Lets cancels and the puller's end reach the task, until it is hidden again. */
+/* Around a call that makes a row this node's and the showing of its task: a row without a task
+ * is given back to the queue. */
+void puller_begin_taking(struct puller *puller);
+void puller_end_taking(struct puller *puller);
+
+/* Lets cancels and the puller's end reach the task, until it is hidden again: when its end is
+ * written down, or cannot be. */
 void puller_show(struct puller *puller, struct pull_task *task);
 void puller_hide(struct puller *puller, struct pull_task *task);
 
@@ -130,9 +136,5 @@ void puller_hide(struct puller *puller, struct pull_task *task);
 void puller_log(const struct puller *puller, const char *event, const struct pull *pull,
                 const struct error *error, const char *detail);
 void puller_tell_end(struct puller *puller, const char *pull_id);
-
-/* The end of a pull that ran here could not be written down: the heartbeat gives it back
- * to the queue as soon as the catalogue is there again. */
-void puller_give_back_later(struct puller *puller, const char *pull_id);
 
 #endif

@@ -1,27 +1,28 @@
 #include "store/pull/running_pulls.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-struct lost_pull {
-    struct lost_pull *next;
-    char id[];
-};
 
 void running_pulls_init(struct running_pulls *running)
 {
     *running = (struct running_pulls){0};
+    pthread_rwlock_init(&running->taking, NULL);
     pthread_mutex_init(&running->mutex, NULL);
 }
 
 void running_pulls_free(struct running_pulls *running)
 {
-    while (running->to_give_back) {
-        struct lost_pull *lost = running->to_give_back;
-        running->to_give_back = lost->next;
-        free(lost);
-    }
     pthread_mutex_destroy(&running->mutex);
+    pthread_rwlock_destroy(&running->taking);
+}
+
+void running_pulls_begin_taking(struct running_pulls *running)
+{
+    pthread_rwlock_rdlock(&running->taking);
+}
+
+void running_pulls_end_taking(struct running_pulls *running)
+{
+    pthread_rwlock_unlock(&running->taking);
 }
 
 static bool is_load(const struct pull_task *task)
@@ -106,38 +107,18 @@ bool running_pulls_are_loads_stopping(struct running_pulls *running)
     return stopping;
 }
 
-static void put_back(struct running_pulls *running, struct lost_pull *lost)
+size_t running_pulls_give_back(struct running_pulls *running, struct catalogue *catalogue,
+                               const char *node_id)
 {
-    pthread_mutex_lock(&running->mutex);
-    lost->next = running->to_give_back;
-    running->to_give_back = lost;
-    pthread_mutex_unlock(&running->mutex);
-}
-
-void running_pulls_give_back_later(struct running_pulls *running, const char *pull_id)
-{
-    size_t size = strlen(pull_id) + 1;
-    struct lost_pull *lost = malloc(sizeof(*lost) + size);
-    if (!lost)
-        abort();
-    memcpy(lost->id, pull_id, size);
-    put_back(running, lost);
-}
-
-void running_pulls_give_back(struct running_pulls *running, struct catalogue *catalogue,
-                             const char *node_id)
-{
-    pthread_mutex_lock(&running->mutex);
-    struct lost_pull *lost = running->to_give_back;
-    running->to_give_back = NULL;
-    pthread_mutex_unlock(&running->mutex);
-    while (lost) {
-        struct lost_pull *next = lost->next;
-        struct error error;
-        if (catalogue_requeue_pull(catalogue, node_id, lost->id, &error))
-            free(lost);
-        else
-            put_back(running, lost);
-        lost = next;
-    }
+    cleanup_arena struct arena arena = {0};
+    struct id_list ids;
+    struct error ignored; /* the next call does it */
+    size_t count = 0;
+    if (pthread_rwlock_trywrlock(&running->taking) != 0)
+        return 0;
+    running_pulls_list(running, &arena, &ids);
+    if (!catalogue_give_back_pulls(catalogue, node_id, &ids, &count, &ignored))
+        count = 0;
+    pthread_rwlock_unlock(&running->taking);
+    return count;
 }

@@ -9,15 +9,19 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import images
 import ownnetwork
 import pytest
+from archives import docker_save
 from cataloguerows import add_image, backends, prepare, use
 from cutting_proxy import CuttingProxy
 from daemons import Daemon, Stopped, free_port, processes_below, wait_until
+from fixture import file
 from larder import program
 from postgres import SUPERUSER, Postgres, Standby, sql
 from pulling import push_and_pull
 from sqlsession import SqlSession
+from tarbytes import Layer, tar_of
 
 SANDBOX = {"host": "h1", "rootfs": {"type": "bind", "path": "/srv"}}
 
@@ -206,6 +210,61 @@ def test_a_start_whose_answer_was_lost_may_be_asked_for_again(cut, database, whe
     again = node.put(f"/sandboxes/{id}", json=SANDBOX)
     assert again.status_code == (201 if when == "before" else 200)
     assert sql(database, f"SELECT count(*) FROM sandboxes WHERE id = '{id}'") == [["1"]]
+
+
+class QueuesAtAClaim(CuttingProxy):
+    """Cuts the answer to the first claim that there is something for: the pull of `reference`, which
+    is queued at that moment."""
+
+    def __init__(self, port, database):
+        super().__init__(port)
+        self.at = b"\0pull_claim\0"
+        self.database = database
+        self.reference = self.id = None
+
+    def see(self, data):
+        if self.at in data and self.reference:
+            reference, self.reference = self.reference, None
+            [[self.id]] = sql(
+                self.database,
+                "INSERT INTO pulls (reference, platform, policy, force)"
+                f" VALUES ('{reference}', 'linux/amd64', 'if_missing', false) RETURNING id",
+            )
+            self.cut_next = "after"
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back(
+    postgres, database, make_larder, registry, built_images
+):
+    """Its row names a node that lives, and does not know that it has it."""
+    images.push_to(registry, built_images["busybox"], "failover/claimed:1")
+    with QueuesAtAClaim(postgres.port, database) as proxy:
+        through = database.replace(f":{postgres.port}/", f":{proxy.port}/")
+        node = make_larder(database=through, flags=["--pull-jobs", "1"])
+        proxy.reference = f"{registry}/failover/claimed:1"
+        wait_until(lambda: proxy.cuts == 1, "a claim is cut")
+        path = f"/pulls/{proxy.id}"
+        pull = wait_until(lambda: finished(node, path), "the pull ends", 30)
+    assert pull["state"] == "done"
+    attempts = sql(database, f"SELECT attempts FROM pulls WHERE id = '{proxy.id}'")
+    assert attempts == [["1"]], "the one that nobody knew of does not count"
+
+
+def test_a_load_whose_row_was_made_without_an_answer_fails(cut, built_images):
+    """Who sent it is told; who watches its row is told, too."""
+    proxy, node, _ = cut
+    proxy.at, proxy.cut_next = b"\0load_begin\0", "after"
+    body = docker_save([(["q.io/failover/load:1"], [tar_of(Layer((file(b"a", b"b"),)))])]).data()
+    answer = node.post("/images:load", data=body)
+    assert answer.status_code == 503 and proxy.cuts == 1
+    loads = [pull for pull in node.get("/pulls").json()["pulls"] if pull["policy"] == "load"]
+    pull = wait_until(lambda: finished(node, f"/pulls/{loads[0]['id']}"), "the load ends", 30)
+    assert pull["state"] == "failed" and "send it again" in pull["error"]["detail"]
+
+
+def finished(node, path):
+    pull = node.get(path).json()
+    return pull if pull["finished_at"] else None
 
 
 class PgBouncer:
