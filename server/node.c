@@ -25,7 +25,8 @@
 
 enum {
     /* The eight workers, those who wait for pulls, the reaper, the sweeper with
-     * its lock and one more, the scrub likewise, the puller's heartbeat, and some to spare. */
+     * its lock and one more, the scrub likewise, the puller's heartbeat and its cleaning, and some
+     * to spare. */
     SESSIONS_BESIDE_PULLS = 18,
     SESSIONS_FOR_STARTS = 8, /* one a worker; made when it is needed */
     ACQUIRE_TIMEOUT_MS = 2000,

@@ -9,20 +9,19 @@
 #include <time.h>
 
 enum {
-    POLL_INTERVAL_MS = 1000,      /* for pulls queued, or left, by other nodes */
-    HEARTBEAT_INTERVAL_MS = 1000, /* ten of them missed: pull_rows.h takes the node for dead */
-    LOOK_INTERVAL_MS = 250,       /* while pulls run: is one cancelled elsewhere, or lost? */
-    CLEAN_EVERY_BEATS = 20,       /* tmp/ of dead nodes, and the history */
-    START_MS = 10 * 1000,         /* from a node's first draft to its first heartbeat */
+    POLL_INTERVAL_MS = 1000,       /* for pulls queued, or left, by other nodes */
+    HEARTBEAT_INTERVAL_MS = 1000,  /* ten of them missed: pull_rows.h takes the node for dead */
+    LOOK_INTERVAL_MS = 250,        /* while pulls run: is one cancelled elsewhere, or lost? */
+    CLEAN_INTERVAL_MS = 20 * 1000, /* tmp/ of dead nodes, and the history */
+    OTHER_THREADS = 2,             /* than those that run pulls: heartbeat, cleaning */
     NODE_ID_SIZE = 64,
 };
 
 struct puller {
     struct puller_config config; /* node_id and address point to what is below */
     char node_id[NODE_ID_SIZE];
-    char *address; /* owned; NULL: none */
-    pthread_t heartbeat;
-    pthread_t *threads; /* pull_jobs of them; owned by puller_start and puller_stop */
+    char *address;      /* owned; NULL: none */
+    pthread_t *threads; /* what runs as long as the puller; owned by puller_start and puller_stop */
     unsigned thread_count;
 
     pthread_mutex_t mutex; /* guards what follows */
@@ -64,18 +63,34 @@ static uint64_t wakes_so_far(struct puller *puller)
     return count;
 }
 
+static struct timespec time_in(long milliseconds)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_nsec += milliseconds % 1000 * 1000000L;
+    time.tv_sec += milliseconds / 1000 + time.tv_nsec / 1000000000L;
+    time.tv_nsec %= 1000000000L;
+    return time;
+}
+
 /* Sleeps until woken since `seen`, stopped, or the time is over. */
 static void wait_for_work(struct puller *puller, uint64_t seen, long milliseconds)
 {
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_nsec += milliseconds % 1000 * 1000000L;
-    deadline.tv_sec += milliseconds / 1000 + deadline.tv_nsec / 1000000000L;
-    deadline.tv_nsec %= 1000000000L;
-
+    struct timespec deadline = time_in(milliseconds);
     pthread_mutex_lock(&puller->mutex);
     int status = 0;
     while (!puller->stopping && puller->wake_count == seen && status == 0)
+        status = pthread_cond_timedwait(&puller->changed, &puller->mutex, &deadline);
+    pthread_mutex_unlock(&puller->mutex);
+}
+
+/* Sleeps until stopped, or the time is over. */
+static void wait_for_stop(struct puller *puller, long milliseconds)
+{
+    struct timespec deadline = time_in(milliseconds);
+    pthread_mutex_lock(&puller->mutex);
+    int status = 0;
+    while (!puller->stopping && status == 0)
         status = pthread_cond_timedwait(&puller->changed, &puller->mutex, &deadline);
     pthread_mutex_unlock(&puller->mutex);
 }
@@ -201,51 +216,6 @@ static void *pull_thread(void *context)
     return NULL;
 }
 
-static void free_names(char **names)
-{
-    for (size_t i = 0; names && names[i]; i++)
-        free(names[i]);
-    free(names);
-}
-
-static void clean_node(struct puller *puller, const char *node_id)
-{
-    struct error error;
-    if (!blobdir_remove_node(puller->config.blobdir, node_id, &error))
-        puller_log(puller, "cleaning tmp/ failed", NULL, &error, node_id);
-}
-
-/* A node tries the directory before it registers itself: one that is young may be starting. */
-static void clean_unknown_node(struct puller *puller, const char *node_id)
-{
-    struct blobdir *blobdir = puller->config.blobdir;
-    struct blob_state state;
-    struct error ignored; /* the next time does it */
-    int64_t now_ms = 0;
-    if (blobdir_now_ms(blobdir, &now_ms, &ignored) &&
-        blobdir_look_at_draft(blobdir, node_id, &state, &ignored) && state.exists &&
-        state.changed_at_ms < now_ms - START_MS)
-        clean_node(puller, node_id);
-}
-
-/* What killed nodes left under tmp/. */
-static void clean_dead_nodes(struct puller *puller)
-{
-    struct error error;
-    cleanup_arena struct arena arena = {0};
-    struct id_list dead = {0};
-    struct id_list unknown = {0};
-    char **names = blobdir_list_nodes(puller->config.blobdir, &error);
-    if (names && catalogue_dead_nodes(puller->config.catalogue, puller->node_id, names, &arena,
-                                      &dead, &unknown, &error)) {
-        for (size_t i = 0; i < unknown.count; i++)
-            clean_unknown_node(puller, unknown.ids[i]);
-        for (size_t i = 0; i < dead.count; i++)
-            clean_node(puller, dead.ids[i]);
-    }
-    free_names(names);
-}
-
 static void trim_history(struct puller *puller)
 {
     struct error error;
@@ -271,6 +241,18 @@ static void look_after_running(struct puller *puller)
         running_pulls_stop(&puller->running, cancelled.ids[i], true);
     for (size_t i = 0; i < lost.count; i++)
         running_pulls_stop(&puller->running, lost.ids[i], false);
+}
+
+/* Apart from the heartbeat: the directory may hang, or have much to unlink. */
+static void *cleaning_thread(void *context)
+{
+    struct puller *puller = context;
+    while (!is_stopping(puller)) {
+        pull_clean_dead_nodes(&puller->config);
+        trim_history(puller);
+        wait_for_stop(puller, CLEAN_INTERVAL_MS);
+    }
+    return NULL;
 }
 
 struct cpu_use {
@@ -320,17 +302,14 @@ static void tell_beat(struct puller *puller, double load)
     (void)catalogue_disconnect_dead_nodes(puller->config.catalogue, puller->node_id, &ignored);
 }
 
-static void beat(struct puller *puller, unsigned beats, struct cpu_use *last)
+static void beat(struct puller *puller, struct cpu_use *last)
 {
     tell_beat(puller, load_since(last));
     if (running_pulls_give_back(&puller->running, puller->config.catalogue, puller->node_id) > 0)
         wake(puller);
-    if (beats % CLEAN_EVERY_BEATS == 0) {
-        clean_dead_nodes(puller);
-        trim_history(puller);
-    }
 }
 
+/* What it does must not wait for the directory: who beats no more is taken for dead. */
 static void *heartbeat_thread(void *context)
 {
     enum { LOOKS_A_BEAT = HEARTBEAT_INTERVAL_MS / LOOK_INTERVAL_MS };
@@ -338,7 +317,7 @@ static void *heartbeat_thread(void *context)
     struct cpu_use last = cpu_use_so_far();
     for (unsigned looks = 0; !is_stopping(puller); looks++) {
         if (looks % LOOKS_A_BEAT == 0)
-            beat(puller, looks / LOOKS_A_BEAT, &last);
+            beat(puller, &last);
         look_after_running(puller);
         wait_for_work(puller, wakes_so_far(puller), LOOK_INTERVAL_MS);
     }
@@ -357,7 +336,7 @@ static struct puller *puller_new(const struct puller_config *config)
         abort();
     puller->config.address = puller->address;
     puller->config.layer_budget = layer_budget_new(config->layer_jobs);
-    puller->threads = calloc(config->pull_jobs, sizeof(*puller->threads));
+    puller->threads = calloc(OTHER_THREADS + config->pull_jobs, sizeof(*puller->threads));
     if (!puller->threads)
         abort();
     running_pulls_init(&puller->running);
@@ -383,15 +362,23 @@ static void puller_free(struct puller *puller)
     free(puller);
 }
 
-static bool start_pull_thread(struct puller *puller)
+static bool start_thread(struct puller *puller, void *(*run)(void *puller))
 {
-    if (pthread_create(&puller->threads[puller->thread_count], NULL, pull_thread, puller) != 0)
+    if (pthread_create(&puller->threads[puller->thread_count], NULL, run, puller) != 0)
         return false;
     puller->thread_count++;
     return true;
 }
 
-static void join_threads(struct puller *puller, bool has_heartbeat)
+static bool start_threads(struct puller *puller)
+{
+    bool started = start_thread(puller, heartbeat_thread) && start_thread(puller, cleaning_thread);
+    for (unsigned i = 0; started && i < puller->config.pull_jobs; i++)
+        started = start_thread(puller, pull_thread);
+    return started;
+}
+
+static void join_threads(struct puller *puller)
 {
     pthread_mutex_lock(&puller->mutex);
     puller->stopping = true;
@@ -401,8 +388,6 @@ static void join_threads(struct puller *puller, bool has_heartbeat)
 
     for (unsigned i = 0; i < puller->thread_count; i++)
         pthread_join(puller->threads[i], NULL);
-    if (has_heartbeat)
-        pthread_join(puller->heartbeat, NULL);
 }
 
 struct puller *puller_start(const struct puller_config *config, struct error *error)
@@ -412,12 +397,8 @@ struct puller *puller_start(const struct puller_config *config, struct error *er
         puller_free(puller);
         return NULL;
     }
-    bool started = pthread_create(&puller->heartbeat, NULL, heartbeat_thread, puller) == 0;
-    bool has_heartbeat = started;
-    while (started && puller->thread_count < config->pull_jobs)
-        started = start_pull_thread(puller);
-    if (!started) {
-        join_threads(puller, has_heartbeat);
+    if (!start_threads(puller)) {
+        join_threads(puller);
         puller_free(puller);
         (void)error_set(error, ERROR_INTERNAL, "the puller's threads cannot be started");
         return NULL;
@@ -467,7 +448,7 @@ void puller_stop(struct puller *puller)
 {
     if (!puller)
         return;
-    join_threads(puller, true);
+    join_threads(puller);
     /* When this fails, the missing heartbeat says the same. */
     struct error ignored;
     (void)catalogue_leave_node(puller->config.catalogue, puller->node_id, &ignored);

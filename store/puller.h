@@ -1,4 +1,5 @@
-/* The puller: the threads of a node that run queued pulls, and its heartbeat.
+/* The puller: the threads of a node that run queued pulls, its heartbeat, and the cleaning up after
+ * dead nodes.
  *
  * A pull is a row first (catalogue/pulls.h): whoever asks, on whichever node,
  * queues it, and any node's puller claims it. Stopping gives running pulls back

@@ -113,6 +113,10 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 [[nodiscard]] bool pull_leave_nothing(const struct puller_config *config, const char *pull_id,
                                       struct error *error);
 
+/* Clears away what killed nodes left under tmp/. What fails is logged, and done by the next call.
+ * Waits for the directory, also for one that hangs. */
+void pull_clean_dead_nodes(const struct puller_config *config);
+
 /* All steps, for a pull that was claimed. */
 [[nodiscard]] bool pull_run(struct pull_task *task, struct error *error);
 

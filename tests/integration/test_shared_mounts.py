@@ -1,11 +1,16 @@
 """Two nodes that see the one directory through mounts of their own, as hosts of NFS or CephFS do:
 what one removed, the other's kernel may believe to be there for a while (fusemount.py)."""
 
+import time
+
 import invariants
 import pytest
-from daemons import wait_until
+from daemons import Stopped, wait_until
 from fusemount import Mount, why_not
+from postgres import sql
 from pulling import inspect, pull, push_and_pull
+
+CLEANING_SECONDS = 20  # from one look of a node into the directory to the next
 
 
 @pytest.fixture
@@ -19,7 +24,7 @@ def mounts(new_directory):
         made = [Mount(source, new_directory(f"mount{number}")) for number in range(2)]
         if not all(mount.point.is_mount() for mount in made):
             pytest.skip(f"FUSE does not mount here: {made[0].daemon.output()}")
-        yield source, [mount.point for mount in made]
+        yield source, made
     finally:
         for mount in made:
             mount.close()
@@ -34,7 +39,7 @@ def own_database(postgres):
 @pytest.fixture
 def nodes(mounts, own_database, make_larder):
     """Two over one catalogue; their start-up probes have passed."""
-    return [make_larder(database=own_database, blob_dir=point) for point in mounts[1]]
+    return [make_larder(database=own_database, blob_dir=mount.point) for mount in mounts[1]]
 
 
 def read_all(node, detail, source):
@@ -79,3 +84,15 @@ def test_what_another_node_removed_and_brought_back_is_read(mounts, nodes, regis
     pull(first, reference)
     read_all(second, inspect(second, reference), source)
     invariants.check(first.database, source)
+
+
+def test_a_node_whose_directory_hangs_beats_on(mounts, nodes, own_database):
+    """Else the others would end its connections and take its pulls."""
+    age = "SELECT max(extract(epoch FROM clock_timestamp() - heartbeat_at)) FROM nodes"
+    oldest = 0
+    with Stopped([mount.daemon.pid for mount in mounts[1]]):
+        end = time.monotonic() + CLEANING_SECONDS + 9
+        while time.monotonic() < end:
+            oldest = max(oldest, float(sql(own_database, age)[0][0]))
+            time.sleep(0.5)
+    assert oldest < 5, "every second, unless the machine is busy"
