@@ -113,7 +113,7 @@ bool catalogue_pull_composing(struct catalogue *catalogue, const char *node_id, 
     return rows.affected > 0 || lost_pull(error);
 }
 
-bool catalogue_pull_progress(struct catalogue *catalogue, const char *pull_id,
+bool catalogue_pull_progress(struct catalogue *catalogue, const char *node_id, const char *pull_id,
                              const struct pull_layer *layers, size_t layer_count,
                              struct error *error)
 {
@@ -125,13 +125,14 @@ bool catalogue_pull_progress(struct catalogue *catalogue, const char *pull_id,
         "  FROM unnest($2::text[], $3::text[], $4::text[], $5::text[])"
         "       AS u (position, received, inflated, state)"
         " WHERE l.pull_id = $1::uuid AND l.position = u.position::int"
-        "   AND l.state IN ('waiting', 'fetching')"};
+        "   AND l.state IN ('waiting', 'fetching')"
+        "   AND EXISTS (SELECT FROM pulls WHERE id = $1::uuid AND node_id = $6::uuid)"};
     cleanup_arena struct arena arena = {0};
     struct layer_arrays arrays = format_layers(layers, layer_count, &arena);
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     return session && QUERY(session, &write, &arena, &rows, error, pull_id, arrays.positions,
-                            arrays.received, arrays.inflated, arrays.states);
+                            arrays.received, arrays.inflated, arrays.states, node_id);
 }
 
 bool catalogue_pull_failed(struct catalogue *catalogue, const char *node_id, const char *pull_id,

@@ -147,10 +147,10 @@ struct pull_page {
                                            const struct pull *pull, struct error *error);
 [[nodiscard]] bool catalogue_pull_composing(struct catalogue *catalogue, const char *node_id,
                                             const char *pull_id, struct error *error);
-/* Writes the byte counts of a running pull. */
-[[nodiscard]] bool catalogue_pull_progress(struct catalogue *catalogue, const char *pull_id,
-                                           const struct pull_layer *layers, size_t layer_count,
-                                           struct error *error);
+/* Writes the byte counts of a running pull; nothing when it is this node's no more. */
+[[nodiscard]] bool catalogue_pull_progress(struct catalogue *catalogue, const char *node_id,
+                                           const char *pull_id, const struct pull_layer *layers,
+                                           size_t layer_count, struct error *error);
 /* Back to the queue, as if they had not been taken up, all (*count) that name the node and are not
  * among those that run there. A load fails by that, as when its node died. */
 [[nodiscard]] bool catalogue_give_back_pulls(struct catalogue *catalogue, const char *node_id,

@@ -58,8 +58,8 @@ static void write_progress(struct pull_task *task)
     }
     /* Only watchers miss it: the end of each layer is written on its own. */
     struct error ignored;
-    (void)catalogue_pull_progress(task->config->catalogue, pull->id, pull->layers,
-                                  pull->layer_count, &ignored);
+    (void)catalogue_pull_progress(task->config->catalogue, task->config->node_id, pull->id,
+                                  pull->layers, pull->layer_count, &ignored);
 }
 
 static struct timespec next_report(void)

@@ -3,6 +3,7 @@
 #include "database.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 TestSuite(pulls, .init = database_begin, .fini = database_end);
@@ -110,6 +111,72 @@ Test(pulls, a_node_takes_over_only_once_it_has_reached_the_catalogue_for_long)
 
     (void)database_sql("UPDATE pulls SET state = 'queued', node_id = NULL");
     cr_expect(claims("SELECT 1"), "what waits, each node takes at once");
+}
+
+/* Claims the pull that is inserted as `columns` say. */
+static void claim(const char *columns, struct arena *arena, struct pull *pull)
+{
+    char sql[512];
+    bool claimed = false;
+    struct error error = {0};
+    cr_assert(catalogue_register_node(database_catalogue, node_id, NULL, &error), "%s",
+              error.message);
+    (void)snprintf(sql, sizeof(sql),
+                   "INSERT INTO pulls (reference, platform, policy, force, cancel_requested)"
+                   " VALUES (%s)",
+                   columns);
+    (void)database_sql(sql);
+    cr_assert(catalogue_claim_pull(database_catalogue, node_id, arena, pull, &claimed, &error) &&
+                  claimed,
+              "%s", error.message);
+}
+
+Test(pulls, what_names_the_node_and_does_not_run_there_is_given_back)
+{
+    cleanup_arena struct arena arena = {0};
+    struct pull runs;
+    struct pull lost;
+    struct error error = {0};
+    size_t count = 0;
+    claim("'q.io/a:1', 'linux/amd64', 'always', false, false", &arena, &runs);
+    claim("'q.io/a:2', 'linux/amd64', 'always', false, false", &arena, &lost);
+    (void)database_sql("INSERT INTO nodes (id, hostname, version)"
+                       "    VALUES (gen_random_uuid(), 'other', '1');"
+                       "INSERT INTO pulls (reference, platform, policy, force, state, node_id)"
+                       "    SELECT 'q.io/a:3', 'linux/amd64', 'always', false, 'fetching', id"
+                       "      FROM nodes WHERE hostname = 'other'");
+    const struct id_list running = {.ids = &runs.id, .count = 1};
+    cr_assert(catalogue_give_back_pulls(database_catalogue, node_id, &running, &count, &error),
+              "%s", error.message);
+    cr_expect_eq(count, 1);
+    cr_expect_str_eq(database_sql("SELECT string_agg(state || attempts, ' ' ORDER BY reference)"
+                                  " FROM pulls"),
+                     "resolving1 queued0 fetching0");
+    cr_assert(catalogue_give_back_pulls(database_catalogue, node_id, &(struct id_list){0}, &count,
+                                        &error),
+              "%s", error.message);
+    cr_expect_eq(count, 1, "also all");
+}
+
+Test(pulls, a_node_that_lost_its_pull_writes_no_progress)
+{
+    static const char taken_over_by[] = "99999999-2222-4333-8444-555555555555";
+    cleanup_arena struct arena arena = {0};
+    struct pull pull;
+    struct error error = {0};
+    claim("'q.io/a:1', 'linux/amd64', 'always', false, false", &arena, &pull);
+    (void)database_sql(
+        "INSERT INTO pull_layers (pull_id, position, diff_id, blob_digest, media_type, total_bytes,"
+        "    received_bytes)"
+        " SELECT id, 0, digest_of('l'), digest_of('b'), 'm', 10, 7 FROM pulls");
+    const struct pull_layer layer = {.state = "fetching", .total_bytes = 10, .received_bytes = 3};
+    cr_assert(
+        catalogue_pull_progress(database_catalogue, taken_over_by, pull.id, &layer, 1, &error),
+        "%s", error.message);
+    cr_expect_str_eq(database_sql("SELECT received_bytes FROM pull_layers"), "7");
+    cr_assert(catalogue_pull_progress(database_catalogue, node_id, pull.id, &layer, 1, &error),
+              "%s", error.message);
+    cr_expect_str_eq(database_sql("SELECT received_bytes FROM pull_layers"), "3");
 }
 
 Test(pulls, history_is_kept_for_a_week)
