@@ -142,6 +142,26 @@ void puller_tell_end(struct puller *puller, const char *pull_id)
     pthread_mutex_unlock(&puller->end_mutex);
 }
 
+/* Was a pull that runs here cancelled on another node, or taken over by one? */
+static void look_after_running(struct puller *puller)
+{
+    cleanup_arena struct arena arena = {0};
+    struct id_list running;
+    struct id_list cancelled = {0};
+    struct id_list lost = {0};
+    struct error error;
+    running_pulls_list(&puller->running, &arena, &running);
+    /* When it fails, the catalogue is away, which readiness says; others take over. */
+    if (running.count == 0 ||
+        !catalogue_look_after_pulls(puller->config.catalogue, puller->node_id, &running, &arena,
+                                    &cancelled, &lost, &error))
+        return;
+    for (size_t i = 0; i < cancelled.count; i++)
+        running_pulls_stop(&puller->running, cancelled.ids[i], true);
+    for (size_t i = 0; i < lost.count; i++)
+        running_pulls_stop(&puller->running, lost.ids[i], false);
+}
+
 /* One whose end is not written down is given back by the heartbeat, if it is still this node's. */
 static void finish_task(struct puller *puller, struct pull_task *task, bool done,
                         const struct error *why)
@@ -155,6 +175,9 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
                    task->again ? "somebody joined it with a stricter wish" : NULL);
         return;
     }
+    /* A cancel may have stood in the way of its commit that has not been heard of here. */
+    if (why->code == ERROR_PULL_CANCELLED && !atomic_load(&task->cancelled))
+        look_after_running(puller);
     if (why->code == ERROR_PULL_CANCELLED && !atomic_load(&task->cancelled)) {
         metric_add(METRIC_PULLS_ENDED, 1, ENDED_GIVEN_BACK);
         puller_log(puller, "pull given back", pull, why, NULL);
@@ -183,6 +206,8 @@ static bool claim(struct puller *puller, struct pull_task *task)
                                       &task->pull, &claimed, &ignored);
     if (asked && claimed)
         puller_show(puller, task);
+    if (asked && claimed && task->pull.cancel_requested)
+        running_pulls_stop(&puller->running, task->pull.id, true);
     puller_end_taking(puller);
     return asked && claimed;
 }
@@ -221,26 +246,6 @@ static void trim_history(struct puller *puller)
     struct error error;
     if (!catalogue_trim_history(puller->config.catalogue, &error))
         puller_log(puller, "trimming the history failed", NULL, &error, NULL);
-}
-
-/* Was a pull that runs here cancelled on another node, or taken over by one? */
-static void look_after_running(struct puller *puller)
-{
-    cleanup_arena struct arena arena = {0};
-    struct id_list running;
-    struct id_list cancelled = {0};
-    struct id_list lost = {0};
-    struct error error;
-    running_pulls_list(&puller->running, &arena, &running);
-    /* When it fails, the catalogue is away, which readiness says; others take over. */
-    if (running.count == 0 ||
-        !catalogue_look_after_pulls(puller->config.catalogue, puller->node_id, &running, &arena,
-                                    &cancelled, &lost, &error))
-        return;
-    for (size_t i = 0; i < cancelled.count; i++)
-        running_pulls_stop(&puller->running, cancelled.ids[i], true);
-    for (size_t i = 0; i < lost.count; i++)
-        running_pulls_stop(&puller->running, lost.ids[i], false);
 }
 
 /* Apart from the heartbeat: the directory may hang, or have much to unlink. */

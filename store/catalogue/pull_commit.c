@@ -147,7 +147,7 @@ static bool pardon_files(struct catalogue_session *session, const struct commit 
 }
 
 /* Somebody may have joined it meanwhile with a stricter wish than it was run with: then
- * it is queued once more. */
+ * it is queued once more. Or cancelled it: who was told so finds nothing of it. */
 static bool finish_pull(struct catalogue_session *session, const char *node_id,
                         const struct pull *pull, const char *manifest_digest, struct arena *arena,
                         bool *again, struct error *error)
@@ -158,10 +158,11 @@ static bool finish_pull(struct catalogue_session *session, const char *node_id,
                        "    node_id = CASE WHEN w.again THEN NULL ELSE p.node_id END,"
                        "    attempts = CASE WHEN w.again THEN 0 ELSE p.attempts END,"
                        "    finished_at = CASE WHEN w.again THEN NULL ELSE now() END"
-                       "  FROM (SELECT id, (force AND NOT $4::boolean)"
+                       "  FROM (SELECT id, cancel_requested, (force AND NOT $4::boolean)"
                        "               OR (policy = 'always' AND $5 <> 'always') AS again"
                        "          FROM pulls WHERE id = $1::uuid FOR UPDATE) w"
                        " WHERE p.id = w.id AND p.node_id = $2::uuid AND p.finished_at IS NULL"
+                       "   AND NOT w.cancel_requested"
                        " RETURNING w.again"};
     static const struct statement let_go = {
         "pull_layers_let_go",
@@ -175,7 +176,7 @@ static bool finish_pull(struct catalogue_session *session, const char *node_id,
         return false;
     if (rows.count == 0)
         return error_set(error, ERROR_PULL_CANCELLED,
-                         "the pull ended or was taken over by another node");
+                         "the pull was cancelled, ended or was taken over by another node");
     *again = rows_bool(&rows, 0, 0);
     return QUERY(session, *again ? &forget : &let_go, arena, &rows, error, pull->id);
 }

@@ -19,6 +19,7 @@ enum {
     COLUMN_FINISHED_AT,
     COLUMN_ATTEMPTS,
     COLUMN_ERROR,
+    COLUMN_CANCEL_REQUESTED,
     COLUMN_LAYER_POSITION,
     COLUMN_LAYER_DIFF_ID,
     COLUMN_LAYER_BLOB_DIGEST,
@@ -128,6 +129,7 @@ static struct pull read_pull(const struct rows *rows, size_t row)
         .started_at_ms = rows_int(rows, row, COLUMN_STARTED_AT),
         .finished_at_ms = rows_int(rows, row, COLUMN_FINISHED_AT),
         .attempts = rows_int(rows, row, COLUMN_ATTEMPTS),
+        .cancel_requested = rows_bool(rows, row, COLUMN_CANCEL_REQUESTED),
     };
     if (!pull_policy_parse(rows_text(rows, row, COLUMN_POLICY), &pull.policy))
         assert(!"the table's check allows only these policies");

@@ -17,6 +17,7 @@
     "(extract(epoch FROM p.created_at) * 1000)::bigint, "                                          \
     "coalesce((extract(epoch FROM p.started_at) * 1000)::bigint, 0), "                             \
     "coalesce((extract(epoch FROM p.finished_at) * 1000)::bigint, 0), p.attempts, p.error, "       \
+    "p.cancel_requested, "                                                                         \
     "l.position, l.diff_id, l.blob_digest, l.media_type, l.state, l.total_bytes, "                 \
     "l.received_bytes, l.tar_bytes"
 

@@ -57,6 +57,7 @@ struct pull {
     const char *platform;  /* "linux/amd64" */
     enum pull_policy policy;
     bool force;
+    bool cancel_requested; /* whoever runs it is to end it so */
     enum pull_state state;
     const char *node_id;         /* NULL while queued */
     const char *manifest_digest; /* NULL until it is resolved */
@@ -130,7 +131,7 @@ struct pull_page {
 [[nodiscard]] bool catalogue_trim_history(struct catalogue *catalogue, struct error *error);
 
 /* Takes the oldest pull that waits, or whose node is dead, once this one may judge that (nodes.h);
- * *claimed false: none. */
+ * *claimed false: none. One that is to be cancelled is claimed, too, to be ended. */
 [[nodiscard]] bool catalogue_claim_pull(struct catalogue *catalogue, const char *node_id,
                                         struct arena *arena, struct pull *pull, bool *claimed,
                                         struct error *error);
@@ -226,7 +227,8 @@ struct image_record {
                                             const struct reference *reference, struct error *error);
 /* One transaction: config, manifest, layers, reference, condemned rows of its
  * files gone, pull `done`; or `queued` (*again), when somebody joined it with a policy or force
- * that *pull, as it was claimed, lacks. Under the same locks. */
+ * that *pull, as it was claimed, lacks. ERROR_PULL_CANCELLED, and nothing is written, when it was
+ * cancelled or is this node's no more. Under the same locks. */
 [[nodiscard]] bool catalogue_pull_done(struct catalogue_session *lock, const char *node_id,
                                        const struct pull *pull, const struct image_record *image,
                                        bool *again, struct error *error);

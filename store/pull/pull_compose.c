@@ -227,6 +227,8 @@ static bool publish_and_commit(struct pull_task *task, const struct layer_files 
         !publish_description(task, lock, &locked[1].key, &description, error))
         return false;
     CRASH_POINT(COMPOSE_PUBLISHED);
+    if (atomic_load(&task->stop))
+        return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
     return commit(task, lock, &fsmeta, &vmdk, &description, error);
 }
 

@@ -9,8 +9,10 @@ import pytest
 import images
 import invariants
 import pulling
+from cutting_proxy import CuttingProxy
 from daemons import wait_until
 from fault_registry import Fault, FaultRegistry
+from postgres import sql
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +180,56 @@ def test_a_node_that_hangs_is_taken_over_and_its_waking_harms_nothing(
     invariants.check(shared["database"], shared["blob_dir"])
     assert hangs.get(path).json()["state"] == "done"
     pulling.pull(hangs, f"{registry.host}/a/b:pair", force=True)
+
+
+class CallsAtTheFinish(CuttingProxy):
+    """Calls `call` once, when a pull is about to be done: its image written, not yet committed."""
+
+    call = None
+
+    def see(self, data):
+        if b"\0pull_finish\0" in data and self.call:
+            call, self.call = self.call, None
+            call()
+
+
+@pytest.mark.parametrize("policy", ["if_missing", "always"])
+def test_a_cancel_that_was_accepted_before_the_commit_is_kept(
+    make_larder, postgres, shared, registry, builder, policy
+):
+    """By the statement that ends the pull: its node may not have heard of it. Of a pull that
+    composes, and of one for which the registry confirms what is here."""
+    node = make_larder(**shared)
+    reference = f"{registry.host}/a/b:pair"
+    if policy == "always":
+        pulling.pull(node, reference)
+    before = invariants.published(shared["blob_dir"])
+    with CallsAtTheFinish(postgres.port) as proxy:
+        through = shared["database"].replace(f":{postgres.port}/", f":{proxy.port}/")
+        runs = make_larder(**shared | {"database": through})
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            proxy.call = lambda: sql(shared["database"], "UPDATE pulls SET cancel_requested = true")
+            body = {"reference": reference, "policy": policy}
+            path = f"/pulls/{runs.post('/images:pull', json=body).json()['id']}"
+            wait_for_end(runs, path, "cancelled")
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+    assert "pull given back" not in runs.log()
+    assert invariants.published(shared["blob_dir"]) == before
+    assert node.get(f"/images/{reference}").status_code == (200 if policy == "always" else 404)
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
+def test_who_claims_a_pull_that_is_to_be_cancelled_ends_it(make_larder, shared, registry):
+    """Its node was asked to cancel it, and died or lost the catalogue before it could. Also one that
+    was taken up so often that it would fail."""
+    node = make_larder(**shared)
+    [[id]] = sql(
+        shared["database"],
+        "INSERT INTO pulls (reference, platform, policy, force, cancel_requested, attempts)"
+        f" VALUES ('{registry.host}/a/b:good', 'linux/amd64', 'if_missing', false, true, 10)"
+        " RETURNING id",
+    )
+    wait_for_end(node, f"/pulls/{id}", "cancelled")
+    assert not registry.requests, "the registry is not asked for it"

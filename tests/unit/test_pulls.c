@@ -131,6 +131,16 @@ static void claim(const char *columns, struct arena *arena, struct pull *pull)
               "%s", error.message);
 }
 
+Test(pulls, who_claims_one_is_told_that_it_is_to_be_cancelled)
+{
+    cleanup_arena struct arena arena = {0};
+    struct pull pull;
+    claim("'q.io/a:1', 'linux/amd64', 'always', false, true", &arena, &pull);
+    cr_expect(pull.cancel_requested);
+    claim("'q.io/a:2', 'linux/amd64', 'always', false, false", &arena, &pull);
+    cr_expect_not(pull.cancel_requested);
+}
+
 Test(pulls, what_names_the_node_and_does_not_run_there_is_given_back)
 {
     cleanup_arena struct arena arena = {0};
