@@ -82,5 +82,5 @@ void audit_request(const struct request *request, const char *remote)
     append_line(request, &whole, query_text(&arena, request), remote, &lines);
     for (const struct audit_part *part = request->audit_parts; part; part = part->next)
         append_line(request, part, NULL, remote, &lines);
-    log_write_lines(&request->node->log, &lines);
+    log_write_lines(&request->node->log, LOG_OF_AUDIT, &lines);
 }

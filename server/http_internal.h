@@ -8,7 +8,6 @@
 #include "server/file_sender.h"
 #include "server/http_loop.h"
 #include "server/http_server.h"
-#include "server/log_writer.h"
 #include "server/peer.h"
 #include "server/place_counts.h"
 #include "server/pull_watch.h"
@@ -81,7 +80,6 @@ struct http_server {
     atomic_uint uploads_running;
     struct pull_watch *pull_watch;
     struct connector *connector;
-    struct log_writer *log_writer;
     struct http_connections connections;
     atomic_bool ending; /* it is announced, and requests are still taken */
     atomic_bool draining;

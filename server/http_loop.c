@@ -143,7 +143,7 @@ static void hand_on_log(struct http_loop *loop)
         return;
     int64_t age_us = clock_now_us() - loop->log_lines_since_us;
     if (loop->log_lines.size_bytes >= LOG_LINES_MAX_BYTES || age_us >= LOG_LINES_MAX_MS * 1000)
-        log_writer_take(loop->server->log_writer, &loop->log_lines);
+        log_write_lines(&loop->server->node->log, LOG_OF_REQUEST, &loop->log_lines);
 }
 
 /* Until a daemon has to be run again, whatever comes. */
@@ -485,7 +485,7 @@ void http_loop_stop(struct http_loop *loop)
         close_daemon(&loop->daemons[i]);
     free_spare_requests(loop);
     if (loop->log_lines.size_bytes > 0)
-        log_writer_take(loop->server->log_writer, &loop->log_lines);
+        log_write_lines(&loop->server->node->log, LOG_OF_REQUEST, &loop->log_lines);
     json_writer_free(&loop->log_lines);
     cleanup_close_fd(&loop->epoll_fd);
     cleanup_close_fd(&loop->wake_fd);

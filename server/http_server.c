@@ -77,10 +77,9 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     server->uploads = worker_pool_start(uploads, uploads, error);
     server->pull_watch = pull_watch_start(node, http_request_resume, error);
     server->connector = connector_start(node, error);
-    server->log_writer = log_writer_start(&node->log, error);
     if (!server->workers || !server->long_workers || !server->file_workers ||
         !server->file_sender || !server->uploads || !server->pull_watch || !server->connector ||
-        !server->log_writer || !start_loops(server, error)) {
+        !start_loops(server, error)) {
         http_server_stop(server);
         return NULL;
     }
@@ -149,7 +148,6 @@ void http_server_stop(struct http_server *server)
     for (size_t i = 0; i < server->loop_count; i++)
         http_loop_stop(server->loops[i]);
     file_sender_free(server->file_sender); /* a loop may have submitted until now */
-    log_writer_stop(server->log_writer);
     http_connections_stop(&server->connections);
     free(server->loops);
     free(server);

@@ -2,7 +2,6 @@
  * while the loop hands over what comes. */
 #include "server/body_stream.h"
 #include "server/http_internal.h"
-#include "server/log_writer.h"
 #include "server/node.h"
 #include "server/routes.h"
 
@@ -42,9 +41,9 @@ static void resume(void *context)
 static void end_lost(struct request *request)
 {
     cleanup_json_writer struct json_writer lines = {0};
-    struct log_writer *writer = request->server->log_writer;
+    const struct log *log = &request->node->log;
     http_request_over(request, false, &lines);
-    log_writer_take(writer, &lines);
+    log_write_lines(log, LOG_OF_REQUEST, &lines);
 }
 
 /* On a thread of the uploads' pool. */

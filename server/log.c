@@ -1,6 +1,7 @@
 #include "server/log.h"
 
 #include "server/json_writer.h"
+#include "server/log_writer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -104,11 +105,16 @@ void log_append(const struct log *log, struct json_writer *lines, enum log_level
     append_text(lines, "\n");
 }
 
-void log_write_lines(const struct log *log, const struct json_writer *lines)
+void log_write_lines(const struct log *log, enum metric_log kind, struct json_writer *lines)
 {
-    /* A log that nobody takes must not stop the node. */
-    if (write(log->fd, lines->bytes, lines->size_bytes) < 0)
+    if (log->writer) {
+        log_writer_take(log->writer, kind, lines);
         return;
+    }
+    /* A log that nobody takes any more must not stop the node. */
+    ssize_t ignored = write(log->fd, lines->bytes, lines->size_bytes);
+    (void)ignored;
+    lines->size_bytes = 0;
 }
 
 void log_write(const struct log *log, enum log_level level, const char *event,
@@ -116,5 +122,5 @@ void log_write(const struct log *log, enum log_level level, const char *event,
 {
     cleanup_json_writer struct json_writer line = {0};
     log_append(log, &line, level, event, fields, field_count);
-    log_write_lines(log, &line);
+    log_write_lines(log, LOG_OF_EVENT, &line);
 }

@@ -1,12 +1,14 @@
 /* The node's log: one line for each request and each step of a pull, on stderr,
- * as text or as JSON. A line is one write(2), so lines of several threads never
- * mix; those of requests are gathered (log_writer.h). Credentials and query strings are never given
- * to it. Any thread.
+ * as text or as JSON. A serving node's lines are written by a thread of its own (log_writer.h), so
+ * that nobody waits for whoever reads them; before that runs, and in other commands, a line is one
+ * write(2). Lines of several threads never mix. Credentials and query strings are never given to
+ * it. Any thread.
  */
 #ifndef LARDER_SERVER_LOG_H
 #define LARDER_SERVER_LOG_H
 
 #include "server/json_writer.h"
+#include "store/metrics.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,9 +17,12 @@
 enum log_format { LOG_TEXT, LOG_JSON };
 enum log_level { LOG_INFO, LOG_WARNING, LOG_ERROR };
 
+struct log_writer;
+
 struct log {
     int fd;
     enum log_format format;
+    struct log_writer *writer; /* NULL: who has a line writes it */
 };
 
 /* A field is text, or a number when the text is NULL and `is_number`. NULL text is
@@ -32,8 +37,9 @@ struct log_field {
 /* The line alone, behind what is in the buffer. */
 void log_append(const struct log *log, struct json_writer *lines, enum log_level level,
                 const char *event, const struct log_field *fields, size_t field_count);
-/* Lines that were appended, at once. */
-void log_write_lines(const struct log *log, const struct json_writer *lines);
+/* Lines that were appended; leaves the buffer empty. */
+void log_write_lines(const struct log *log, enum metric_log kind, struct json_writer *lines);
+/* A line about an event. */
 void log_write(const struct log *log, enum log_level level, const char *event,
                const struct log_field *fields, size_t field_count);
 

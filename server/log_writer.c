@@ -1,17 +1,36 @@
 #include "server/log_writer.h"
 
+#include "store/metrics.h"
+
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
-enum { PENDING_MAX_BYTES = 4 << 20 };
+enum {
+    STOP_MAX_SECONDS = 5,
+    KEPT_BYTES = 1 << 20, /* of a buffer that is empty again */
+};
+
+/* A line waits while no more than this is there with it. Requests come by themselves in any
+ * number; they leave room for events, and both for some ten thousand changes. */
+static const size_t pending_max_bytes[LOG_COUNT] = {
+    [LOG_OF_REQUEST] = 4 << 20,
+    [LOG_OF_EVENT] = 6 << 20,
+    [LOG_OF_AUDIT] = 16 << 20,
+};
+
+struct left_out {
+    int64_t lines[LOG_COUNT];
+};
 
 struct log_writer {
-    const struct log *log;
+    struct log log; /* without a writer */
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows; not held while writing */
     pthread_cond_t changed;
     struct json_writer pending;
-    int64_t left_out; /* lines, since the last one that said so */
+    struct left_out left_out; /* since the last line that said so */
     bool stopping;
 };
 
@@ -41,7 +60,8 @@ static void write_all(int fd, const char *bytes, size_t size)
 }
 
 /* Waits for lines and takes them over; false when it is the end and there are none. */
-static bool next_lines(struct log_writer *writer, struct json_writer *lines, int64_t *left_out)
+static bool next_lines(struct log_writer *writer, struct json_writer *lines,
+                       struct left_out *left_out)
 {
     pthread_mutex_lock(&writer->lock);
     while (writer->pending.size_bytes == 0 && !writer->stopping)
@@ -50,22 +70,39 @@ static bool next_lines(struct log_writer *writer, struct json_writer *lines, int
     writer->pending = *lines;
     *lines = taken;
     *left_out = writer->left_out;
-    writer->left_out = 0;
+    writer->left_out = (struct left_out){0};
     pthread_mutex_unlock(&writer->lock);
     return taken.size_bytes > 0;
+}
+
+static void tell_left_out(const struct log *log, const struct left_out *left_out)
+{
+    int64_t lines = 0;
+    for (size_t kind = 0; kind < LOG_COUNT; kind++)
+        lines += left_out->lines[kind];
+    if (lines > 0)
+        LOG(log, LOG_WARNING, "the log is read too slowly: lines were left out",
+            FIELD_INT("lines", lines), FIELD_INT("of_audit", left_out->lines[LOG_OF_AUDIT]));
+}
+
+static void empty(struct json_writer *lines)
+{
+    lines->size_bytes = 0;
+    if (lines->capacity_bytes <= KEPT_BYTES)
+        return;
+    json_writer_free(lines);
+    *lines = (struct json_writer){0};
 }
 
 static void *run(void *argument)
 {
     struct log_writer *writer = argument;
     struct json_writer lines = {0};
-    int64_t left_out = 0;
+    struct left_out left_out = {0};
     while (next_lines(writer, &lines, &left_out)) {
-        write_all(writer->log->fd, lines.bytes, lines.size_bytes);
-        lines.size_bytes = 0;
-        if (left_out > 0)
-            LOG(writer->log, LOG_WARNING, "the log is read too slowly: lines were left out",
-                FIELD_INT("lines", left_out));
+        write_all(writer->log.fd, lines.bytes, lines.size_bytes);
+        empty(&lines);
+        tell_left_out(&writer->log, &left_out);
     }
     json_writer_free(&lines);
     return NULL;
@@ -76,7 +113,7 @@ struct log_writer *log_writer_start(const struct log *log, struct error *error)
     struct log_writer *writer = calloc(1, sizeof(*writer));
     if (!writer)
         abort();
-    writer->log = log;
+    writer->log = (struct log){.fd = log->fd, .format = log->format};
     pthread_cond_init(&writer->changed, NULL);
     pthread_mutex_init(&writer->lock, NULL);
     int failed = pthread_create(&writer->thread, NULL, run, writer);
@@ -87,16 +124,33 @@ struct log_writer *log_writer_start(const struct log *log, struct error *error)
     return NULL;
 }
 
-void log_writer_take(struct log_writer *writer, struct json_writer *lines)
+static void leave_out(struct log_writer *writer, enum metric_log kind,
+                      const struct json_writer *lines)
+{
+    int64_t count = count_lines(lines);
+    writer->left_out.lines[kind] += count;
+    metric_add(METRIC_LOG_LINES_LEFT_OUT, count, kind);
+}
+
+void log_writer_take(struct log_writer *writer, enum metric_log kind, struct json_writer *lines)
 {
     pthread_mutex_lock(&writer->lock);
-    if (writer->pending.size_bytes + lines->size_bytes <= PENDING_MAX_BYTES)
+    if (writer->pending.size_bytes + lines->size_bytes <= pending_max_bytes[kind])
         json_append(&writer->pending, lines->bytes, lines->size_bytes);
     else
-        writer->left_out += count_lines(lines);
+        leave_out(writer, kind, lines);
     pthread_cond_signal(&writer->changed);
     pthread_mutex_unlock(&writer->lock);
     lines->size_bytes = 0;
+}
+
+/* False when it still waits for who reads the log. */
+static bool join(struct log_writer *writer)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += STOP_MAX_SECONDS;
+    return pthread_clockjoin_np(writer->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
 }
 
 void log_writer_stop(struct log_writer *writer)
@@ -107,7 +161,8 @@ void log_writer_stop(struct log_writer *writer)
     writer->stopping = true;
     pthread_cond_signal(&writer->changed);
     pthread_mutex_unlock(&writer->lock);
-    pthread_join(writer->thread, NULL);
+    if (!join(writer))
+        return;
     json_writer_free(&writer->pending);
     pthread_cond_destroy(&writer->changed);
     pthread_mutex_destroy(&writer->lock);

@@ -1,5 +1,6 @@
-/* Writes lines of the log on a thread of its own, for event loops must not wait for whoever
- * reads the log. What it cannot hold is left out and counted, and a line says how many. */
+/* Writes the lines of the log on a thread of its own, for nobody must wait for whoever reads it.
+ * Lines stay in the order in which they were given. What it cannot hold is left out and counted,
+ * and a line says how many: requests' first, then events', and those of the audit last. */
 #ifndef LARDER_SERVER_LOG_WRITER_H
 #define LARDER_SERVER_LOG_WRITER_H
 
@@ -9,13 +10,15 @@
 
 struct log_writer;
 
-/* The log must outlive it. */
+/* Works with a copy of the log. */
 [[nodiscard]] struct log_writer *log_writer_start(const struct log *log, struct error *error);
 
 /* Takes whole lines and leaves the buffer empty. Any thread; does not wait. */
-void log_writer_take(struct log_writer *writer, struct json_writer *lines);
+void log_writer_take(struct log_writer *writer, enum metric_log kind, struct json_writer *lines);
 
-/* Writes what it has, joins, frees. NULL is fine. */
+/* Writes what it has, joins, frees. When nobody reads the log, it gives that up after a few
+ * seconds and leaves the thread, which waits for that reader, to the end of the process. NULL is
+ * fine. */
 void log_writer_stop(struct log_writer *writer);
 
 #endif

@@ -5,6 +5,7 @@
 #include "server/cache_poller.h"
 #include "server/fence_gate.h"
 #include "server/inventory_thread.h"
+#include "server/log_writer.h"
 #include "server/read_cache.h"
 #include "server/reaper_thread.h"
 #include "server/scrub_thread.h"
@@ -232,10 +233,17 @@ static bool start_cache(struct node *node, struct error *error)
     return node->poller;
 }
 
+static bool start_log_writer(struct node *node, struct error *error)
+{
+    node->log.writer = log_writer_start(&node->log, error);
+    return node->log.writer;
+}
+
 static bool open_parts(struct node *node, struct error *error)
 {
-    return open_files(node, DIRECTORY_MUST_MATCH, error) && blobdir_probe(node->blobdir, error) &&
-           open_starts(node, error) && start_cache(node, error);
+    return start_log_writer(node, error) && open_files(node, DIRECTORY_MUST_MATCH, error) &&
+           blobdir_probe(node->blobdir, error) && open_starts(node, error) &&
+           start_cache(node, error);
 }
 
 bool node_start_work(struct node *node, const char *address, struct error *error)
@@ -312,5 +320,6 @@ void node_stop(struct node *node)
     private_postgres_stop(node->postgres);
     auth_free(node->auth);
     tls_close(node->tls);
+    log_writer_stop(node->log.writer); /* all others may have something to say */
     *node = (struct node){0};
 }

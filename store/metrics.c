@@ -42,6 +42,7 @@ enum {
     SIZE_ROOTFS = ROOTFS_LABEL_COUNT,
     SIZE_READ = READ_COUNT,
     SIZE_EVICTION = EVICTION_COUNT,
+    SIZE_LOG = LOG_COUNT,
     SIZE_VERSION = 1,
 
     CELLS_NONE = 1,
@@ -110,6 +111,7 @@ size_t metric_label_size(enum metric_label label)
         [LABEL_ROOTFS] = SIZE_ROOTFS,
         [LABEL_READ] = SIZE_READ,
         [LABEL_EVICTION] = SIZE_EVICTION,
+        [LABEL_LOG] = SIZE_LOG,
         [LABEL_VERSION] = SIZE_VERSION,
     };
     return sizes[label];
@@ -249,6 +251,7 @@ void metric_label_text(enum metric_label label, unsigned value, char *text, size
     static const char *const reads[READ_COUNT] = {"hit",  "fenced",   "stale",
                                                   "miss", "unstored", "collapsed"};
     static const char *const evictions[EVICTION_COUNT] = {"change", "room"};
+    static const char *const log_lines[LOG_COUNT] = {"request", "event", "audit"};
     switch (label) {
     case LABEL_STATUS:
         format_status(value, text, size);
@@ -286,6 +289,9 @@ void metric_label_text(enum metric_label label, unsigned value, char *text, size
         return;
     case LABEL_EVICTION:
         snprintf(text, size, "reason=\"%s\"", evictions[value]);
+        return;
+    case LABEL_LOG:
+        snprintf(text, size, "kind=\"%s\"", log_lines[value]);
         return;
     case LABEL_VERSION:
         snprintf(text, size, "version=\"%s\"", LARDER_VERSION);

@@ -40,6 +40,7 @@ enum metric_label {
     LABEL_ROOTFS,           /* enum metric_rootfs */
     LABEL_READ,             /* enum metric_read */
     LABEL_EVICTION,         /* enum metric_eviction */
+    LABEL_LOG,              /* enum metric_log */
     LABEL_VERSION,          /* 0: this binary's */
     LABEL_COUNT
 };
@@ -77,6 +78,8 @@ enum metric_read {
     READ_COUNT
 };
 enum metric_eviction { EVICTED_BY_CHANGE, EVICTED_FOR_ROOM, EVICTION_COUNT };
+/* What a line of the log is about. */
+enum metric_log { LOG_OF_REQUEST, LOG_OF_EVENT, LOG_OF_AUDIT, LOG_COUNT };
 
 enum { METRIC_ROUTES_MAX = 64 }; /* numbers of routes, with the one for "none" */
 

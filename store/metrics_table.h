@@ -136,6 +136,10 @@ METRIC(INVENTORY_TIME, GAUGE, "larder_inventory_timestamp_seconds", SECONDS, NON
 METRIC(INVENTORY_SECONDS, GAUGE, "larder_inventory_duration_seconds", SECONDS, NONE, NONE, NONE,
        "How long the last count of the catalogue took")
 
+/* --- the log (server/log_writer.h) --- */
+METRIC(LOG_LINES_LEFT_OUT, COUNTER, "larder_log_lines_left_out_total", NONE, LOG, NONE, NONE,
+       "Lines of the log that were left out because nobody read it fast enough, by kind")
+
 /* --- the process; names that Prometheus' own clients use --- */
 METRIC(BUILD_INFO, GAUGE, "larder_build_info", NONE, VERSION, NONE, NONE,
        "Always 1; the label says the version")

@@ -1,12 +1,19 @@
 """More than a node can do: it says so early, and harms nobody who was there before."""
 
+import contextlib
+import fcntl
+import os
 import resource
+import sys
+import termios
 import threading
 import time
+from pathlib import Path
 
 import rawhttp
 from cataloguerows import Psql, add_image, metric, prepare
 from daemons import wait_until
+from larder import Larder
 from problems import expect_problem
 
 ASK = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -183,3 +190,43 @@ def test_a_burst_waits_and_an_overload_is_told_to_come_again(make_larder, databa
     assert set(write_while_locked(node, database, 60, "burst")) == {201}
     statuses = write_while_locked(node, database, 400, "overload")
     assert set(statuses) == {201, 503} and statuses.count(201) < 200, "most are told at once"
+
+
+class StalledLog:
+    """A node's stderr whose reader has stopped: a pipe that is full after a page."""
+
+    def __init__(self, node):
+        self.path = Path(node.daemon.stderr_path)
+        os.mkfifo(self.path)
+        self.fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+        fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, 4096)
+        self.said = b""
+
+    def is_full(self):
+        waiting = fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4))
+        return int.from_bytes(waiting, sys.byteorder) > 3000
+
+    def read_on(self):
+        """What came since; for a moment or two."""
+        try:
+            self.said += os.read(self.fd, 1 << 20)
+        except BlockingIOError:
+            time.sleep(0.01)
+        return self.said.decode()
+
+    def close(self):
+        """It is an ordinary file again, for those who look for complaints in it."""
+        self.path.unlink()
+        self.path.write_bytes(self.said)
+        os.close(self.fd)
+
+
+def test_a_log_that_nobody_reads_holds_up_no_request(new_directory, database):
+    node = Larder(new_directory("stalled-log"), database=database)
+    log = StalledLog(node)
+    with node, contextlib.closing(log):
+        for i in range(100):
+            assert node.delete(f"/sandboxes/none-{i}", timeout=10).status_code == 404
+        assert log.is_full(), "as this test needs it"
+        assert node.get("/healthz", timeout=10).status_code == 200
+        wait_until(lambda: log.read_on().count('"event":"audit"') == 100, "each change is told")

@@ -11,6 +11,7 @@ import pytest
 import bulk
 import filelock
 import pulling
+from daemons import wait_until
 from postgres import sql
 
 NUMBERS = itertools.count(1)
@@ -104,6 +105,7 @@ def test_a_node_that_stops_does_not_wait_for_its_prune(fleet):
 
 def test_prunes_are_logged_with_their_time(fleet):
     prune(fleet[0])
+    wait_until(lambda: '"event":"pruned"' in fleet[0].log(), "it is logged")
     lines = [json.loads(line) for line in fleet[0].log().splitlines() if line.startswith("{")]
     pruned = [line for line in lines if line["event"] == "pruned"]
     assert [line["references"] for line in pruned] == [600]

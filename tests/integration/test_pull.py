@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import socket
 import subprocess
 import time
@@ -377,6 +378,8 @@ def test_every_step_of_a_pull_is_one_line_of_the_log(larder, registry, tmp_path)
         images.push_to(registry, image, f"kinds/{name}:1")
     for name in ("steps-one", "steps-two"):
         done = pulling.pull(larder, f"{registry}/kinds/{name}:1")
+    last = re.compile(f'"event":"pull done",.*{done["id"]}')
+    wait_until(lambda: last.search(larder.log()), "the last step is logged")
     lines = [json.loads(line) for line in larder.log().splitlines() if line.startswith("{")]
     steps = [line["event"] for line in lines if line.get("pull_id") == done["id"]]
     assert steps[0] == "pull started" and steps[1] == "pull resolved"

@@ -55,8 +55,13 @@ def test_an_orphan_goes_and_what_is_catalogued_stays(
     (node.blob_dir / "fsmeta" / path.name).write_bytes(b"x")
     (node.blob_dir / "vmdk" / f"{path.stem}.vmdk").write_bytes(b"x")
     wait_until(lambda: pulling.published_files(node) == kept, "all three orphans are gone")
-    told = [json.loads(line).get("condemned", 0) for line in node.log().splitlines()]
-    assert sum(told) == 3
+
+    def told():
+        lines = node.log().rpartition("\n")[0].splitlines()
+        return sum(json.loads(line).get("condemned", 0) for line in lines)
+
+    wait_until(lambda: told() >= 3, "they are told of")
+    assert told() == 3
     assert pulling.inspect(node, detail["handle"]["reference"]) == detail
 
 

@@ -1,5 +1,7 @@
 #include "server/log_writer.h"
 
+#include "store/metrics.h"
+
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -15,12 +17,12 @@ static struct log_writer *start(struct log *log, int fd)
     return writer;
 }
 
-static void give(struct log_writer *writer, const char *text, unsigned count)
+static void give(struct log_writer *writer, enum metric_log kind, const char *text, unsigned count)
 {
     cleanup_json_writer struct json_writer lines = {0};
     for (unsigned i = 0; i < count; i++)
         json_append(&lines, text, strlen(text));
-    log_writer_take(writer, &lines);
+    log_writer_take(writer, kind, &lines);
     cr_expect_eq(lines.size_bytes, 0, "the buffer is empty again");
 }
 
@@ -40,8 +42,8 @@ Test(log_writer, all_lines_are_written_in_their_order_before_it_ends)
     struct log log;
     cr_assert_eq(pipe(ends), 0);
     struct log_writer *writer = start(&log, ends[1]);
-    give(writer, "one\n", 1);
-    give(writer, "two\n", 2);
+    give(writer, LOG_OF_REQUEST, "one\n", 1);
+    give(writer, LOG_OF_AUDIT, "two\n", 2);
     log_writer_stop(writer);
     close(ends[1]);
     read_all(ends[0], text, sizeof(text) - 1);
@@ -82,7 +84,7 @@ Test(log_writer, who_gives_lines_never_waits_for_who_reads_them)
     cr_assert_eq(pipe(ends), 0);
     struct log_writer *writer = start(&log, ends[1]);
     for (int i = 0; i < MEGABYTES; i++)
-        give(writer, line, LINES_OF_ONE); /* nobody reads: this must return */
+        give(writer, LOG_OF_REQUEST, line, LINES_OF_ONE); /* nobody reads: this must return */
     cr_assert_eq(pthread_create(&reader, NULL, drain, &ends[0]), 0);
     log_writer_stop(writer);
     close(ends[1]);
@@ -96,4 +98,39 @@ Test(log_writer, who_gives_lines_never_waits_for_who_reads_them)
     cr_expect_gt(left_out, 0, "and it says that lines were left out");
     cr_expect_eq(kept + left_out, (size_t)MEGABYTES * LINES_OF_ONE,
                  "%zu lines came and %zu are told to be left out", kept, left_out);
+}
+
+Test(log_writer, changes_are_told_when_the_lines_of_requests_have_filled_the_room)
+{
+    enum { MEGABYTES = 6, LINES_OF_ONE = 1 << 16, AUDIT_LINES = 10000 };
+    int ends[2];
+    struct log log;
+    pthread_t reader;
+    cr_assert_eq(pipe(ends), 0);
+    struct log_writer *writer = start(&log, ends[1]);
+    for (int i = 0; i < MEGABYTES; i++)
+        give(writer, LOG_OF_REQUEST, "fifteen letters\n", LINES_OF_ONE);
+    give(writer, LOG_OF_AUDIT, "who did what\n", AUDIT_LINES);
+    cr_expect_gt(metric_read(METRIC_LOG_LINES_LEFT_OUT, (unsigned[2]){LOG_OF_REQUEST}), 0);
+    cr_expect_eq(metric_read(METRIC_LOG_LINES_LEFT_OUT, (unsigned[2]){LOG_OF_AUDIT}), 0);
+    cr_assert_eq(pthread_create(&reader, NULL, drain, &ends[0]), 0);
+    log_writer_stop(writer);
+    close(ends[1]);
+    pthread_join(reader, NULL);
+    close(ends[0]);
+    size_t audit_lines = 0;
+    for (const char *at = came; (at = strstr(at, "who did what\n")); at++)
+        audit_lines++;
+    cr_expect_eq(audit_lines, AUDIT_LINES, "%zu came", audit_lines);
+    cr_expect(strstr(came, "\"of_audit\":0"), "what was left out is told, and that this was not");
+}
+
+Test(log_writer, a_reader_who_is_gone_for_good_does_not_keep_the_node_from_its_end, .timeout = 30)
+{
+    int ends[2];
+    struct log log;
+    cr_assert_eq(pipe(ends), 0);
+    struct log_writer *writer = start(&log, ends[1]);
+    give(writer, LOG_OF_REQUEST, "fifteen letters\n", 1 << 16);
+    log_writer_stop(writer);
 }
