@@ -341,15 +341,15 @@ bool read_cache_is_current(struct read_cache *cache, struct cache_ticket ticket)
     return read_cache_ticket(cache, ticket.change).generation == ticket.generation;
 }
 
-/* One shard after the other, each under its own lock alone. */
+/* One shard after the other, each under its own lock alone, until it fits or nothing is left. */
 static void make_room(struct read_cache *cache)
 {
-    for (int tries = 0; tries < 4 * SHARD_COUNT; tries++) {
-        if (atomic_load(&cache->used_bytes) <= cache->limit_bytes)
-            return;
+    int empty_shards = 0; /* in a row */
+    while (atomic_load(&cache->used_bytes) > cache->limit_bytes && empty_shards < SHARD_COUNT) {
         unsigned next = atomic_fetch_add(&cache->next_to_shrink, 1);
         struct shard *shard = &cache->shards[next % SHARD_COUNT];
         pthread_mutex_lock(&shard->lock);
+        empty_shards = shard->entry_count == 0 ? empty_shards + 1 : 0;
         drop_least_used(cache, shard);
         pthread_mutex_unlock(&shard->lock);
     }

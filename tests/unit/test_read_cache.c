@@ -161,6 +161,26 @@ Test(read_cache, memory_is_bounded_whatever_comes)
     read_cache_free(cache);
 }
 
+Test(read_cache, memory_is_bounded_when_a_large_answer_comes_after_many_small_ones)
+{
+    enum { LARGE_LIMIT = 16 << 20, LARGE = LARGE_LIMIT / 8 - 4096 };
+    struct read_cache *cache = read_cache_new(LARGE_LIMIT);
+    char *large = calloc(1, LARGE);
+    char text[32];
+    for (unsigned i = 0; read_cache_bytes(cache) < LARGE_LIMIT - 1024; i++) {
+        snprintf(text, sizeof(text), "image %u", i);
+        put(cache, text, text, "1", 1);
+    }
+    for (unsigned i = 0; i < 12; i++) {
+        snprintf(text, sizeof(text), "large %u", i);
+        put(cache, text, text, large, LARGE);
+        cr_assert_leq(read_cache_bytes(cache), LARGE_LIMIT, "after %u large ones", i + 1);
+        cr_assert(has(cache, text, text), "the newest is there");
+    }
+    free(large);
+    read_cache_free(cache);
+}
+
 Test(read_cache, what_is_asked_for_again_and_again_stays)
 {
     struct read_cache *cache = read_cache_new(LIMIT);
