@@ -74,6 +74,7 @@ struct http_server {
     struct worker_pool *workers;
     struct worker_pool *long_workers; /* for what would keep the others from short work */
     struct worker_pool *file_workers; /* for what the blob directory's disk may hold up */
+    struct worker_pool *both_workers; /* for what either may, that disk and PostgreSQL */
     struct file_sender *file_sender;
     atomic_uint files_open;      /* that are being sent */
     struct worker_pool *uploads; /* as many threads as uploads may run */
@@ -104,6 +105,9 @@ enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection,
 /* The request is over; `whole` when all of its answer was sent. Adds its line to `lines`,
  * counts it, frees it. */
 void http_request_over(struct request *request, bool whole, struct json_writer *lines);
+/* Answers 503 to those who have waited too long for a worker, though none takes them: all may be
+ * held up. Any loop. */
+void http_request_answer_late(struct http_server *server);
 /* After the handler of a route that changes images, before its answer is sent. */
 void http_request_forget_changes(const struct request *request);
 

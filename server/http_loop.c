@@ -22,6 +22,7 @@ enum {
     SLEEP_MAX_MS = 1000,
     LOG_LINES_MAX_BYTES = 64 * 1024, /* then they are handed on, */
     LOG_LINES_MAX_MS = 100,          /* or after that time */
+    LOOK_FOR_LATE_US = 100 * 1000,
     EVENTS_AT_ONCE = 16,
     FENCE_PUT_OFF_US = 500,
 #ifdef __SANITIZE_ADDRESS__
@@ -57,6 +58,7 @@ struct http_loop {
     int64_t fence_wanted_us; /* since when one is put off; 0: none is */
     struct json_writer log_lines;
     int64_t log_lines_since_us;
+    int64_t looked_for_late_us;
     char id_prefix[16]; /* hex digits, drawn at the start */
     uint64_t id_count;
     bool is_awake; /* by wake_fd */
@@ -144,6 +146,16 @@ static void hand_on_log(struct http_loop *loop)
     int64_t age_us = clock_now_us() - loop->log_lines_since_us;
     if (loop->log_lines.size_bytes >= LOG_LINES_MAX_BYTES || age_us >= LOG_LINES_MAX_MS * 1000)
         log_write_lines(&loop->server->node->log, LOG_OF_REQUEST, &loop->log_lines);
+}
+
+/* A loop that has nothing to do looks as often as it wakes, once a second. */
+static void look_for_late(struct http_loop *loop)
+{
+    int64_t now_us = clock_now_us();
+    if (now_us - loop->looked_for_late_us < LOOK_FOR_LATE_US)
+        return;
+    loop->looked_for_late_us = now_us;
+    http_request_answer_late(loop->server);
 }
 
 /* Until a daemon has to be run again, whatever comes. */
@@ -287,6 +299,7 @@ static void *run(void *argument)
         run_due_daemons(loop);
         reader_flush(loop->reader);
         hand_on_log(loop);
+        look_for_late(loop);
     }
     reader_free(steal(&loop->reader));
     run_due_daemons(loop);

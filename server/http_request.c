@@ -275,21 +275,36 @@ static struct worker_pool *workers_of(const struct request *request)
     const struct http_server *server = request->server;
     if (request->route->reads_files)
         return server->file_workers;
+    if (request->route->touches_files)
+        return server->both_workers;
     return request->route->is_long ? server->long_workers : server->workers;
 }
 
-static bool waited_too_long(const struct request *request)
+/* What was queued before that has waited too long. */
+static int64_t patience_ends_at_us(const struct worker_pool *workers)
 {
-    int64_t patience_us =
-        worker_pool_is_overloaded(workers_of(request)) ? OVERLOAD_PATIENCE_US : QUEUE_PATIENCE_US;
-    return clock_now_us() - request->queued_us > patience_us;
+    return clock_now_us() -
+           (worker_pool_is_overloaded(workers) ? OVERLOAD_PATIENCE_US : QUEUE_PATIENCE_US);
+}
+
+void http_request_answer_late(struct http_server *server)
+{
+    struct worker_pool *const pools[] = {server->workers, server->long_workers,
+                                         server->file_workers, server->both_workers};
+    for (size_t i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
+        struct request *request;
+        while ((request = worker_pool_take_late(pools[i], patience_ends_at_us(pools[i])))) {
+            answer_busy(request, "This node is busy");
+            http_request_resume(request);
+        }
+    }
 }
 
 /* On a worker. */
 static void run_suspended(void *context)
 {
     struct request *request = context;
-    if (waited_too_long(request)) {
+    if (request->queued_us < patience_ends_at_us(workers_of(request))) {
         answer_busy(request, "This node is busy");
     } else {
         run_handler(request, request->on_worker ? request->on_worker : request->route->handler);

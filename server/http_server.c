@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <sys/sysinfo.h>
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 enum {
     FILES_BESIDE_THEM = 512 + FILES_OPEN_MAX, /* PostgreSQL, registries, layers */
     IDLE_GRACE_MS = 500,
@@ -21,6 +23,8 @@ enum {
     LONG_WORKER_QUEUE_LIMIT = 16,
     FILE_WORKER_COUNT = 4,
     FILE_WORKER_QUEUE_LIMIT = 256,
+    BOTH_WORKER_COUNT = 8,
+    BOTH_WORKER_QUEUE_LIMIT = 256,
 };
 
 /* As many as are wanted and there are descriptors for: the soft limit, often 1024, is
@@ -72,14 +76,15 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
     server->long_workers = worker_pool_start(LONG_WORKER_COUNT, LONG_WORKER_QUEUE_LIMIT, error);
     server->file_workers = worker_pool_start(FILE_WORKER_COUNT, FILE_WORKER_QUEUE_LIMIT, error);
+    server->both_workers = worker_pool_start(BOTH_WORKER_COUNT, BOTH_WORKER_QUEUE_LIMIT, error);
     server->file_sender = file_sender_start(error);
     unsigned uploads = (unsigned)node->options->pull_jobs;
     server->uploads = worker_pool_start(uploads, uploads, error);
     server->pull_watch = pull_watch_start(node, http_request_resume, error);
     server->connector = connector_start(node, error);
     if (!server->workers || !server->long_workers || !server->file_workers ||
-        !server->file_sender || !server->uploads || !server->pull_watch || !server->connector ||
-        !start_loops(server, error)) {
+        !server->both_workers || !server->file_sender || !server->uploads || !server->pull_watch ||
+        !server->connector || !start_loops(server, error)) {
         http_server_stop(server);
         return NULL;
     }
@@ -137,10 +142,10 @@ void http_server_stop(struct http_server *server)
     drain(server);
     /* A worker that is done has resumed its connection; MHD aborts on suspended ones. */
     puller_stop_loads(server->node->puller);
-    worker_pool_stop(server->uploads);
-    worker_pool_stop(server->workers);
-    worker_pool_stop(server->long_workers);
-    worker_pool_stop(server->file_workers);
+    struct worker_pool *const pools[] = {server->uploads, server->workers, server->long_workers,
+                                         server->file_workers, server->both_workers};
+    for (size_t i = 0; i < COUNT(pools); i++)
+        worker_pool_stop(pools[i]);
     file_sender_stop(server->file_sender);
     puller_on_end(server->node->puller, NULL, NULL);
     pull_watch_stop(server->pull_watch);
@@ -149,6 +154,8 @@ void http_server_stop(struct http_server *server)
         http_loop_stop(server->loops[i]);
     file_sender_free(server->file_sender); /* a loop may have submitted until now */
     http_connections_stop(&server->connections);
+    for (size_t i = 0; i < COUNT(pools); i++) /* loops look into them until they end */
+        worker_pool_free(pools[i]);
     free(server->loops);
     free(server);
 }

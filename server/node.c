@@ -25,10 +25,10 @@
 #include <sys/stat.h>
 
 enum {
-    /* The eight workers, those who wait for pulls, the reaper, the sweeper with
-     * its lock and one more, the scrub likewise, the puller's heartbeat and its cleaning, and some
-     * to spare. */
-    SESSIONS_BESIDE_PULLS = 18,
+    /* The eight workers and the eight whose disk may hang, those who wait for pulls, the reaper,
+     * the sweeper with its lock and one more, the scrub likewise, the puller's heartbeat and its
+     * cleaning, and some to spare. */
+    SESSIONS_BESIDE_PULLS = 26,
     SESSIONS_FOR_STARTS = 8, /* one a worker; made when it is needed */
     ACQUIRE_TIMEOUT_MS = 2000,
     /* With the wait for its connection, half of what a failover may take: longer hangs are no

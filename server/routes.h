@@ -19,7 +19,8 @@ struct route {
     enum role role;       /* what it takes at least; each row says it */
     bool on_loop;         /* never blocks: runs on the event loop's thread */
     bool is_long;         /* takes seconds: has workers of its own */
-    bool reads_files;     /* of the blob directory, whose disk may hang: likewise */
+    bool reads_files;   /* of the blob directory, whose disk may hang, and nothing else: likewise */
+    bool touches_files; /* beside the catalogue: likewise */
     /* Answers what images there are from now on: memory is brought up to that first. */
     bool changes_images;
     enum route_body body;

@@ -11,6 +11,7 @@ enum { OVERLOAD_LASTS_US = 1000 * 1000 };
 struct job {
     void (*run)(void *context);
     void *context;
+    int64_t submitted_us;
 };
 
 struct worker_pool {
@@ -27,19 +28,35 @@ struct worker_pool {
     size_t thread_count;
 };
 
+/* With the lock, when there is one. */
+static struct job take_first(struct worker_pool *pool)
+{
+    struct job job = pool->queue[pool->first];
+    pool->first = (pool->first + 1) % pool->limit;
+    pool->count--;
+    return job;
+}
+
 static bool take_job(struct worker_pool *pool, struct job *job)
 {
     pthread_mutex_lock(&pool->lock);
     while (pool->count == 0 && !pool->stopping)
         pthread_cond_wait(&pool->queued, &pool->lock);
     bool taken = pool->count > 0;
-    if (taken) {
-        *job = pool->queue[pool->first];
-        pool->first = (pool->first + 1) % pool->limit;
-        pool->count--;
-    }
+    if (taken)
+        *job = take_first(pool);
     pthread_mutex_unlock(&pool->lock);
     return taken;
+}
+
+void *worker_pool_take_late(struct worker_pool *pool, int64_t before_us)
+{
+    struct job job = {0};
+    pthread_mutex_lock(&pool->lock);
+    if (pool->count > 0 && pool->queue[pool->first].submitted_us < before_us)
+        job = take_first(pool);
+    pthread_mutex_unlock(&pool->lock);
+    return job.context;
 }
 
 static void *work(void *argument)
@@ -68,6 +85,7 @@ struct worker_pool *worker_pool_start(size_t thread_count, size_t queue_limit, s
         if (failed) {
             error_set_errno(error, ERROR_INTERNAL, failed, "A worker thread does not start");
             worker_pool_stop(pool);
+            worker_pool_free(pool);
             return NULL;
         }
     }
@@ -76,16 +94,17 @@ struct worker_pool *worker_pool_start(size_t thread_count, size_t queue_limit, s
 
 bool worker_pool_submit(struct worker_pool *pool, void (*run)(void *context), void *context)
 {
+    int64_t now_us = clock_now_us();
     pthread_mutex_lock(&pool->lock);
     bool fits = pool->count < pool->limit && !pool->stopping;
     if (fits) {
-        pool->queue[(pool->first + pool->count) % pool->limit] = (struct job){run, context};
+        pool->queue[(pool->first + pool->count) % pool->limit] = (struct job){run, context, now_us};
         pool->count++;
         pthread_cond_signal(&pool->queued);
     }
     pthread_mutex_unlock(&pool->lock);
     if (!fits)
-        atomic_store(&pool->was_full_us, clock_now_us());
+        atomic_store(&pool->was_full_us, now_us);
     return fits;
 }
 
@@ -105,6 +124,13 @@ void worker_pool_stop(struct worker_pool *pool)
     pthread_mutex_unlock(&pool->lock);
     for (size_t i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i], NULL);
+    pool->thread_count = 0;
+}
+
+void worker_pool_free(struct worker_pool *pool)
+{
+    if (!pool)
+        return;
     pthread_cond_destroy(&pool->queued);
     pthread_mutex_destroy(&pool->lock);
     free(pool->threads);

@@ -1,5 +1,6 @@
 """Layer files over HTTP: whole, in parts, to slow readers, and while they are removed."""
 
+import concurrent.futures
 import contextlib
 import hashlib
 import os
@@ -253,3 +254,22 @@ def test_a_disk_that_hangs_holds_up_no_event_loop(mount, make_larder, scheme):
         connection.settimeout(20)
         body = finish(connection, came)
         assert hashlib.sha256(body).digest() == hashlib.sha256(content).digest()
+
+
+def test_a_disk_that_hangs_holds_up_nothing_that_needs_the_catalogue_alone(mount, make_larder):
+    node = make_larder(blob_dir=mount.point)
+    body = {"host": "h1", "rootfs": {"type": "bind", "path": "/x"}}
+    asked = 40
+    with concurrent.futures.ThreadPoolExecutor(asked) as others:
+        with Stopped([mount.daemon.pid]):
+            waiting = [others.submit(node.get, "/readyz", timeout=60) for _ in range(asked)]
+            in_flight = lambda: metric(node, "larder_http_requests_in_flight") > asked  # noqa: E731
+            wait_until(in_flight, "they wait for the disk")
+            for i in range(20):
+                assert node.put(f"/sandboxes/s{i}", json=body, timeout=5).status_code == 201
+            assert len(node.get("/sandboxes", timeout=5).json()["sandboxes"]) == 20
+            over = lambda: [answer for answer in waiting if answer.done()]  # noqa: E731
+            wait_until(lambda: len(over()) >= asked - 8, "who gets no worker is told so", 15)
+            assert {answer.result().status_code for answer in over()} == {503}
+        left = [answer.result().status_code for answer in waiting]
+    assert left.count(200) == asked - left.count(503)
