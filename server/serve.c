@@ -13,15 +13,19 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
-/* Posted for each of our signals; sem_post may be called from a signal handler. */
+/* Posted for each of our signals, and for each that asks for the end; sem_post may be called from
+ * a signal handler. */
 static sem_t signalled;
+static sem_t stops;
 static volatile sig_atomic_t stop_is_requested;
 
 static void take_signal(int signal_number)
 {
     int saved = errno;
-    if (signal_number != SIGHUP)
+    if (signal_number != SIGHUP) {
         stop_is_requested = 1;
+        sem_post(&stops);
+    }
     sem_post(&signalled);
     errno = saved;
 }
@@ -30,6 +34,7 @@ static void take_signal(int signal_number)
 static void catch_signals(void)
 {
     sem_init(&signalled, 0, 0);
+    sem_init(&stops, 0, 0);
     struct sigaction ours = {.sa_handler = take_signal, .sa_flags = SA_RESTART};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGTERM, &ours, NULL);
@@ -117,17 +122,24 @@ static void announce(const struct listeners *listeners)
     sd_notify(0, "READY=1");
 }
 
+static void wait_for_stop(void)
+{
+    while (sem_wait(&stops) != 0)
+        continue; /* interrupted by a signal */
+}
+
 /* Until the delay is over, or whoever asked for the end asks again. */
 static void linger(struct http_server *server, uint64_t delay_ms)
 {
     struct timespec at;
     http_server_announce_end(server);
-    clock_gettime(CLOCK_REALTIME, &at); /* as sem_timedwait() wants it */
+    wait_for_stop(); /* it came: the next one is another */
+    clock_gettime(CLOCK_MONOTONIC, &at);
     at.tv_sec += (time_t)(delay_ms / 1000);
     at.tv_nsec += (long)(delay_ms % 1000) * 1000000;
     at.tv_sec += at.tv_nsec / 1000000000;
     at.tv_nsec %= 1000000000;
-    while (delay_ms > 0 && sem_timedwait(&signalled, &at) != 0 && errno == EINTR)
+    while (delay_ms > 0 && sem_clockwait(&stops, CLOCK_MONOTONIC, &at) != 0 && errno == EINTR)
         continue;
 }
 

@@ -321,6 +321,23 @@ def test_a_node_that_ends_says_so_before_it_takes_no_more_requests(make_larder, 
     node.stop()  # a second signal does not wait any longer
 
 
+@pytest.mark.parametrize("signals", [("SIGTERM", "SIGHUP"), ("SIGHUP", "SIGTERM")])
+def test_who_reloads_does_not_cut_the_end_short(make_larder, database, signals):
+    node = make_larder(database=database, flags=["--drain-delay", "60s"])
+    with Stopped([node.pid]):  # so that both come at once
+        for name in signals:
+            node.daemon.process.send_signal(signal.Signals[name])
+    wait_until(lambda: node.get("/readyz").status_code == 503, "it says that it is not ready")
+    node.daemon.process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    with rawhttp.connect(node.url) as connection:
+        connection.sendall(b"GET /images HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert rawhttp.read_all(connection).startswith(b"HTTP/1.1 200 ")
+    started = time.monotonic()
+    node.stop()
+    assert time.monotonic() - started < 30, "one who asks for the end again is heard"
+
+
 def test_two_nodes_start_at_once_on_one_empty_catalogue(make_larder, postgres, new_directory):
     database = postgres.create_database("two_nodes")
     blobs = new_directory("blobs")
