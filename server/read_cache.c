@@ -362,6 +362,9 @@ bool read_cache_store(struct read_cache *cache, struct cached_answer *answer,
     struct shard *shard = shard_of(cache, entry->change);
     if (entry_bytes(entry) > cache->limit_bytes / LARGEST_PART)
         return false;
+    /* Before it is there, or it might be the one that goes. */
+    atomic_fetch_add(&cache->used_bytes, entry_bytes(entry));
+    make_room(cache);
     pthread_mutex_lock(&shard->lock);
     bool current = *generation_of(shard, entry->change) == ticket.generation;
     if (current) {
@@ -369,16 +372,15 @@ bool read_cache_store(struct read_cache *cache, struct cached_answer *answer,
         if (same)
             drop(cache, shard, same);
         atomic_fetch_add_explicit(&entry->holders, 1, memory_order_relaxed);
-        atomic_fetch_add(&cache->used_bytes, entry_bytes(entry));
         metric_add(METRIC_CACHE_BYTES, (int64_t)entry_bytes(entry));
         metric_add(METRIC_CACHE_ANSWERS, 1);
         link_entry(shard, entry);
         grow(shard);
     } else {
+        atomic_fetch_sub(&cache->used_bytes, entry_bytes(entry));
         metric_add(METRIC_CACHE_FILLS_DROPPED, 1);
     }
     pthread_mutex_unlock(&shard->lock);
-    make_room(cache);
     return current;
 }
 
