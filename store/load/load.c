@@ -69,6 +69,7 @@ static bool list_images(struct load *load, const struct load_request *request, s
 
 static bool begin_pull(struct load *load, struct pull_task *task, struct error *error)
 {
+    task->load = load;
     puller_begin_taking(load->puller);
     bool begun =
         catalogue_begin_load(load->config->catalogue, load->config->node_id, &task->reference,
@@ -79,21 +80,6 @@ static bool begin_pull(struct load *load, struct pull_task *task, struct error *
     return begun;
 }
 
-/* Gives each image its row, which holds the layers as they come. */
-static bool begin_pulls(struct load *load, struct error *error)
-{
-    for (size_t i = 0; i < load->images.count; i++) {
-        struct pull_task *task = &load->tasks[i];
-        load_task_fill(task, load->config, &load->archive, &load->images.images[i]);
-        if (!begin_pull(load, task, error))
-            return false;
-        load->begun_count++;
-        if (!pull_record_resolution(task, error))
-            return false;
-    }
-    return true;
-}
-
 /* One that is cancelled takes the others along: they were asked for together. Those that are done
  * look like it: the catalogue has nothing left to run of them. */
 static bool check_cancelled(const struct load *load, struct error *error)
@@ -101,6 +87,21 @@ static bool check_cancelled(const struct load *load, struct error *error)
     for (size_t i = load->done_count; i < load->begun_count; i++)
         if (atomic_load(&load->tasks[i].stop))
             return error_set(error, ERROR_PULL_CANCELLED, "the load was cancelled");
+    return true;
+}
+
+/* Gives each image its row, which holds the layers as they come. */
+static bool begin_pulls(struct load *load, struct error *error)
+{
+    for (size_t i = 0; i < load->images.count; i++) {
+        struct pull_task *task = &load->tasks[i];
+        load_task_fill(task, load->config, &load->archive, &load->images.images[i]);
+        if (!check_cancelled(load, error) || !begin_pull(load, task, error))
+            return false;
+        load->begun_count++;
+        if (!pull_record_resolution(task, error))
+            return false;
+    }
     return true;
 }
 

@@ -43,6 +43,7 @@ struct pull_task {
     /* set by a load: where its blobs come from instead of the registry */
     pull_blob_fetcher *fetch_blob; /* NULL: from the registry */
     const void *blobs;             /* fetch_blob's own */
+    const void *load;              /* the same for all tasks that a cancel of one ends */
 
     /* set by pull_resolve, or by a load */
     bool is_from_index;

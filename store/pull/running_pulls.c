@@ -65,14 +65,20 @@ void running_pulls_list(struct running_pulls *running, struct arena *arena, stru
 
 void running_pulls_stop(struct running_pulls *running, const char *pull_id, bool cancelled)
 {
+    const void *load = NULL;
     pthread_mutex_lock(&running->mutex);
     for (struct pull_task *task = running->first; task; task = task->next_running) {
         if (strcmp(task->pull.id, pull_id) != 0)
             continue;
-        if (cancelled)
+        if (cancelled) {
             atomic_store(&task->cancelled, true);
+            load = task->load;
+        }
         atomic_store(&task->stop, true);
     }
+    for (struct pull_task *task = running->first; load && task; task = task->next_running)
+        if (task->load == load)
+            atomic_store(&task->stop, true);
     pthread_mutex_unlock(&running->mutex);
 }
 

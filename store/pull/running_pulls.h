@@ -31,7 +31,8 @@ void running_pulls_remove(struct running_pulls *running, struct pull_task *task)
 
 /* The ids of the pulls that run here at this moment. */
 void running_pulls_list(struct running_pulls *running, struct arena *arena, struct id_list *ids);
-/* Stops the task of that pull, if it runs here; `cancelled` says that somebody asked for it. */
+/* Stops the task of that pull, if it runs here; `cancelled` says that somebody asked for it, and
+ * stops the others of its load, too. */
 void running_pulls_stop(struct running_pulls *running, const char *pull_id, bool cancelled);
 /* Stops all, or all loads, also those that come later. */
 void running_pulls_stop_all(struct running_pulls *running);

@@ -134,6 +134,26 @@ def test_a_cancelled_load_is_told_and_leaves_nothing(make_larder, archive):
     wait_until(lambda: not pulling.published_files(larder), "its layers go")
 
 
+def test_a_cancel_of_one_image_does_not_wait_for_another(make_larder, debian_tree):
+    """Nor is the other built for nothing."""
+    note = images.tar_of(images.Layer((images.file(b"note", b"small\n"),)))
+    both = [
+        (["q.io/crash/large:1"], [images.tar_of_tree(debian_tree)]),
+        (["q.io/crash/small:1"], [note]),
+    ]
+    larder = make_larder()
+    sender = Sender(larder, archives.docker_save(both).data())
+    wait_until(lambda: len(larder.get("/pulls").json()["pulls"]) == 2, "both are begun")
+    small = wait_state(larder, "fetching")
+    assert small["reference"] == "q.io/crash/small:1"
+    assert larder.delete(f"/pulls/{small['id']}").status_code == 204
+    sender.join()
+    expect_problem(sender.answer, 409, "PullCancelled")
+    pulls = larder.get("/pulls").json()["pulls"]
+    assert [pull["state"] for pull in pulls] == ["cancelled", "cancelled"]
+    assert [layer["state"] for layer in pulls[1]["layers"]] != ["done"]
+
+
 def test_a_load_is_followed_like_a_pull(make_larder, archive):
     larder = make_larder()
     sender = Sender(larder, archive)
