@@ -1,5 +1,7 @@
 #include "store/registry/credentials.h"
 
+#include "store/registry/registry_internal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,6 +13,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { CANCEL_SLICE_MS = 100 }; /* how late a cancel may be seen */
 
 static int64_t now_ms(void)
 {
@@ -65,14 +69,37 @@ static int spawn_helper(const char *program, int in_fd, int out_fd, pid_t *pid)
     return posix_spawnp(pid, program, &actions, &attributes, arguments, environ);
 }
 
-/* Reads until the helper closes its stdout, the buffer is full or the time is up. */
-static bool read_answer(int fd, char *bytes, size_t capacity, size_t *size, int64_t deadline_ms)
+/* How long a helper is waited for. */
+struct patience {
+    int64_t deadline_ms;
+    const atomic_bool *cancel; /* NULL: nobody cancels */
+};
+
+static bool is_over(const struct patience *patience)
+{
+    return now_ms() >= patience->deadline_ms || registry_is_cancelled(patience->cancel);
+}
+
+static bool wait_until_readable(int fd, const struct patience *patience)
+{
+    while (!is_over(patience)) {
+        struct pollfd readable = {.fd = fd, .events = POLLIN};
+        int ready = poll(&readable, 1, CANCEL_SLICE_MS);
+        if (ready > 0)
+            return true;
+        if (ready < 0 && errno != EINTR)
+            return false;
+    }
+    return false;
+}
+
+/* Reads until the helper closes its stdout, the buffer is full or the patience is over. */
+static bool read_answer(int fd, char *bytes, size_t capacity, size_t *size,
+                        const struct patience *patience)
 {
     *size = 0;
     while (*size < capacity) {
-        int64_t left_ms = deadline_ms - now_ms();
-        struct pollfd readable = {.fd = fd, .events = POLLIN};
-        if (left_ms <= 0 || poll(&readable, 1, (int)left_ms) == 0)
+        if (!wait_until_readable(fd, patience))
             return false;
         ssize_t count = read(fd, bytes + *size, capacity - *size);
         if (count == 0)
@@ -85,12 +112,12 @@ static bool read_answer(int fd, char *bytes, size_t capacity, size_t *size, int6
     return false;
 }
 
-/* Reaps the helper, which gets until the deadline to end by itself. */
-static int reap(pid_t pid, bool kill_now, int64_t deadline_ms)
+/* Reaps the helper, which may end by itself as long as the patience lasts. */
+static int reap(pid_t pid, bool kill_now, const struct patience *patience)
 {
     int status = 0;
     while (!kill_now && waitpid(pid, &status, WNOHANG) == 0) {
-        kill_now = now_ms() >= deadline_ms;
+        kill_now = is_over(patience);
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
     if (kill_now) {
@@ -114,7 +141,8 @@ static bool says_not_found(const char *bytes, size_t size)
 }
 
 bool credential_helper_get(struct arena *arena, const char *helper, const char *server,
-                           struct docker_login *login, struct error *error)
+                           const atomic_bool *cancel, struct docker_login *login,
+                           struct error *error)
 {
     const char *program = arena_printf(arena, "docker-credential-%s", helper);
     cleanup_fd int question = question_fd(server);
@@ -130,11 +158,13 @@ bool credential_helper_get(struct arena *arena, const char *helper, const char *
         return error_set_errno(error, ERROR_PULL_FAILED, failure, "cannot run %s", program);
     close(steal_fd(&helpers_end));
 
-    int64_t deadline_ms = now_ms() + CREDENTIAL_HELPER_SECONDS * INT64_C(1000);
+    const struct patience patience = {now_ms() + CREDENTIAL_HELPER_SECONDS * INT64_C(1000), cancel};
     char *bytes = arena_alloc(arena, CREDENTIAL_HELPER_MAX_BYTES);
     size_t size;
-    bool whole = read_answer(answer, bytes, CREDENTIAL_HELPER_MAX_BYTES, &size, deadline_ms);
-    int status = reap(pid, !whole, deadline_ms);
+    bool whole = read_answer(answer, bytes, CREDENTIAL_HELPER_MAX_BYTES, &size, &patience);
+    int status = reap(pid, !whole, &patience);
+    if (registry_is_cancelled(cancel))
+        return registry_cancelled(error);
     if (!whole)
         return helper_failed(error, program, "took too long or said too much");
     *login = (struct docker_login){0};

@@ -50,7 +50,7 @@ static bool read_whole(struct arena *arena, int fd, const char *path, char **byt
 }
 
 bool credentials_load(struct arena *arena, const char *config_path, const char *registry,
-                      struct docker_login *login, struct error *error)
+                      const atomic_bool *cancel, struct docker_login *login, struct error *error)
 {
     const char *path = config_path ? config_path : default_path(arena);
     *login = (struct docker_login){0};
@@ -70,7 +70,7 @@ bool credentials_load(struct arena *arena, const char *config_path, const char *
     if (!docker_config_find(arena, bytes, size, registry, &config, error))
         return error_context(error, "%s", path);
     if (config.helper &&
-        !credential_helper_get(arena, config.helper, config.helper_server, login, error))
+        !credential_helper_get(arena, config.helper, config.helper_server, cancel, login, error))
         return false;
     if (login->kind == DOCKER_LOGIN_NONE)
         *login = config.login;

@@ -229,8 +229,8 @@ bool registry_token_get(struct registry_client *client, const struct reference *
                         .cancel = cancel,
                         .arena = arena};
     endpoint_of(client, reference->registry, &grab.endpoint);
-    if (!credentials_load(arena, client->docker_config_path, reference->registry, &grab.login,
-                          error))
+    if (!credentials_load(arena, client->docker_config_path, reference->registry, cancel,
+                          &grab.login, error))
         return false;
     return challenge->bearer ? use_bearer(&grab, header, error) : use_basic(&grab, header, error);
 }

@@ -3,9 +3,11 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* "user:pass:word" and "u:" */
 #define AUTH  "\"auth\":\"dXNlcjpwYXNzOndvcmQ=\""
@@ -162,7 +164,7 @@ Test(docker_config, a_helper_is_asked_for_the_server_on_its_stdin, .fini = remov
     struct error error = {0};
     install_helper(
         "[ \"$1\" = get ] && printf '{\"Username\":\"u\",\"Secret\":\"%s\"}' \"$(cat)\"");
-    cr_assert(credential_helper_get(&arena, "test", "ghcr.io", &login, &error), "%s",
+    cr_assert(credential_helper_get(&arena, "test", "ghcr.io", NULL, &login, &error), "%s",
               error.message);
     cr_assert_eq(login.kind, DOCKER_LOGIN_PASSWORD);
     cr_expect_str_eq(login.username, "u");
@@ -175,7 +177,7 @@ Test(docker_config, a_helpers_token_is_an_identity_token, .fini = remove_helper)
     struct docker_login login;
     struct error error = {0};
     install_helper("echo '{\"ServerURL\":\"x\",\"Username\":\"<token>\",\"Secret\":\"t\"}'");
-    cr_assert(credential_helper_get(&arena, "test", "ghcr.io", &login, &error), "%s",
+    cr_assert(credential_helper_get(&arena, "test", "ghcr.io", NULL, &login, &error), "%s",
               error.message);
     cr_assert_eq(login.kind, DOCKER_LOGIN_IDENTITY_TOKEN);
     cr_expect_str_eq(login.secret, "t");
@@ -187,7 +189,7 @@ Test(docker_config, a_helper_that_knows_nothing_means_no_login, .fini = remove_h
     struct docker_login login;
     struct error error = {0};
     install_helper("echo 'credentials not found in native keychain'; exit 1");
-    cr_assert(credential_helper_get(&arena, "test", "ghcr.io", &login, &error), "%s",
+    cr_assert(credential_helper_get(&arena, "test", "ghcr.io", NULL, &login, &error), "%s",
               error.message);
     cr_expect_eq(login.kind, DOCKER_LOGIN_NONE);
 }
@@ -198,10 +200,43 @@ Test(docker_config, a_helper_that_fails_or_floods_fails_the_login, .fini = remov
     struct docker_login login;
     struct error error = {0};
     install_helper("[ \"$(cat)\" = flood ] && exec yes s3cret; echo s3cret; exit 3");
-    cr_expect_not(credential_helper_get(&arena, "test", "flood", &login, &error));
-    cr_expect_not(credential_helper_get(&arena, "test", "ghcr.io", &login, &error));
+    cr_expect_not(credential_helper_get(&arena, "test", "flood", NULL, &login, &error));
+    cr_expect_not(credential_helper_get(&arena, "test", "ghcr.io", NULL, &login, &error));
     cr_expect_null(strstr(error.message, "s3cret"), "%s", error.message);
-    cr_expect_not(credential_helper_get(&arena, "no-such-helper", "x", &login, &error));
+    cr_expect_not(credential_helper_get(&arena, "no-such-helper", "x", NULL, &login, &error));
+}
+
+static void *cancel_soon(void *cancel)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    atomic_store((atomic_bool *)cancel, true);
+    return NULL;
+}
+
+static void expect_that_a_cancel_ends(const char *script)
+{
+    cleanup_arena struct arena arena = {0};
+    struct docker_login login;
+    struct error error = {0};
+    atomic_bool cancel = false;
+    pthread_t thread;
+    time_t begun = time(NULL);
+    install_helper(script);
+    cr_assert_eq(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
+    cr_expect_not(credential_helper_get(&arena, "test", "ghcr.io", &cancel, &login, &error));
+    cr_expect_eq(error.code, ERROR_PULL_CANCELLED, "%s", error.message);
+    cr_expect_lt(time(NULL) - begun, CREDENTIAL_HELPER_SECONDS / 2);
+    pthread_join(thread, NULL);
+}
+
+Test(docker_config, a_cancel_does_not_wait_for_a_helper_that_says_nothing, .fini = remove_helper)
+{
+    expect_that_a_cancel_ends("exec sleep 60");
+}
+
+Test(docker_config, a_cancel_does_not_wait_for_a_helper_that_does_not_end, .fini = remove_helper)
+{
+    expect_that_a_cancel_ends("echo '{\"Username\":\"u\",\"Secret\":\"t\"}'; exec sleep 60 >&-");
 }
 
 Test(docker_config, a_missing_file_is_an_error_only_when_it_was_asked_for)
@@ -210,7 +245,7 @@ Test(docker_config, a_missing_file_is_an_error_only_when_it_was_asked_for)
     struct docker_login login;
     struct error error = {0};
     setenv("DOCKER_CONFIG", "/nonexistent", 1);
-    cr_expect(credentials_load(&arena, NULL, "ghcr.io", &login, &error), "%s", error.message);
+    cr_expect(credentials_load(&arena, NULL, "ghcr.io", NULL, &login, &error), "%s", error.message);
     cr_expect_eq(login.kind, DOCKER_LOGIN_NONE);
-    cr_expect_not(credentials_load(&arena, "/nonexistent/c.json", "ghcr.io", &login, &error));
+    cr_expect_not(credentials_load(&arena, "/nonexistent/c.json", "ghcr.io", NULL, &login, &error));
 }
