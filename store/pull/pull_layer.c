@@ -91,6 +91,7 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer,
 
     struct transfer transfer = {.task = task, .layer = layer, .converter = converter};
     atomic_store(&layer->received_bytes, 0);
+    atomic_store(&layer->tar_bytes, 0);
     if (!fetch_blob(task, &transfer, from, error) && !transfer.converter_is_gone)
         return false;
     return converter_finish(converter, report, error);
@@ -173,13 +174,21 @@ static bool recognise(struct pull_task *task, struct task_layer *layer, bool *wh
     return is_whole(task, &layer->record, whole, error);
 }
 
-/* A mirror that serves wrong bytes does not stand in the way of the registry's right ones. */
+/* Whether that is found of the bytes that came, and not of the way here or of this node. */
+static bool is_about_bytes(enum error_code code)
+{
+    return code == ERROR_DIGEST_MISMATCH || code == ERROR_LAYER_TOO_LARGE ||
+           code == ERROR_UNSUPPORTED_LAYER;
+}
+
+/* A mirror that serves wrong bytes does not stand in the way of the registry's right ones. They
+ * may be refused for what they are before their digest is known. */
 static bool build_layer(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
                         struct error *error)
 {
     if (build_from(task, layer, BLOB_FROM_MIRRORS, lock, error))
         return true;
-    if (error->code != ERROR_DIGEST_MISMATCH || task->fetch_blob ||
+    if (!is_about_bytes(error->code) || task->fetch_blob ||
         !registry_has_mirror(task->config->registry, &task->reference))
         return false;
     return build_from(task, layer, BLOB_FROM_REGISTRY, lock, error);

@@ -1,11 +1,14 @@
 """Pulls from a registry that misbehaves: what it costs, what is said, what is left."""
 
+import gzip
 import os
+import random
 import signal
 from pathlib import Path
 
 import pytest
 
+import images
 import pulling
 from daemons import wait_until
 from fault_registry import Fault, FaultRegistry
@@ -136,6 +139,22 @@ def test_a_mirror_with_wrong_bytes_is_passed_over(make_larder, faulty, layers, b
         pulling.pull(node, f"{upstream.host}/faults/wrong-mirror:{NAME}")
         asked = [request.path.rsplit("/", 1)[1] for request in upstream.requests]
         assert asked == [layers[-1]["digest"]], "for the one blob, and nothing else"
+
+
+def test_a_mirror_whose_wrong_bytes_are_a_bomb_is_passed_over(make_larder, new_directory):
+    """As large as the blob, and refused before their digest is known."""
+    noise = random.Random(7).randbytes(200_000)
+    image = images.Builder(new_directory("bomb")).add("noise", [[images.file(b"noise", noise)]])
+    [layer] = image.manifest()["layers"]
+    assert layer["mediaType"].endswith("+gzip")
+    bomb = gzip.compress(bytes(64 << 20))
+    with FaultRegistry(image.layout) as upstream, FaultRegistry(image.layout) as mirror:
+        flags = ["--registry-mirror", f"{upstream.host}={mirror.url}"]
+        node = make_larder(flags=[*flags, "--max-layer-bytes", "16MiB"])
+        wrong = bomb + bytes(layer["size"] - len(bomb))
+        mirror.fault("blobs", layer["digest"], Fault(content=wrong, always=True))
+        pulling.pull(node, f"{upstream.host}/faults/bomb-mirror:noise")
+        assert mirror.seen(layer["digest"]) and upstream.count("GET", layer["digest"]) == 1
 
 
 def test_an_authority_that_cannot_be_read_is_told_at_the_start(make_larder, tmp_path):
