@@ -1,5 +1,7 @@
-/* /layers and /manifests: the files themselves, as they lie in the blob directory.
- * A published file is whole and never changes, so a cache may keep it for ever. */
+/* /layers and /manifests: the files themselves, as they lie in the blob directory. A published file
+ * is whole, and what it is made of never changes, so a cache may keep it for ever. One that is
+ * built anew may have other bytes, of the same size: it has another time, and so another tag. Who
+ * fetches a file in parts never has some of one and some of the other. */
 #include "server/byte_range.h"
 #include "server/etag.h"
 #include "server/file_sender.h"
@@ -14,7 +16,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-enum { ETAG_SIZE = DIGEST_HEX_SIZE + 24 };
+enum { ETAG_SIZE = DIGEST_HEX_SIZE + 48 };
 
 /* A served file: open, and its size as it is on the disk. */
 struct served_file {
@@ -23,6 +25,16 @@ struct served_file {
     const char *content_type;
     char etag[ETAG_SIZE];
 };
+
+/* The same from every node that has the directory: the number of a file may be the mount's own
+ * (FUSE), its time is the file's. */
+static void format_etag(const struct stat *status, const char *hex, char etag[ETAG_SIZE])
+{
+    uint64_t changed_ns =
+        (uint64_t)status->st_mtim.tv_sec * 1000000000 + (uint64_t)status->st_mtim.tv_nsec;
+    snprintf(etag, ETAG_SIZE, "\"%s-%" PRIx64 "-%" PRIx64 "\"", hex, (uint64_t)status->st_size,
+             changed_ns);
+}
 
 static bool open_file(struct request *request, enum blob_kind kind, struct served_file *file,
                       struct error *error)
@@ -44,7 +56,7 @@ static bool open_file(struct request *request, enum blob_kind kind, struct serve
                                blob_kind_name(kind), request->variable);
     file->size_bytes = (uint64_t)status.st_size;
     digest_format_hex(&digest, hex);
-    snprintf(file->etag, sizeof(file->etag), "\"%s-%" PRIx64 "\"", hex, file->size_bytes);
+    format_etag(&status, hex, file->etag);
     return true;
 }
 

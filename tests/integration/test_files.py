@@ -143,6 +143,21 @@ def test_a_range_is_of_the_file_that_if_range_names(node, layer):
     assert node.get(url, headers=wanted | {"If-None-Match": tag}).status_code == 304
 
 
+@pytest.mark.parametrize("renamed", [True, False])
+def test_a_file_that_was_built_anew_has_another_tag(node, renamed):
+    url, content = plant(node, "anew", 10_000)
+    tag = node.head(url).headers["ETag"]
+    assert node.head(url).headers["ETag"] == tag
+    path = node.blob_dir / f"layers/sha256_{hashlib.sha256(b'anew').hexdigest()}.erofs"
+    other = path.with_suffix(".part") if renamed else path
+    other.write_bytes(content[::-1])
+    other.rename(path)
+    assert node.head(url).headers["ETag"] != tag
+    answer = node.get(url, headers={"Range": "bytes=5000-", "If-Range": tag})
+    assert answer.status_code == 200 and answer.content == content[::-1]
+    assert node.get(url, headers={"If-None-Match": tag}).status_code == 200
+
+
 def begin(node, url, count=1):
     """Connections that asked for it and read nothing but the first bytes."""
     connections = []

@@ -42,6 +42,12 @@ def nodes(mounts, own_database, make_larder):
     return [make_larder(database=own_database, blob_dir=mount.point) for mount in mounts[1]]
 
 
+def tags(node, detail):
+    files = detail["files"]
+    files = (*files["layers"], files["fsmeta"], files["vmdk"])
+    return [node.head(file["url"]).headers["ETag"] for file in files]
+
+
 def read_all(node, detail, source):
     """Every file of the image, whole and right."""
     files = detail["files"]
@@ -61,6 +67,7 @@ def test_nodes_with_mounts_of_their_own_pull_read_and_prune(mounts, nodes, regis
     detail = push_and_pull(first, registry, built_images["shared-one"], "mounts/one:1")
     reference = f"{registry}/mounts/one:1"
     read_all(second, detail, source)
+    assert tags(first, detail) == tags(second, detail), "a part of one fits to a part of the other"
     other = push_and_pull(second, registry, built_images["shared-two"], "mounts/two:1")
     read_all(first, other, source)
     assert first.post("/images:prune", json={"reference": reference}).json()["image_refs_removed"] == 1
