@@ -186,19 +186,23 @@ static int tell_confinement(void)
 {
     const struct convert_limits limits = convert_limits_default(1 << 30);
     const ino_t network = number_of("/proc/self/ns/net"), mounts = number_of("/proc/self/ns/mnt");
+    const ino_t ipc = number_of("/proc/self/ns/ipc"), hostname = number_of("/proc/self/ns/uts");
     struct error error = {0};
     if (!sandbox_confine(&limits, &error)) {
         dprintf(STDERR_FILENO, "larder convert: %s\n", error.message);
         return 2;
     }
     dprintf(STDOUT_FILENO,
-            "no_new_privileges %d\nis_dumpable %d\nuser %u\ncapabilities %u\nown_network %d\n"
-            "own_mounts %d\nmay_read_files %d\ncore_bytes %llu\nmemory_bytes %llu\n"
-            "file_bytes %llu\nprocessor_seconds %llu\n",
+            "no_new_privileges %d\nis_dumpable %d\nuser %u\ngroup %u\ngroups %d\n"
+            "capabilities %u\nown_network %d\nown_mounts %d\nown_ipc %d\nown_hostname %d\n"
+            "may_read_files %d\ncore_bytes %llu\nmemory_bytes %llu\nfile_bytes %llu\n"
+            "processor_seconds %llu\n",
             prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), geteuid(),
-            count_capabilities(), number_of("/proc/self/ns/net") != network,
-            number_of("/proc/self/ns/mnt") != mounts, may_read_files(), limit_of(RLIMIT_CORE),
-            limit_of(RLIMIT_AS), limit_of(RLIMIT_FSIZE), limit_of(RLIMIT_CPU));
+            getegid(), getgroups(0, NULL), count_capabilities(),
+            number_of("/proc/self/ns/net") != network, number_of("/proc/self/ns/mnt") != mounts,
+            number_of("/proc/self/ns/ipc") != ipc, number_of("/proc/self/ns/uts") != hostname,
+            may_read_files(), limit_of(RLIMIT_CORE), limit_of(RLIMIT_AS), limit_of(RLIMIT_FSIZE),
+            limit_of(RLIMIT_CPU));
     _exit(0);
 }
 

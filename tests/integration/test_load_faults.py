@@ -4,9 +4,11 @@ clearly, and nothing of it stays."""
 import io
 import json
 import os
+import re
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -217,6 +219,31 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(node):
     wait_until(lambda: '"request aborted"' in node.log(), "it is logged")
 
 
+def audited_loads(larder):
+    whole = larder.log().rpartition("\n")[0].splitlines()
+    lines = [json.loads(line) for line in whole if line.startswith("{")]
+    audits = [line for line in lines if line["event"] == "audit"]
+    return [(a["method"], a["object"], a["query"], a["result"], a["status"], a["by"]) for a in audits]
+
+
+def test_each_load_leaves_a_line_that_says_how_it_ended(make_larder):
+    larder = make_larder()
+    archives.load(larder, GOOD)
+    larder.post("/images:load?reference=q.io/faults/b:1", data=b"PK\3\4")
+    larder.post("/images:load", data=b"{}", headers={"Content-Type": "application/json"})
+    with begin_upload(larder, GOOD[:3000]):
+        wait_until(lambda: drafts(larder), "one whose sender leaves has begun")
+    load = ("POST", "/images:load")
+    wanted = [
+        (*load, None, "done", 200, "open"),
+        (*load, "reference=q.io/faults/b:1", "failed", 400, "open"),
+        (*load, None, "failed", 415, "open"),
+        (*load, None, "failed", 409, "open"),  # nothing was changed, and nobody heard of it
+    ]
+    wait_until(lambda: len(audited_loads(larder)) >= len(wanted), "each has its line")
+    assert set(audited_loads(larder)) == set(wanted)
+
+
 def test_more_uploads_than_the_node_takes_are_told_to_come_again(node):
     with begin_upload(node, GOOD[:3000]), begin_upload(node, GOOD[:3000]):
         wait_until(lambda: len(drafts(node)) == 2, "two uploads have begun")
@@ -281,6 +308,33 @@ def unpacker_of(larder):
                 if b"unpack" in cmdline(child):
                     return int(child)
     return None
+
+
+def lines_of(path, separator):
+    """{what stands before the separator: what stands behind it}."""
+    lines = re.split("\n", Path(path).read_text())
+    return dict(re.split(separator, line, maxsplit=1) for line in lines if re.search(separator, line))
+
+
+def test_a_body_is_read_by_a_process_that_has_closed_its_box(node):
+    ours = int(lines_of("/proc/self/status", ":\t")["Seccomp_filters"])  # of a container
+
+    def status():
+        return lines_of(f"/proc/{unpacker_of(node)}/status", ":\t")
+
+    with begin_upload(node, GOOD[:3000]):
+        wait_until(lambda: unpacker_of(node), "the unpacker runs")
+        wait_until(lambda: int(status()["Seccomp_filters"]) > ours, "it closes its box")
+        said, limits = status(), lines_of(f"/proc/{unpacker_of(node)}/limits", "  +")
+        assert said["Seccomp"] == "2" and said["NoNewPrivs"] == "1"
+        assert [int(said[name], 16) for name in ("CapPrm", "CapEff", "CapInh")] == [0, 0, 0]
+        if os.geteuid() == 0:
+            assert said["Uid"].split() == said["Gid"].split() == ["65534"] * 4
+            assert said["Groups"].split() == []
+        for name in ("Max core file size", "Max processes", "Max open files"):
+            assert limits[name].split()[:2] == ["0", "0"], limits[name]
+        assert int(limits["Max file size"].split()[0]) < 128 << 20, "of 32 MiB and a margin"
+    wait_until(lambda: not drafts(node), "its draft is gone")
 
 
 def test_an_unpacker_that_dies_is_one_failed_load(make_larder):

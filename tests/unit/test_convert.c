@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 TestSuite(convert, .fini = blobs_free, .timeout = 60);
 
@@ -362,6 +363,65 @@ static pid_t find_child(void)
     char line[32] = "";
     cr_assert(fgets(line, sizeof(line), file), "the converter runs");
     return (pid_t)strtol(line, NULL, 10);
+}
+
+/* What /proc/<pid>/<file> says behind `name`; our own with pid 0. */
+static const char *said_of(pid_t pid, const char *file, const char *name)
+{
+    static char line[256];
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/%s", pid ? pid : getpid(), file);
+    cleanup_file FILE *lines = fopen(path, "re");
+    cr_assert_not_null(lines, "%s can be read", path);
+    while (fgets(line, sizeof(line), lines))
+        if (strncmp(line, name, strlen(name)) == 0)
+            return line + strlen(name) + strspn(line + strlen(name), ": \t");
+    cr_assert_fail("%s does not tell %s", path, name);
+    return NULL;
+}
+
+/* The test itself may have filters: those of a container. */
+static void wait_until_sealed(pid_t pid)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    const long ours = strtol(said_of(0, "status", "Seccomp_filters"), NULL, 10);
+    for (int waits = 0; strtol(said_of(pid, "status", "Seccomp_filters"), NULL, 10) <= ours;
+         waits++) {
+        cr_assert_lt(waits, 3000, "the converter closes its box");
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* What a process gives up on its way is told by test_box.c; here, that a conversion does it. */
+Test(convert, a_blob_is_read_by_a_process_that_has_closed_its_box)
+{
+    struct bytes tar = tar_of("file", 1 << 20);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    cleanup_fd int output = output_file();
+    struct error error = {0};
+    struct converter *converter = converter_start(&request, output, &error);
+    cr_assert_not_null(converter, "%s", error.message);
+    cr_assert(converter_write(converter, tar.data, 1000, &error), "%s", error.message);
+    const pid_t pid = find_child();
+    wait_until_sealed(pid);
+
+    cr_expect_eq(said_of(pid, "status", "Seccomp:")[0], '2', "the filter is on");
+    static const char *const sets[] = {"CapPrm", "CapEff", "CapInh"};
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+        cr_expect_eq(strtoull(said_of(pid, "status", sets[i]), NULL, 16), 0, "%s is empty",
+                     sets[i]);
+    cr_expect_eq(said_of(pid, "status", "NoNewPrivs")[0], '1');
+    if (geteuid() == 0) {
+        cr_expect_str_eq(said_of(pid, "status", "Uid"), "65534\t65534\t65534\t65534\n");
+        cr_expect_str_eq(said_of(pid, "status", "Gid"), "65534\t65534\t65534\t65534\n");
+        cr_expect_eq(strtol(said_of(pid, "status", "Groups"), NULL, 10), 0, "it is in no group");
+    }
+    static const char *const limits[] = {"Max core file size", "Max processes", "Max open files"};
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+        cr_expect_eq(said_of(pid, "limits", limits[i])[0], '0', "%s is 0", limits[i]);
+    cr_expect_eq(strtoull(said_of(pid, "limits", "Max cpu time"), NULL, 10),
+                 (uint64_t)CONVERT_THREADS * request.limits.deadline_seconds);
+    converter_free(converter);
 }
 
 Test(convert, a_killed_process_is_a_clear_failure_and_leaves_nothing)
