@@ -90,7 +90,8 @@ def test_a_name_with_a_port_allows_no_other_port(registry):
     assert answer.code == "RegistryNotAllowed" and door.rings == 0, answer.text
 
 
-def test_a_name_that_moves_inside_is_not_followed(certificate):  # noqa: F811
+@pytest.fixture(scope="module")
+def moved_name(certificate):  # noqa: F811
     """In a network of its own, where a public address and the name are ours to give."""
     own = ["unshare", "--net", "--mount", "--propagation", "private"]
     if subprocess.run([*own, "true"], capture_output=True).returncode != 0:
@@ -99,9 +100,25 @@ def test_a_name_that_moves_inside_is_not_followed(certificate):  # noqa: F811
     command = [*own, sys.executable, "-B", script, *certificate]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    before, after, rings = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_a_name_that_moves_inside_is_not_followed(moved_name):
+    before, after, rings = moved_name["moved"]
     assert before is None, f"at its public address it is pulled from: {before}"
     assert (after, rings) == ("RegistryNotAllowed", 0)
+
+
+def test_a_name_that_moves_inside_once_it_was_looked_up_is_not_followed(moved_name):
+    """What is judged is the address that is connected to, and not what another look-up said."""
+    code, rings = moved_name["moves at once"]
+    assert moved_name["names given"][0] == "9.9.9.9"
+    assert rings == 0 and code in (None, "RegistryNotAllowed"), code
+
+
+def test_of_a_names_addresses_the_one_inside_is_not_tried(moved_name):
+    code, rings = moved_name["both"]
+    assert rings == 0 and code in ("PullFailed", "RegistryNotAllowed"), code
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "inside.localhost", "10.255.255.1", "[::1]"])
