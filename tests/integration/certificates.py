@@ -75,11 +75,12 @@ class Authority(Pair):
                     extensions, "-in", request, "-out", pair.cert, "-notext")  # fmt: skip
         return pair
 
-    def put_nul(self, pair, stand_in):
-        """The certificate with NUL for the "?" in its subject, which no command line can say."""
+    def put_byte(self, pair, stand_in, byte):
+        """The certificate with that byte for the "?" in its subject: also one that no command line
+        can say."""
         der, signed, signature = (self.directory / name for name in ("der", "signed", "signature"))
         openssl(self.directory, "x509", "-in", pair.cert, "-outform", "DER", "-out", der)
-        old, new = stand_in.encode(), stand_in.encode().replace(b"?", b"\0")
+        old, new = stand_in.encode(), stand_in.encode().replace(b"?", byte)
         content, _ = der_split(der.read_bytes())
         content, algorithm_and_signature = der_split(content, whole=True)
         assert content.count(old) == 1

@@ -12,6 +12,7 @@ import time
 import pulling
 import pytest
 import rawhttp
+from certificates import Authority
 from daemons import Stopped, free_port, processes_below, wait_until
 from larder import Larder, blob_dir_of, program
 from postgres import Postgres
@@ -88,6 +89,23 @@ def test_an_address_that_others_can_reach_needs_a_word(
     done = run(*words)
     assert done.returncode == 2, done
     assert all(flag in done.stderr for flag in named), done.stderr
+
+
+def test_a_certificate_or_another_address_are_no_such_word(
+    database, workspace, tmp_path
+):
+    """TLS says who answers, not who may ask; and each address is judged by itself."""
+    authority = Authority(tmp_path, "authority")
+    pair = authority.issue("server", alternatives="IP:127.0.0.1", purpose="serverAuth")
+    tls = ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
+    for flags in (
+        ["--listen", "0.0.0.0:0", *tls],
+        ["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0"],
+        ["--listen", f"unix:{tmp_path}/socket", "--listen", "[::]:0"],
+    ):
+        done = run("serve", *of_one_fleet(database, workspace), *flags)
+        assert done.returncode == 2, done
+        assert "--tokens" in done.stderr and "--no-auth" in done.stderr, done.stderr
 
 
 def test_the_words_that_open_such_an_address_are_taken(make_larder, database, tmp_path):
