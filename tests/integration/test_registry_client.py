@@ -378,6 +378,19 @@ def test_nor_does_the_next_redirect_within_that_host(registry, images, tmp_path)
         assert all("Authorization" not in request.headers for request in other.requests)
 
 
+def test_nor_does_the_redirect_back(registry, images, tmp_path):
+    """Whoever it was that sent us there chose what is asked, and asks with no login of ours."""
+    registry.require_bearer(user="user", password="s3cret")
+    config = login_file(tmp_path, registry)
+    layer = images.layers[0]
+    with FaultRegistry(images.layout) as other:
+        registry.fault("blobs", layer, Fault(redirect=f"{other.url}/elsewhere/", always=True))
+        other.fault("blobs", "*", Fault(redirect=f"{registry.url}/v2/back/b/blobs/", always=True))
+        probe("pull", f"{registry.host}/a/b:one", "--docker-config", config, "--attempts", 1)
+        back = registry.seen("/v2/back/")
+        assert back and all("Authorization" not in request.headers for request in back)
+
+
 @pytest.mark.parametrize("status", [301, 307, 308])
 def test_an_identity_token_follows_no_redirect(registry, images, tmp_path, status):
     registry.require_bearer(identity_token="refresh me")

@@ -103,6 +103,23 @@ Test(image_config, a_config_of_the_wrong_shape_is_refused_with_its_reason)
     }
 }
 
+Test(image_config, a_config_has_at_most_1024_layers)
+{
+    for (size_t count = 1023; count <= 1025; count++) {
+        cleanup_arena struct arena arena = {0};
+        struct image_config config;
+        struct error error = {0};
+        const char *digests = "\"" DIGEST "\"";
+        for (size_t i = 1; i < count; i++)
+            digests = arena_printf(&arena, "%s,\"" DIGEST "\"", digests);
+        const char *text = arena_printf(
+            &arena, "{" ON ",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[%s]}}", digests);
+        cr_expect_eq(parse(&arena, text, &config, &error), count <= 1024, "%zu: %s", count,
+                     error.message);
+        cr_expect(count <= 1024 || strstr(error.message, "at most 1024"), "%s", error.message);
+    }
+}
+
 Test(image_config, the_platform_and_the_number_of_layers_must_fit)
 {
     static const struct {

@@ -243,6 +243,37 @@ Test(manifest, more_than_the_bounds_is_refused)
     }
 }
 
+Test(manifest, what_just_meets_the_bounds_is_taken_and_one_more_is_not)
+{
+    static const struct {
+        const char *start;
+        const char *piece;
+        size_t most;
+        const char *end;
+        const char *reason;
+    } rows[] = {
+        {"{" SCHEMA "," CONFIG ",\"layers\":[" LAYER, "," LAYER, 1023, "]}", "1025 layers"},
+        {"{" SCHEMA ",\"manifests\":[" ENTRY(1, ""), "," ENTRY(1, ""), 1023, "]}", "1025"},
+        {"{" SCHEMA "," CONFIG "," LAYERS(LAYER) ",\"x\":", "[", 63, "", "deeper than 64"},
+        {"{" SCHEMA "," CONFIG "," LAYERS(LAYER) ",\"x\":{\"y\":", "[", 62, "}", "deeper than 64"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (size_t more = 0; more < 2; more++) {
+            cleanup_arena struct arena arena = {0};
+            struct manifest_document document;
+            struct error error = {0};
+            const size_t count = rows[i].most + more;
+            cleanup_free char *text = repeated(rows[i].start, rows[i].piece, count, "");
+            cleanup_free char *ends = repeated("", "]", rows[i].piece[0] == '[' ? count : 0, "");
+            const char *whole = arena_printf(&arena, "%s%s%s%s", text, ends, rows[i].end,
+                                             rows[i].piece[0] == '[' ? "}" : "");
+            cr_expect_eq(parse(&arena, whole, "", &document, &error), more == 0, "row %zu: %s", i,
+                         error.message);
+            cr_expect(more == 0 || strstr(error.message, rows[i].reason), "row %zu: %s", i,
+                      error.message);
+        }
+}
+
 static const char fleet[] =
     INDEX(ENTRY(1, ON("linux", "amd64")) "," ENTRY(2, ON3("linux", "arm64", "v8")) "," ENTRY(
         3,
