@@ -1,12 +1,18 @@
 #include "server/tokens.h"
 
+#include "store/arena.h"
 #include "store/digest.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 /* sha256 of "one" and "two" */
@@ -158,4 +164,83 @@ Test(tokens, one_that_is_made_fits_its_line)
                  strlen(secret));
     token_make("h7", ROLE_HOST, line, other);
     cr_expect_str_neq(secret, other);
+}
+
+/* --- in constant time --- */
+
+enum { LINES = 20 };
+
+/* Lines that have that secret's fingerprint but for byte `off`; or, with `at` below LINES, other
+ * fingerprints and that one in line `at`. */
+static struct tokens *near_tokens(struct arena *arena, const char *secret, size_t off, size_t at)
+{
+    const char *text = "";
+    struct error error = {0};
+    for (size_t i = 0; i < LINES; i++) {
+        char hex[DIGEST_HEX_SIZE];
+        struct digest digest = digest_of(secret, strlen(secret));
+        digest.bytes[off] ^= i == at ? 0 : (uint8_t)(i + 1);
+        digest_format_hex(&digest, hex);
+        text = arena_printf(arena, "%sn%03zu host %s\n", text, i, hex);
+    }
+    struct tokens *tokens = tokens_parse(text, strlen(text), &error);
+    cr_assert_not_null(tokens, "%s", error.message);
+    return tokens;
+}
+
+/* The instructions that tokens_find() takes, by single steps of a child; 0: nobody may be traced
+ * here. */
+static unsigned long steps_to_find(const struct tokens *tokens, const char *secret, bool is_there)
+{
+    struct identity who;
+    cr_assert_eq(tokens_find(tokens, secret, strlen(secret), &who), is_there); /* binds symbols */
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+            _exit(1);
+        raise(SIGSTOP);
+        (void)!tokens_find(tokens, secret, strlen(secret), &who);
+        raise(SIGSTOP);
+        _exit(0);
+    }
+    unsigned long steps = 0;
+    int status = 0;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    if (!WIFSTOPPED(status))
+        return 0;
+    do {
+        steps++;
+        cr_assert_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+        cr_assert_eq(waitpid(pid, &status, 0), pid);
+    } while (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+    cr_assert(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP, "it comes back: %x", status);
+    kill(pid, SIGKILL);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return steps;
+}
+
+Test(tokens, the_time_does_not_tell_how_near_a_secret_is_nor_which_line_it_is)
+{
+    const char *secret = "larder_0123456789012345678901234567890123456789012";
+    const struct {
+        size_t off;
+        size_t at;
+    } rows[] = {{0, LINES}, {0, LINES}, {31, LINES}, {0, 0}, {0, LINES - 1}};
+    unsigned long steps[2] = {0}; /* of who is not there, of who is */
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cleanup_arena struct arena arena = {0};
+        const bool is_there = rows[i].at < LINES;
+        cleanup_tokens struct tokens *tokens = near_tokens(&arena, secret, rows[i].off, rows[i].at);
+        const unsigned long taken = steps_to_find(tokens, secret, is_there);
+        if (taken == 0)
+            cr_skip("no process may be traced here");
+        if (steps[is_there] == 0 || i == 1) /* the first of all finds another heap */
+            steps[is_there] = taken;
+        /* A word that is looked at or not would count in each line; what the heap is like counts
+         * once. */
+        cr_expect_lt(labs((long)taken - (long)steps[is_there]), 5 * LINES,
+                     "byte %zu, line %zu: %lu instructions and not %lu", rows[i].off, rows[i].at,
+                     taken, steps[is_there]);
+    }
+    cr_expect_gt(steps[0], 10 * LINES, "all lines are looked at");
 }
