@@ -85,9 +85,44 @@ static void append_field(struct json_writer *line, const struct log_field *field
         json_write_text(line, NULL, field->text);
 }
 
+/* The bytes of a code point here that a terminal obeys, or that ends or turns a line for who
+ * reads it, and that JSON lets through: U+0080 to U+009F (C2 80 to C2 9F), and U+2028 to U+202E
+ * (E2 80 A8 to E2 80 AE). 0: it is none. */
+static size_t hidden_control_length(const char *bytes, size_t size)
+{
+    const unsigned char *at = (const unsigned char *)bytes;
+    if (size >= 2 && at[0] == 0xc2 && at[1] < 0xa0)
+        return 2;
+    return size >= 3 && at[0] == 0xe2 && at[1] == 0x80 && at[2] >= 0xa8 && at[2] <= 0xae ? 3 : 0;
+}
+
+/* All that is not ASCII is quoted, as JSON quotes. */
+static void escape_hidden_controls(struct json_writer *lines, size_t start)
+{
+    cleanup_json_writer struct json_writer line = {0};
+    const size_t size = lines->size_bytes - start;
+    if (!memchr(lines->bytes + start, 0xc2, size) && !memchr(lines->bytes + start, 0xe2, size))
+        return;
+    json_append(&line, lines->bytes + start, size);
+    lines->size_bytes = start;
+    for (size_t i = 0; i < size; i++) {
+        const unsigned char *at = (const unsigned char *)line.bytes + i;
+        size_t length = hidden_control_length(line.bytes + i, size - i);
+        char text[8];
+        if (length == 0) {
+            json_append(lines, at, 1);
+            continue;
+        }
+        snprintf(text, sizeof(text), "\\u%04x", length == 2 ? at[1] : 0x2000 + at[2] - 0x80);
+        json_append(lines, text, 6);
+        i += length - 1;
+    }
+}
+
 void log_append(const struct log *log, struct json_writer *lines, enum log_level level,
                 const char *event, const struct log_field *fields, size_t field_count)
 {
+    const size_t start = lines->size_bytes;
     char time[TIME_SIZE];
     format_time(time);
     lines->after_value = false;
@@ -102,6 +137,7 @@ void log_append(const struct log *log, struct json_writer *lines, enum log_level
         for (size_t i = 0; i < field_count; i++)
             append_field(lines, &fields[i]);
     }
+    escape_hidden_controls(lines, start);
     append_text(lines, "\n");
 }
 

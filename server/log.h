@@ -2,7 +2,7 @@
  * as text or as JSON. A serving node's lines are written by a thread of its own (log_writer.h), so
  * that nobody waits for whoever reads them; before that runs, and in other commands, a line is one
  * write(2). Lines of several threads never mix. Credentials and query strings are never given to
- * it. Any thread.
+ * it; what a terminal would obey in what others sent is escaped. Any thread.
  */
 #ifndef LARDER_SERVER_LOG_H
 #define LARDER_SERVER_LOG_H
