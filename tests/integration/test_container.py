@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import container
 import images
 import pytest
 import requests
+import test_http_torture
 from daemons import free_port, wait_until
 from test_readme import run_walk_through
 
@@ -28,13 +30,16 @@ def image(new_directory):
         built.close()
 
 
-@pytest.fixture
-def volume(new_directory):
+def make_volume(directory):
     """What `docker run -v` mounts: a directory of the image's user."""
-    directory = new_directory("volume")
     directory.mkdir()
     os.chown(directory, 842, 842)
     return directory
+
+
+@pytest.fixture
+def volume(new_directory):
+    return make_volume(new_directory("volume"))
 
 
 @pytest.fixture
@@ -94,6 +99,42 @@ def test_a_container_is_healthy_and_does_what_the_readme_says(
     finally:
         daemon.kill()
     assert {path.stat().st_uid for path in volume.rglob("*")} == {842}, "nothing there is root's"
+
+
+# --- HTTP, as the container's libmicrohttpd reads it: 1.0, of Debian 13 ---
+
+
+@pytest.fixture(scope="module")
+def node(image, postgres, new_directory, tmp_path_factory):
+    database, port = postgres.create_database("container_http"), free_port()
+    node = SimpleNamespace(url=f"http://127.0.0.1:{port}")
+    daemon = image.start(
+        make_volume(new_directory("http")), tmp_path_factory.mktemp("http") / "log",
+        "--database", database, environment=[f"LARDER_LISTEN=127.0.0.1:{port}"],
+    )  # fmt: skip
+    try:
+        wait_until(lambda: is_healthy(node.url), "the node answers")
+        yield node
+        assert is_healthy(node.url)
+        container.stop(daemon, database)
+    finally:
+        daemon.kill()
+        postgres.drop_database("container_http")
+
+
+@pytest.mark.parametrize("name", test_http_torture.SMUGGLED)
+def test_what_could_be_read_in_two_ways_is_refused_there_too(node, name):
+    test_http_torture.expect_refused(node, name)
+
+
+@pytest.mark.parametrize("name", test_http_torture.ENDS)
+def test_what_is_cut_by_others_elsewhere_ends_the_connection_there_too(node, name):
+    test_http_torture.expect_an_end(node, name)
+
+
+@pytest.mark.parametrize("name", test_http_torture.GOES_ON)
+def test_what_is_only_odd_or_wrong_is_answered_there_too(node, name):
+    test_http_torture.expect_an_answer(node, name)
 
 
 def test_the_image_holds_what_a_node_needs_and_no_more(image):

@@ -5,6 +5,7 @@ nothing of it comes back in a header or breaks a line of the log."""
 import json
 import re
 import socket
+import threading
 import time
 
 import pytest
@@ -103,6 +104,8 @@ SMUGGLED = {
     "blank in the target": get(HOST, b"/heal thz"),
     "70,000 bytes of target": get(HOST, b"/images/" + b"a" * 70_000),
     "70,000 bytes of query": get(HOST, b"/images?" + b"a" * 70_000),
+    "17 KiB of a header": get(HOST + b"X-A: " + b"a" * (17 << 10) + b"\r\n"),
+    "17 KiB of headers": get(HOST + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 1000) for n in range(17))),
     "70,000 bytes of a header": get(HOST + b"X-A: " + b"a" * 70_000 + b"\r\n"),
     "100,000 headers": get(HOST + b"".join(b"X-%d: y\r\n" % n for n in range(100_000))),
     "100,000 empty headers": get(HOST + b"a:\r\n" * 100_000),
@@ -111,12 +114,16 @@ SMUGGLED = {
 }
 
 
-@pytest.mark.parametrize("name", SMUGGLED)
-def test_what_could_be_read_in_two_ways_is_refused_with_all_behind_it(larder, name):
+def expect_refused(larder, name):
     answer = exchange(larder, SMUGGLED[name])
     assert status_of(answer) in REFUSED, answer[:400]
     assert b'"version"' not in answer, "the request behind it is not read"
     assert PRUNE not in answer and b'"ok"' not in answer, "and it did nothing"
+
+
+@pytest.mark.parametrize("name", SMUGGLED)
+def test_what_could_be_read_in_two_ways_is_refused_with_all_behind_it(larder, name):
+    expect_refused(larder, name)
 
 
 ENDS = {
@@ -139,12 +146,16 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("name", ENDS)
-def test_what_is_understood_but_cut_by_others_elsewhere_ends_the_connection(larder, name):
+def expect_an_end(larder, name):
     data, status = ENDS[name]
     answer = exchange(larder, data)
     assert status_of(answer) in (status, 400), answer[:400]
     assert b'"version"' not in answer, "the request behind it is not read"
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_what_is_understood_but_cut_by_others_elsewhere_ends_the_connection(larder, name):
+    expect_an_end(larder, name)
 
 
 def test_trailers_are_no_headers(larder):
@@ -162,6 +173,7 @@ GOES_ON = {
     "all characters of names": (get(HOST + b"!#$%&'*+-.^_`|~09azAZ: a\r\n"), 200),
     "one empty line before": (b"\r\n" + get(HOST), 200),
     "leading zeros": (post(b"Content-Length: 0002\r\n"), 200),
+    "8 KiB of a header": (get(HOST + b"X-A: " + b"a" * (8 << 10) + b"\r\n"), 200),
     "absolute form": (get(HOST, b"http://other/healthz"), 200),
     "query": (get(HOST, b"/images?limit=1&os=linux"), 200),
     # The body is here already, so that a server need not ask for it (RFC 9110, 10.1.1).
@@ -187,14 +199,18 @@ GOES_ON = {
 }
 
 
-@pytest.mark.parametrize("name", GOES_ON)
-def test_what_is_only_odd_or_wrong_is_answered_and_the_next_request_too(larder, name):
+def expect_an_answer(larder, name):
     data, status = GOES_ON[name]
     answer = exchange(larder, data)
     assert status_of(answer) in (status if isinstance(status, tuple) else (status,)), answer[:400]
     assert b'"version"' in answer, "the connection goes on"
     head = answer.split(b"\r\n\r\n", 1)[0]
     assert b"Set-Cookie" not in head and b"s3cret" not in answer and b"root:" not in answer
+
+
+@pytest.mark.parametrize("name", GOES_ON)
+def test_what_is_only_odd_or_wrong_is_answered_and_the_next_request_too(larder, name):
+    expect_an_answer(larder, name)
 
 
 def test_a_request_that_comes_byte_by_byte_is_the_same_request(larder):
@@ -282,6 +298,58 @@ def test_no_page_is_larger_than_a_thousand(larder, path, limit):
 @pytest.mark.parametrize("path", ["/images", "/pulls", "/sandboxes", "/snapshots"])
 def test_a_page_token_that_nobody_gave_is_refused(larder, path, token):
     assert larder.get(path, params={"page_token": token}).status_code == 400
+
+
+# --- one that never ends ---
+
+
+class Trickle(threading.Thread):
+    """A request of which one more byte comes each second; `seconds` is how long the node looked on."""
+
+    def __init__(self, larder, begin):
+        super().__init__()
+        self.larder, self.begin = larder, begin
+        self.seconds = None
+
+    def run(self):
+        begun = time.monotonic()
+        with rawhttp.connect(self.larder.url, 1) as connection:
+            connection.sendall(self.begin)
+            while time.monotonic() < begun + 100 and self.goes_on(connection):
+                pass
+        self.seconds = time.monotonic() - begun
+
+    @staticmethod
+    def goes_on(connection):
+        try:
+            connection.sendall(b"a")
+            return connection.recv(4096) != b""
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trickles(larder):
+    """Begun with the first test, so that the others take part of the time."""
+    begins = {
+        "header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        "body": post(b"Content-Length: 1000\r\n", b'{"'),
+    }
+    threads = {name: Trickle(larder, begin) for name, begin in begins.items()}
+    for thread in threads.values():
+        thread.start()
+    yield threads
+    for thread in threads.values():
+        thread.join()
+
+
+@pytest.mark.parametrize("what", ["header", "body"])
+def test_a_request_of_a_byte_a_second_is_cut_after_75_seconds(trickles, what):
+    """No pause of it is long enough for the time-out of those who say nothing."""
+    trickles[what].join()
+    assert 74 < trickles[what].seconds < 90, trickles[what].seconds
 
 
 # --- what is left of all that ---
