@@ -28,6 +28,7 @@
     POINT(REAP_BEGUN, "reap.begun", "condemned files, all there")                                  \
     POINT(REAP_LOCKED, "reap.locked", "a condemned file, still there")                             \
     POINT(REAP_UNLINKED, "reap.unlinked", "a condemned row, its file gone, not synced")            \
+    POINT(REAP_DESCRIBED, "reap.described", "a condemned row, its description in order")           \
     POINT(REAP_FORGOTTEN, "reap.forgotten", "a condemned row whose end was not committed")         \
     POINT(REAP_DONE, "reap.done", "one condemned file less")                                       \
     POINT(SWEEP_BEGUN, "sweep.begun", "a sweep that has not looked")                               \

@@ -12,11 +12,14 @@ static const struct statement find_record[BLOB_KIND_COUNT] = {
                                       "  FROM manifests WHERE digest = $1"},
     [BLOB_VMDK] = {"vmdk_record", "SELECT vmdk_size_bytes, vmdk_digest, NULL"
                                   "  FROM manifests WHERE digest = $1"},
-    /* Of a few references at most: what is asked about is damaged. */
+    /* Of a few references at most: what is asked about is damaged. One that is condemned may be of
+     * an image that went: the reaper sees to it. */
     [BLOB_MANIFEST] = {"description_record",
                        "SELECT NULL, NULL, string_agg(manifest_digest, ' ') FROM image_refs"
                        " WHERE 'sha256:' || encode(sha256(convert_to(reference, 'UTF8')), 'hex')"
                        "       = $1"
+                       "   AND NOT EXISTS (SELECT FROM condemned_files"
+                       "                    WHERE kind = 'manifest' AND digest = $1)"
                        " HAVING count(*) > 0"},
 };
 

@@ -1,5 +1,5 @@
-/* A description in manifests/, read back: what it says of an image, checked as far as it can be by
- * itself. (How it is written: pull/pull_description.c.)
+/* A description in manifests/: what it says of an image, and how that is written and read back. No
+ * SQL here (described.h).
  */
 #ifndef LARDER_STORE_DESCRIPTION_H
 #define LARDER_STORE_DESCRIPTION_H
@@ -39,6 +39,33 @@ struct description_layer {
 };
 [[nodiscard]] bool description_layer(const struct description *description, size_t index,
                                      struct description_layer *layer);
+
+/* What is written down of an image. */
+struct described_layer {
+    const char *blob_digest;
+    const char *media_type;
+    int64_t size_bytes; /* of the blob */
+    const char *diff_id;
+};
+struct described_image {
+    const char *reference; /* canonical */
+    const char *platform;
+    const char *index_digest; /* NULL: it was resolved from none */
+    const char *manifest_digest;
+    const char *manifest_media_type;
+    const char *manifest; /* the document, which is JSON */
+    size_t manifest_size_bytes;
+    const char *config_digest;
+    const char *config; /* likewise */
+    size_t config_size_bytes;
+    const struct described_layer *layers; /* bottom to top */
+    size_t layer_count;
+    const struct description_layer *files; /* of the distinct layers */
+    size_t file_count;
+};
+/* Writes it behind where the descriptor stands. */
+[[nodiscard]] bool description_write(const struct described_image *image, int fd,
+                                     struct error *error);
 
 /* Reads it from where the descriptor stands. Fails when it is no such description, or when a
  * document is not what its digest says. */

@@ -1,6 +1,7 @@
 #include "store/reaper.h"
 
 #include "store/crash_point.h"
+#include "store/described.h"
 #include "store/metrics.h"
 
 #include <stdio.h>
@@ -22,12 +23,13 @@ struct batch {
     struct arena *arena;
     struct catalogue_session *session;
     struct blobdir *blobdir;
-    int64_t locked_us; /* before the locks were taken */
-    struct rows rows;  /* kind, digest, locked */
+    int64_t locked_us;  /* before the locks were taken */
+    struct rows rows;   /* kind, digest, locked, reference */
+    bool *is_described; /* of each row: of a reference that is in the catalogue */
     /* what was done */
     const char **kinds;
     const char **digests;
-    const char **bytes; /* what each freed */
+    const char **bytes; /* what each freed; NULL: it stays, and is in order */
     size_t done;
     bool *is_touched; /* of each kind: its directory, which is synced in the end */
     struct reaped reaped;
@@ -39,14 +41,15 @@ struct batch {
  * waits for. */
 #define TRY_LOCKS                                                                                  \
     " SELECT kind, digest,"                                                                        \
-    "        pg_try_advisory_xact_lock(file_lock_class(kind), file_lock_key(digest)) FROM next"
+    "        pg_try_advisory_xact_lock(file_lock_class(kind), file_lock_key(digest)), reference"   \
+    "   FROM next"
 
 static bool lock_after(struct batch *batch, const char *kind, const char *digest,
                        struct error *error)
 {
     static const struct statement lock = {"condemned_lock_after",
                                           "WITH next AS MATERIALIZED ("
-                                          "    SELECT kind, digest FROM condemned_files"
+                                          "    SELECT kind, digest, reference FROM condemned_files"
                                           "     WHERE (kind, digest) > ($1, $2)"
                                           "     ORDER BY kind, digest LIMIT $3::bigint"
                                           "       FOR UPDATE SKIP LOCKED)" TRY_LOCKS};
@@ -59,7 +62,8 @@ static bool lock_given(struct batch *batch, const struct blob_id *files, size_t 
 {
     static const struct statement lock = {
         "condemned_lock_given", "WITH next AS MATERIALIZED ("
-                                "    SELECT c.kind, c.digest FROM condemned_files c"
+                                "    SELECT c.kind, c.digest, c.reference"
+                                "      FROM condemned_files c"
                                 "      JOIN unnest($1::text[], $2::text[]) AS v (kind, digest)"
                                 "        ON c.kind = v.kind AND c.digest = v.digest"
                                 "       FOR UPDATE OF c SKIP LOCKED)" TRY_LOCKS};
@@ -75,6 +79,31 @@ static bool lock_given(struct batch *batch, const struct blob_id *files, size_t 
     return QUERY(batch->session, &lock, arena, &batch->rows, error,
                  parameter_text_array(arena, kinds, count),
                  parameter_text_array(arena, digests, count));
+}
+
+/* Asked once the locks are ours: a pull commits its reference under them. */
+static bool find_described(struct batch *batch, struct error *error)
+{
+    static const struct statement find = {
+        "condemned_described",
+        "SELECT v.row FROM unnest($1::text[]) WITH ORDINALITY AS v (reference, row)"
+        " WHERE EXISTS (SELECT FROM image_refs r WHERE r.reference = v.reference)"};
+    size_t count = batch->rows.count;
+    const char **references = arena_alloc_array(batch->arena, count, sizeof(*references));
+    bool has_any = false;
+    batch->is_described = arena_alloc_array(batch->arena, count, sizeof(bool));
+    for (size_t row = 0; row < count; row++) {
+        if (rows_bool(&batch->rows, row, 2))
+            references[row] = rows_text(&batch->rows, row, 3);
+        has_any |= references[row] != NULL;
+    }
+    struct rows found = {0};
+    if (has_any && !QUERY(batch->session, &find, batch->arena, &found, error,
+                          parameter_text_array(batch->arena, references, count)))
+        return false;
+    for (size_t i = 0; i < found.count; i++)
+        batch->is_described[rows_int(&found, i, 0) - 1] = true;
+    return true;
 }
 
 static struct blob_id file_of_row(const struct rows *rows, size_t row)
@@ -122,21 +151,43 @@ static bool may_unlink(struct batch *batch)
     return session_is_open(batch->session) && metric_now_us() - batch->locked_us < UNLINK_FOR_US;
 }
 
+static void fail(struct batch *batch, const struct error *error)
+{
+    if (!batch->failed)
+        batch->error = *error;
+    batch->failed = true;
+}
+
+static void note_done(struct batch *batch, size_t row, const char *bytes)
+{
+    batch->kinds[batch->done] = rows_text(&batch->rows, row, 0);
+    batch->digests[batch->done] = rows_text(&batch->rows, row, 1);
+    batch->bytes[batch->done] = bytes;
+    batch->done++;
+}
+
+/* The description of a reference that lost a platform, or whose pull came to nothing. */
+static void renew_row(struct batch *batch, size_t row)
+{
+    struct error error;
+    if (!described_renew(batch->session, batch->blobdir, rows_text(&batch->rows, row, 3), &error)) {
+        fail(batch, &error);
+        return;
+    }
+    note_done(batch, row, NULL);
+    CRASH_POINT(REAP_DESCRIBED);
+}
+
 static void unlink_row(struct batch *batch, size_t row)
 {
     struct blob_id file = file_of_row(&batch->rows, row);
     struct error error;
     int64_t freed_bytes = 0;
     if (!blob_unlink(batch->blobdir, file.kind, &file.key, &freed_bytes, &error)) {
-        if (!batch->failed)
-            batch->error = error;
-        batch->failed = true;
+        fail(batch, &error);
         return;
     }
-    batch->kinds[batch->done] = rows_text(&batch->rows, row, 0);
-    batch->digests[batch->done] = rows_text(&batch->rows, row, 1);
-    batch->bytes[batch->done] = parameter_int(batch->arena, freed_bytes);
-    batch->done++;
+    note_done(batch, row, parameter_int(batch->arena, freed_bytes));
     batch->is_touched[file.kind] = true;
     count_reaped(file.kind, freed_bytes, &batch->reaped);
     CRASH_POINT(REAP_UNLINKED);
@@ -163,7 +214,7 @@ static void unlink_locked(struct batch *batch)
         CRASH_POINT(REAP_LOCKED);
     for (size_t row = 0; row < count && may_unlink(batch); row++)
         if (rows_bool(&batch->rows, row, 2))
-            unlink_row(batch, row);
+            (batch->is_described[row] ? renew_row : unlink_row)(batch, row);
 }
 
 /* Deletes the rows, and adds to the figures of the prunes that condemned them. */
@@ -180,7 +231,7 @@ static bool forget(struct batch *batch, struct error *error)
         " SELECT removal_id, count(*) FILTER (WHERE kind = 'layer'),"
         "        count(*) FILTER (WHERE kind = 'fsmeta'), count(*) FILTER (WHERE kind = 'vmdk'),"
         "        count(*) FILTER (WHERE kind = 'manifest'), sum(bytes)"
-        "   FROM gone WHERE removal_id IS NOT NULL GROUP BY removal_id"};
+        "   FROM gone WHERE removal_id IS NOT NULL AND bytes IS NOT NULL GROUP BY removal_id"};
     struct arena *arena = batch->arena;
     struct rows rows;
     return QUERY(batch->session, &remove, arena, &rows, error,
@@ -204,7 +255,8 @@ static bool run_batch(struct batch *batch, const struct choice *choice, struct e
     batch->locked_us = metric_now_us();
     if (!session_begin_relaxed(batch->session, error) ||
         !(choice->files ? lock_given(batch, choice->files, choice->file_count, error)
-                        : lock_after(batch, choice->after_kind, choice->after_digest, error)))
+                        : lock_after(batch, choice->after_kind, choice->after_digest, error)) ||
+        !find_described(batch, error))
         return false;
     unlink_locked(batch);
     if (batch->done > 0 && !forget(batch, error))

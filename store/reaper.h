@@ -1,6 +1,7 @@
 /* The reaper: unlinks condemned files, each under its file's lock, which is the
  * lock that a pull takes to publish or rescue that file. Any number of nodes may
- * reap at once: each takes rows that no other has.
+ * reap at once: each takes rows that no other has. A description whose reference is still in the
+ * catalogue stays, and is written anew if it is of an image that went (described.h).
  *
  * It goes in batches, each one transaction: rows locked, locks tried, files unlinked, rows
  * deleted. Killed in the middle, the rows stay and the next reaper finds the files gone.

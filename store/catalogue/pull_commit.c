@@ -7,7 +7,7 @@
 
 struct unborn {
     const char *manifest_digest;
-    const char *reference;
+    const char *reference; /* NULL: its description stays */
 };
 
 /* In the order of removals, which would wait for us in a circle otherwise. */
@@ -15,11 +15,11 @@ static bool condemn_unborn(struct catalogue_session *session, void *context, str
 {
     static const struct statement condemn = {
         "files_condemn_unborn",
-        "INSERT INTO condemned_files (kind, digest)"
-        " SELECT 'manifest', 'sha256:' || encode(sha256(convert_to($2, 'UTF8')), 'hex')"
-        "  WHERE NOT EXISTS (SELECT FROM image_refs WHERE reference = $2)"
+        "INSERT INTO condemned_files (kind, digest, reference)"
+        " SELECT 'manifest', 'sha256:' || encode(sha256(convert_to($2, 'UTF8')), 'hex'), $2"
+        "  WHERE $2 IS NOT NULL"
         " UNION ALL"
-        " SELECT kind, $1 FROM unnest(ARRAY['fsmeta', 'vmdk']) AS kind"
+        " SELECT kind, $1, NULL FROM unnest(ARRAY['fsmeta', 'vmdk']) AS kind"
         "  WHERE NOT EXISTS (SELECT FROM manifests WHERE digest = $1)"
         " ON CONFLICT (kind, digest) DO NOTHING"};
     const struct unborn *image = context;
@@ -32,8 +32,9 @@ bool catalogue_condemn_unborn(struct catalogue_session *lock, const char *manife
                               const struct reference *reference, struct error *error)
 {
     char text[REFERENCE_TEXT_SIZE];
-    reference_format(reference, text);
-    struct unborn image = {manifest_digest, text};
+    if (reference)
+        reference_format(reference, text);
+    struct unborn image = {manifest_digest, reference ? text : NULL};
     return session_transact(lock, condemn_unborn, &image, error);
 }
 
@@ -132,6 +133,8 @@ static bool write_reference(struct catalogue_session *session, const struct comm
                  parameter_int(arena, commit->image->description_allocated_bytes));
 }
 
+/* A description that stayed as it was stays condemned if it is: it may be of an image that was
+ * removed since it was looked at. The reaper, who has its lock next, sees. */
 static bool pardon_files(struct catalogue_session *session, const struct commit *commit,
                          struct arena *arena, struct error *error)
 {
@@ -143,7 +146,8 @@ static bool pardon_files(struct catalogue_session *session, const struct commit 
     char key_text[DIGEST_TEXT_SIZE];
     digest_format(&key, key_text);
     struct rows rows;
-    return QUERY(session, &pardon, arena, &rows, error, commit->image->manifest_digest, key_text);
+    return QUERY(session, &pardon, arena, &rows, error, commit->image->manifest_digest,
+                 commit->image->is_described_by_another ? NULL : key_text);
 }
 
 /* Somebody may have joined it meanwhile with a stricter wish than it was run with: then

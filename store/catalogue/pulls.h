@@ -215,13 +215,15 @@ struct image_record {
     const char *vmdk_digest;
     int64_t allocated_bytes;             /* of fsmeta and vmdk on the disk; 0: not measured */
     int64_t description_allocated_bytes; /* likewise */
+    bool is_described_by_another;        /* platform of the reference, as it was before */
     const struct pull_layer *layers;
     size_t layer_count;
 };
 
-/* Condemns the files of an image that are about to be published, unless the catalogue
- * has them already: what is published and never committed goes by itself. Under the
- * locks of fsmeta, vmdk and description, which are kept until the commit. */
+/* Condemns the files of an image that are about to be published: fsmeta and vmdk unless the
+ * catalogue has them already, and the description of the reference, if not NULL. What is published
+ * and never committed goes by itself; a description that another image of the reference needs is
+ * written anew for that one. Under the locks of all three, which are kept until the commit. */
 [[nodiscard]] bool catalogue_condemn_unborn(struct catalogue_session *lock,
                                             const char *manifest_digest,
                                             const struct reference *reference, struct error *error);

@@ -8,27 +8,28 @@
 
 #include <stdlib.h>
 
-/* What is catalogued is not condemned (removal_pardon()), and of descriptions those that are
- * condemned are left out, so that there is no conflict but with who condemns one at the same moment
- * (unique_violation: tried again). To look for one takes as long as to insert. In the order of the
- * index it takes half. */
+/* What is catalogued is not condemned (removal_pardon()), but for descriptions, so there is no
+ * conflict but theirs. To look for one takes as long as to insert. In the order of the index it
+ * takes half. */
 #define CONDEMNED " RETURNING kind, digest)"
 
-/* $1 the removal's id, or NULL. The description goes when no platform is left of its
- * reference. */
+/* $1 the removal's id, or NULL. The description goes when no platform is left of its reference;
+ * else the reaper sees whether it is of one that went (described.h). One that is condemned already
+ * may be with a reaper that has not seen these rows go: it is waited for. */
 #define DESCRIPTIONS                                                                               \
     "WITH gone AS ("                                                                               \
     "    SELECT 'sha256:' || encode(sha256(convert_to(v.reference, 'UTF8')), 'hex') AS digest,"    \
-    "           max(v.allocated_bytes) AS bytes"                                                   \
+    "           v.reference,"                                                                      \
+    "           CASE WHEN EXISTS (SELECT FROM image_refs r WHERE r.reference = v.reference)"       \
+    "                THEN 0 ELSE max(v.allocated_bytes) END AS bytes"                              \
     "      FROM removal_references v"                                                              \
-    "     WHERE NOT EXISTS (SELECT FROM image_refs r WHERE r.reference = v.reference)"             \
     "     GROUP BY v.reference),"                                                                  \
     " condemned AS ("                                                                              \
-    "    INSERT INTO condemned_files (kind, digest, removal_id)"                                   \
-    "    SELECT 'manifest', g.digest, $1::bigint FROM gone g"                                      \
-    "      WHERE NOT EXISTS (SELECT FROM condemned_files c"                                        \
-    "                         WHERE c.kind = 'manifest' AND c.digest = g.digest)"                  \
-    "     ORDER BY g.digest" CONDEMNED
+    "    INSERT INTO condemned_files AS c (kind, digest, reference, removal_id)"                   \
+    "    SELECT 'manifest', g.digest, g.reference, $1::bigint FROM gone g"                         \
+    "     ORDER BY g.digest"                                                                       \
+    "    ON CONFLICT (kind, digest) DO UPDATE"                                                     \
+    "       SET removal_id = coalesce(excluded.removal_id, c.removal_id)" CONDEMNED
 
 #define MANIFESTS                                                                                  \
     "WITH gone AS ("                                                                               \

@@ -1,12 +1,10 @@
 #include "store/compose.h"
 #include "store/crash_point.h"
+#include "store/described.h"
 #include "store/file_digest.h"
 #include "store/file_lock.h"
 #include "store/pull/pull_task.h"
 #include "store/vmdk.h"
-
-#include <errno.h>
-#include <string.h>
 
 static void cleanup_draft_slot(struct blob_draft **slot)
 {
@@ -115,50 +113,38 @@ static bool publish_vmdk(struct pull_task *task, struct file_lock *lock,
            publish(task, lock, draft, size_bytes, published, error);
 }
 
-static bool write_all(int fd, const char *bytes, size_t size_bytes, struct error *error)
-{
-    while (size_bytes > 0) {
-        ssize_t count = write(fd, bytes, size_bytes);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
-            return error_set_errno(error, ERROR_INTERNAL, errno,
-                                   "cannot write the image's description");
-        bytes += count;
-        size_bytes -= (size_t)count;
-    }
-    return true;
-}
-
-/* One file describes a reference, which may be cached for several platforms: that of
- * the node's own platform if there is one, else the first. */
-static bool is_described_by_another(const struct pull_task *task, const struct digest *key)
-{
-    if (platform_equal(&task->platform, task->config->default_platform))
-        return false;
-    struct error ignored;
-    cleanup_fd int fd = blob_open(task->config->blobdir, BLOB_MANIFEST, key, &ignored);
-    return fd >= 0;
-}
-
 static bool write_description(struct pull_task *task, struct file_lock *lock,
                               const struct digest *key, struct error *error)
 {
     cleanup(cleanup_draft_slot) struct blob_draft *draft =
         blob_draft_new(task->config->blobdir, BLOB_MANIFEST, key, error);
-    if (!draft)
-        return false;
-    cleanup_free char *text = pull_describe_image(task);
-    return write_all(blob_draft_fd(draft), text, strlen(text), error) &&
+    return draft && pull_describe_image(task, blob_draft_fd(draft), error) &&
            file_lock_check(lock, error) && blob_draft_publish(draft, error);
 }
 
+/* One file describes a reference, which may be cached for several platforms: that of the node's own
+ * platform if there is one, else the first. */
+static bool is_described_by_another(struct pull_task *task, struct file_lock *lock, bool *another,
+                                    struct error *error)
+{
+    *another = false;
+    return platform_equal(&task->platform, task->config->default_platform) ||
+           described_is_current(file_lock_session(lock), task->config->blobdir,
+                                task->pull.reference, &task->platform, another, error);
+}
+
+/* The description: it stays as it is, or is written. */
+struct described {
+    bool by_another; /* platform of the reference */
+    struct blob_state state;
+};
+
 static bool publish_description(struct pull_task *task, struct file_lock *lock,
-                                const struct digest *key, struct blob_state *description,
+                                const struct digest *key, struct described *described,
                                 struct error *error)
 {
-    return (is_described_by_another(task, key) || write_description(task, lock, key, error)) &&
-           blob_look_up(task->config->blobdir, BLOB_MANIFEST, key, description, error);
+    return (described->by_another || write_description(task, lock, key, error)) &&
+           blob_look_up(task->config->blobdir, BLOB_MANIFEST, key, &described->state, error);
 }
 
 static int64_t compressed_size_bytes(const struct manifest_document *manifest)
@@ -171,7 +157,7 @@ static int64_t compressed_size_bytes(const struct manifest_document *manifest)
 }
 
 static bool commit(struct pull_task *task, struct file_lock *lock, const struct published *fsmeta,
-                   const struct published *vmdk, const struct blob_state *description,
+                   const struct published *vmdk, const struct described *described,
                    struct error *error)
 {
     char config_digest[DIGEST_TEXT_SIZE];
@@ -195,7 +181,8 @@ static bool commit(struct pull_task *task, struct file_lock *lock, const struct 
         .vmdk_size_bytes = vmdk->size_bytes,
         .vmdk_digest = vmdk->digest,
         .allocated_bytes = fsmeta->allocated_bytes + vmdk->allocated_bytes,
-        .description_allocated_bytes = description->allocated_bytes,
+        .description_allocated_bytes = described->state.allocated_bytes,
+        .is_described_by_another = described->by_another,
         .layers = task->pull.layers,
         .layer_count = task->pull.layer_count,
     };
@@ -211,25 +198,26 @@ static bool publish_and_commit(struct pull_task *task, const struct layer_files 
 {
     const struct blob_id locked[] = {
         {BLOB_FSMETA, task->manifest_digest},
-        {BLOB_MANIFEST, digest_of(task->pull.reference, strlen(task->pull.reference))},
+        {BLOB_MANIFEST, described_key(task->pull.reference)},
     };
     cleanup_file_lock struct file_lock *lock =
         file_lock_acquire(task->config->catalogue, locked, 2, &task->stop, error);
     struct published fsmeta;
     struct published vmdk;
-    struct blob_state description;
-    if (!lock || !catalogue_condemn_unborn(file_lock_session(lock), task->pull.manifest_digest,
-                                           &task->reference, error))
+    struct described described;
+    if (!lock || !is_described_by_another(task, lock, &described.by_another, error) ||
+        !catalogue_condemn_unborn(file_lock_session(lock), task->pull.manifest_digest,
+                                  described.by_another ? NULL : &task->reference, error))
         return false;
     CRASH_POINT(COMPOSE_CONDEMNED);
     if (!publish_fsmeta(task, lock, files, &fsmeta, error) ||
         !publish_vmdk(task, lock, &fsmeta, &vmdk, error) ||
-        !publish_description(task, lock, &locked[1].key, &description, error))
+        !publish_description(task, lock, &locked[1].key, &described, error))
         return false;
     CRASH_POINT(COMPOSE_PUBLISHED);
     if (atomic_load(&task->stop))
         return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
-    return commit(task, lock, &fsmeta, &vmdk, &description, error);
+    return commit(task, lock, &fsmeta, &vmdk, &described, error);
 }
 
 bool pull_compose(struct pull_task *task, struct error *error)

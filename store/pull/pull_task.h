@@ -101,9 +101,8 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 /* fsmeta, vmdk and description, published; then the image committed. */
 [[nodiscard]] bool pull_compose(struct pull_task *task, struct error *error);
 
-/* The JSON of manifests/<hex>.json: what microsandbox's cache keeps of an image. The
- * caller frees it. */
-[[nodiscard]] char *pull_describe_image(const struct pull_task *task);
+/* Writes the JSON of manifests/<hex>.json: what microsandbox's cache keeps of an image. */
+[[nodiscard]] bool pull_describe_image(struct pull_task *task, int fd, struct error *error);
 
 /* Does a pull that ends for that reason leave nothing, not even its finished layers? They are
  * kept for a retry where one may help: the registry or the network was the reason. */

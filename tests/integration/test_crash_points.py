@@ -31,7 +31,7 @@ REMOVED = [
 ]  # fmt: skip
 RESCUED = ["rescue.found", "rescue.done"]
 SWEPT = ["sweep.begun", "sweep.locked", "sweep.condemned", "sweep.done"]
-
+DESCRIBED = ["reap.described"]  # test_descriptions.py
 PUT_ASIDE = ["quarantine.begun", "quarantine.renamed", "quarantine.done"]
 
 # What a node had asked for goes on a moment longer than the node.
@@ -145,7 +145,7 @@ def end_well(cache, node, reference):
 
 
 def test_every_step_of_the_table_is_walked():
-    walked = {name.split(":")[0] for name in PULLED + REMOVED + RESCUED + SWEPT + PUT_ASIDE}
+    walked = {name.split(":")[0] for name in PULLED + REMOVED + RESCUED + SWEPT + DESCRIBED + PUT_ASIDE}
     assert walked == set(TABLE)
 
 
