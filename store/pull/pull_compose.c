@@ -220,7 +220,7 @@ static bool publish_and_commit(struct pull_task *task, const struct layer_files 
     return commit(task, lock, &fsmeta, &vmdk, &described, error);
 }
 
-bool pull_compose(struct pull_task *task, struct error *error)
+static bool compose(struct pull_task *task, struct error *error)
 {
     if (!catalogue_pull_composing(task->config->catalogue, task->config->node_id, task->pull.id,
                                   error))
@@ -229,4 +229,20 @@ bool pull_compose(struct pull_task *task, struct error *error)
     bool done = open_layer_files(task, &files, error) && publish_and_commit(task, &files, error);
     close_layer_files(&files);
     return done;
+}
+
+/* Whether a file is as it was recorded is not looked at when it is reused: that would be to read
+ * it. Composing reads what it needs. */
+bool pull_compose(struct pull_task *task, struct error *error)
+{
+    struct error ignored; /* what composing found says more */
+    bool found = false;
+    if (compose(task, error))
+        return true;
+    if (error->code != ERROR_DIGEST_MISMATCH || !pull_put_damaged_aside(task, &found, &ignored) ||
+        !found)
+        return false;
+    return catalogue_pull_resolved(task->config->catalogue, task->config->node_id, &task->pull,
+                                   error) &&
+           pull_fetch_layers(task, error) && compose(task, error);
 }

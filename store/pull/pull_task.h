@@ -98,7 +98,12 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 [[nodiscard]] bool pull_layer(struct pull_task *task, struct task_layer *layer,
                               struct error *error);
 
-/* fsmeta, vmdk and description, published; then the image committed. */
+/* Reads all layer files of the task, and puts those aside that are not as they were recorded
+ * (*found). The pull is to fetch its layers again. */
+[[nodiscard]] bool pull_put_damaged_aside(struct pull_task *task, bool *found, struct error *error);
+
+/* fsmeta, vmdk and description, published; then the image committed. A layer file that is found to
+ * be damaged is put aside and built anew, once. */
 [[nodiscard]] bool pull_compose(struct pull_task *task, struct error *error);
 
 /* Writes the JSON of manifests/<hex>.json: what microsandbox's cache keeps of an image. */

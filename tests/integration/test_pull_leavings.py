@@ -182,6 +182,25 @@ def test_a_node_that_hangs_is_taken_over_and_its_waking_harms_nothing(
     pulling.pull(hangs, f"{registry.host}/a/b:pair", force=True)
 
 
+def test_a_damaged_layer_is_built_anew_for_who_shares_it(make_larder, shared, registry, builder):
+    """Its size is right, so that it is taken for whole until the image is composed."""
+    node = make_larder(**shared)
+    pulling.pull(node, f"{registry.host}/a/b:good")
+    [base] = pulling.inspect(node, f"{registry.host}/a/b:good")["files"]["layers"]
+    path = shared["blob_dir"] / base["path"]
+    whole = path.read_bytes()
+    damaged = whole[:1024] + bytes(128) + whole[1024 + 128 :]  # the superblock
+    path.write_bytes(damaged)
+    pulled = pulling.pull(node, f"{registry.host}/a/b:over-good")
+    assert [layer["state"] for layer in pulled["layers"]] == ["done", "done"]
+    assert path.read_bytes() == whole
+    aside = [file for file in (shared["blob_dir"] / "quarantine").rglob("*") if file.is_file()]
+    assert [file.read_bytes() for file in aside] == [damaged]
+    lower, upper = builder.images["over-good"].manifest()["layers"]
+    assert registry.count("GET", upper["digest"]) == 1, "what was whole is not fetched again"
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
 class CallsAtTheFinish(CuttingProxy):
     """Calls `call` once, when a pull is about to be done: its image written, not yet committed."""
 
