@@ -131,7 +131,11 @@ add:
         if :: killed -> goto over :: else fi;
         file_image = true;
         printf("node %d: pull %d publishes the image's files\n", n, i);
-        check()
+        check();
+        if /* a cancel that came by now is kept: file_lock_release(), and no commit */
+        :: unlock(lock_image, me); mine = 0; goto cancelled
+        :: built = built
+        fi
     }
     atomic { /* catalogue_pull_done(); waits for the rows that a removal has locked */
         killed || lock_rows == NOBODY;
