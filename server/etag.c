@@ -9,19 +9,31 @@ static const char *end_of_tag(const char *at)
     return quote ? quote + 1 : at + strcspn(at, ",");
 }
 
-bool etag_is_named(const char *list, const char *etag)
+static bool is_named(const char *list, const char *etag, bool weak_counts)
 {
     size_t length = strlen(etag);
     for (const char *at = list; at && *at;) {
         at += strspn(at, " \t,");
         if (*at == '*')
             return true;
-        if (strncmp(at, "W/", 2) == 0)
+        bool is_weak = strncmp(at, "W/", 2) == 0;
+        if (is_weak)
             at += 2;
         const char *end = end_of_tag(at);
-        if ((size_t)(end - at) == length && memcmp(at, etag, length) == 0)
+        if ((size_t)(end - at) == length && memcmp(at, etag, length) == 0 &&
+            (weak_counts || !is_weak))
             return true;
         at = end;
     }
     return false;
+}
+
+bool etag_is_named(const char *list, const char *etag)
+{
+    return is_named(list, etag, true);
+}
+
+bool etag_is_named_strongly(const char *list, const char *etag)
+{
+    return is_named(list, etag, false);
 }

@@ -63,7 +63,7 @@ static bool open_file(struct request *request, enum blob_kind kind, struct serve
 static void add_file_headers(struct request *request, const struct served_file *file)
 {
     request_add_header(request, MHD_HTTP_HEADER_ETAG, file->etag);
-    if (request->status != 416) /* which is of this request alone */
+    if (request->status != 416 && request->status != 412) /* which are of this request alone */
         request_add_header(request, MHD_HTTP_HEADER_CACHE_CONTROL,
                            "public, max-age=31536000, immutable");
     request_add_header(request, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
@@ -160,14 +160,24 @@ static bool answer_ranges(struct request *request, struct served_file *file, str
     return answer_part(request, file, 200, (struct byte_range){0, file->size_bytes}, error);
 }
 
+/* RFC 9110, 13.2.2. No file has a Last-Modified, so that If-Unmodified-Since says nothing. True: it
+ * is answered. */
+static bool answer_condition(struct request *request, const struct served_file *file)
+{
+    const struct request_headers *headers = &request->headers;
+    if (headers->if_match && !etag_is_named_strongly(headers->if_match, file->etag))
+        request_answer_empty(request, 412);
+    else if (etag_is_named(headers->if_none_match, file->etag))
+        request_answer_empty(request, 304);
+    return request->response;
+}
+
 static bool show_file(struct request *request, enum blob_kind kind, const char *content_type,
                       struct error *error)
 {
     struct served_file file = {.fd = -1, .content_type = content_type};
     bool shown = open_file(request, kind, &file, error);
-    if (shown && etag_is_named(request->headers.if_none_match, file.etag))
-        request_answer_empty(request, 304);
-    else if (shown)
+    if (shown && !answer_condition(request, &file))
         shown = answer_ranges(request, &file, error);
     if (shown)
         add_file_headers(request, &file);

@@ -51,6 +51,7 @@ static const struct {
     {"Prefer", offsetof(struct request_headers, prefer)},
     {"Range", offsetof(struct request_headers, range)},
     {"If-Range", offsetof(struct request_headers, if_range)},
+    {"If-Match", offsetof(struct request_headers, if_match)},
     {"If-None-Match", offsetof(struct request_headers, if_none_match)},
     {"Accept", offsetof(struct request_headers, accept)},
     {"Accept-Encoding", offsetof(struct request_headers, accept_encoding)},

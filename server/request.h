@@ -52,6 +52,7 @@ struct request_headers {
     const char *prefer;
     const char *range;
     const char *if_range;
+    const char *if_match;
     const char *if_none_match;
     const char *accept;
     const char *accept_encoding;

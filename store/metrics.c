@@ -20,8 +20,8 @@ static const int64_t slow_bounds[] = {10000,    50000,     100000,    250000,   
                                       60000000, 120000000, 300000000, 1800000000};
 #define BOUND_COUNT(bounds) (sizeof(bounds) / sizeof((bounds)[0]))
 
-static const unsigned statuses[] = {200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 405,
-                                    409, 413, 415, 416, 422, 429, 431, 500, 502, 503, 507};
+static const unsigned statuses[] = {200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 405, 409,
+                                    412, 413, 415, 416, 422, 429, 431, 500, 502, 503, 507};
 enum { STATUS_COUNT = BOUND_COUNT(statuses) };
 
 /* Where the cells of each metric are: a row of them for each combination of labels. A

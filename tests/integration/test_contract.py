@@ -241,6 +241,7 @@ def test_a_file_comes_whole_in_part_or_not_at_all(larder, image, kind):
     assert larder.get(url, headers={"Range": "bytes=99999999999-"}).status_code == 416
     for ask in (larder.get, larder.head):
         assert ask(url, headers=known).status_code == 304
+        assert ask(url, headers={"If-Match": '"other"'}).status_code == 412
     assert larder.head(url).headers["Content-Length"] == str(len(whole.content))
 
 

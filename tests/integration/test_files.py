@@ -143,6 +143,23 @@ def test_a_range_is_of_the_file_that_if_range_names(node, layer):
     assert node.get(url, headers=wanted | {"If-None-Match": tag}).status_code == 304
 
 
+def test_a_file_that_if_match_does_not_name_is_not_sent(node, layer):
+    url, content = layer
+    tag = node.head(url).headers["ETag"]
+    wanted = {"Range": "bytes=0-9"} if content else {}
+    for known in ('"other"', f"W/{tag}", "other"):
+        for conditions in ({"If-Match": known}, {"If-Match": known, "If-None-Match": tag}):
+            answer = node.get(url, headers=wanted | conditions)
+            assert answer.status_code == 412 and not answer.content, conditions
+            assert answer.headers["ETag"] == tag and "Cache-Control" not in answer.headers
+    for known in (tag, "*", f'"other", {tag}'):
+        answer = node.get(url, headers=wanted | {"If-Match": known})
+        assert answer.status_code == (206 if content else 200) and answer.content == content[:10]
+        assert node.get(url, headers={"If-Match": known, "If-None-Match": tag}).status_code == 304
+    gone = {"If-Match": "*"}
+    assert node.get(f"/layers/sha256:{'e' * 64}", headers=gone).status_code == 404
+
+
 @pytest.mark.parametrize("renamed", [True, False])
 def test_a_file_that_was_built_anew_has_another_tag(node, renamed):
     url, content = plant(node, "anew", 10_000)
