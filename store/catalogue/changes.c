@@ -8,13 +8,17 @@
 #define KEYS_MAX      10000
 #define TEXT_(number) #number
 #define TEXT(number)  TEXT_(number)
+#define LIMIT         TEXT(KEYS_MAX) " + 1"
 
-/* $1 the snapshot. Transactions that were running in it are above its xmin and not visible
- * in it, and so is all that came later; what is visible now is the statement's own snapshot.
+/* $1 the snapshot. What was not visible in it are transactions that it has as running, and all that
+ * came later; what is visible now is the statement's own snapshot. Each of those that ran is looked
+ * up by itself: what was written since the oldest of them began would be all since the oldest
+ * transaction of the whole server, which may be somebody's backup of another database.
  * A row comes back in any case: it tells the moment. A key that changed twice comes twice: DISTINCT
  * would take room for as many keys as PostgreSQL expects, a third of the log, and look through it
- * each time, also when nothing changed. The order is for PostgreSQL's sake, which expecting so many
- * would read all of a log that is no longer written in the order of its rows.
+ * each time, also when nothing changed. The order is for PostgreSQL's sake, and so is BETWEEN:
+ * which expecting so many would read all of a log that is no longer written in the order of its
+ * rows.
  *
  * A backend that is killed restarts the others under the same postmaster, and the numbers of
  * transactions that no other saw are given out again: PostgreSQL drops its statistics then
@@ -25,10 +29,15 @@ const struct statement changes_statement = {
     "       concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),"
     "                 extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())), c.key"
     "  FROM (SELECT) one"
-    "  LEFT JOIN (SELECT key FROM change_log"
-    "              WHERE xid >= pg_snapshot_xmin($1::pg_snapshot)"
-    "                AND NOT pg_visible_in_snapshot(xid, $1::pg_snapshot)"
-    "              ORDER BY xid LIMIT " TEXT(KEYS_MAX) " + 1) c ON true"};
+    "  LEFT JOIN ((SELECT key FROM change_log"
+    "               WHERE xid >= pg_snapshot_xmax($1::pg_snapshot)"
+    "               ORDER BY xid LIMIT " LIMIT ")"
+    "             UNION ALL"
+    "             SELECT ended.key FROM pg_snapshot_xip($1::pg_snapshot) AS running (xid)"
+    "              CROSS JOIN LATERAL (SELECT key FROM change_log l"
+    "                                   WHERE l.xid BETWEEN running.xid AND running.xid"
+    "                                   ORDER BY l.xid LIMIT " LIMIT ") ended"
+    "              LIMIT " LIMIT ") c ON true"};
 
 enum { COLUMN_SNAPSHOT, COLUMN_SERVER, COLUMN_KEY };
 

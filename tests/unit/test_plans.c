@@ -253,6 +253,16 @@ static bool read_changes(struct catalogue *catalogue, struct arena *arena, struc
            !changes.everything;
 }
 
+/* Three of those that were running have ended, and told of a change each; the others run on. */
+static bool read_changes_beside_long_transactions(struct catalogue *catalogue, struct arena *arena,
+                                                  struct error *error)
+{
+    struct changes changes;
+    return catalogue_read_changes(catalogue, "3:400000:3,250007,250008,300100,390000", arena,
+                                  &changes, error) &&
+           !changes.everything && changes.count == 3;
+}
+
 static const struct {
     const char *what;
     bool (*ask)(struct catalogue *catalogue, struct arena *arena, struct error *error);
@@ -281,6 +291,7 @@ static const struct {
     {"a pull of what is here", pull_what_is_here},
     {"two pages of pulls", list_pulls},
     {"what changed", read_changes},
+    {"what changed beside long transactions", read_changes_beside_long_transactions},
 };
 
 /* --- how many rows that reads --- */
