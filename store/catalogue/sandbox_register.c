@@ -9,13 +9,13 @@
  * changed, or NULL.
  *
  * References are locked before manifests, and those before holders, as removals do; each kind
- * in one order. A use is written once a minute at most, and by one of those who start at once:
- * the others see that somebody is at it, and do not wait. The age of the last one is compared in a
- * form that no index serves: PostgreSQL would prefer the index of last uses when its statistics say
- * that few are that old, and read all that are. No row comes
- * back for one whose image is not here for exactly this platform, and for one that renews a
- * reference which has moved on, for it keeps what it runs on, or is another host's. Those take
- * the long way. */
+ * in one order: `stale` has locked what `touched` changes once it is known what was written. A
+ * use is written once a minute at most, and by one of those who start at once: the others see that
+ * somebody is at it, and do not wait. The age of the last one is compared in a form that no index
+ * serves: PostgreSQL would prefer the index of last uses when its statistics say that few are that
+ * old, and read all that are. No row comes back for one whose image is not here for exactly this
+ * platform, and for one that renews a reference which has moved on, for it keeps what it runs on,
+ * or is another host's. Those take the long way. */
 static const struct statement register_all = {
     "sandboxes_register",
     "WITH given AS MATERIALIZED ("
@@ -41,15 +41,10 @@ static const struct statement register_all = {
     "       AND os = $8 AND architecture = $9 AND variant = $10"
     "       AND last_used_at + interval '1 minute' < now()"
     "       FOR NO KEY UPDATE SKIP LOCKED),"
-    " touched AS ("
-    "    UPDATE image_refs r SET last_used_at = now() FROM stale v"
-    "     WHERE r.reference = v.reference AND r.os = v.os"
-    "       AND r.architecture = v.architecture AND r.variant = v.variant"
-    "    RETURNING r.reference, r.last_used_at),"
     " held AS ("
     "    SELECT digest, layer_count, size_bytes FROM manifests"
     "     WHERE digest = ANY (ARRAY(SELECT DISTINCT manifest_digest FROM meant))"
-    "       AND (SELECT count(*) >= 0 FROM touched)"
+    "       AND (SELECT count(*) >= 0 FROM stale)"
     "     ORDER BY digest"
     "       FOR KEY SHARE),"
     " written AS ("
@@ -71,7 +66,14 @@ static const struct statement register_all = {
     "           AND (s.expires_at IS NULL OR s.expires_at > now())) IS NOT TRUE"
     "      AND ($11::text IS NULL OR s.host = $11 OR s.expires_at <= now())"
     /* Only a new one is as old as the transaction. */
-    "    RETURNING id, created_at, expires_at, created_at = now() AS is_new)"
+    "    RETURNING id, created_at, expires_at, created_at = now() AS is_new),"
+    " touched AS ("
+    "    UPDATE image_refs r SET last_used_at = now() FROM stale v"
+    "     WHERE r.reference = v.reference AND r.os = v.os"
+    "       AND r.architecture = v.architecture AND r.variant = v.variant"
+    "       AND v.reference = ANY (ARRAY(SELECT m.reference FROM written JOIN given USING (id)"
+    "                                      JOIN meant m USING (position)))"
+    "    RETURNING r.reference, r.last_used_at)"
     " SELECT g.position, epoch_ms(w.created_at), epoch_ms(w.expires_at), w.is_new,"
     "        m.index_digest, t.reference IS NOT NULL,"
     "        m.reference, m.manifest_digest, m.architecture, m.os, m.variant, h.layer_count,"

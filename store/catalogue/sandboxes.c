@@ -261,10 +261,11 @@ static bool resolve_image(struct catalogue_session *session,
 
 /* $1 id, $2 host, $3 rootfs, $4 reference, $5 manifest or NULL, $6 ttl or NULL, $7 to $10
  * the image's row, $11 the only host whose sandbox may be changed, or NULL. References are
- * locked before manifests, and those before holders, as removals do. No row comes back when
- * the manifest went meanwhile, or when a live sandbox of that id is another host's. A use
- * is written once a minute at most, and by one of those who start at once: the others see
- * that somebody is at it, and do not wait. */
+ * locked before manifests, and those before holders, as removals do: `stale` has locked what
+ * `touched` changes once the sandbox is written. No row comes back when the manifest went
+ * meanwhile, or when a live sandbox of that id is another host's. A use is written once a minute
+ * at most, and by one of those who start at once: the others see that somebody is at it, and do
+ * not wait. */
 static const struct statement put = {
     "sandbox_put",
     "WITH stale AS ("
@@ -272,29 +273,33 @@ static const struct statement put = {
     "     WHERE reference = $7 AND os = $8 AND architecture = $9 AND variant = $10"
     "       AND manifest_digest = $5 AND last_used_at + interval '1 minute' < now()"
     "       FOR NO KEY UPDATE SKIP LOCKED),"
+    " held AS ("
+    "    SELECT digest FROM manifests"
+    "     WHERE digest = $5 AND (SELECT count(*) >= 0 FROM stale)"
+    "       FOR KEY SHARE),"
+    " written AS ("
+    "    INSERT INTO sandboxes AS s (id, host, rootfs, reference, manifest_digest, held_digest,"
+    "        expires_at)"
+    "    SELECT $1, $2, $3::json, $4, $5, $5, now() + $6::bigint * interval '1 second'"
+    "      FROM (SELECT count(*) AS manifests FROM held) h"
+    "     WHERE $5::text IS NULL OR h.manifests = 1"
+    "    ON CONFLICT (id) DO UPDATE"
+    "      SET host = excluded.host, rootfs = excluded.rootfs, reference = excluded.reference,"
+    "          manifest_digest = excluded.manifest_digest, held_digest = excluded.held_digest,"
+    "          expires_at = excluded.expires_at,"
+    "          created_at = CASE WHEN " IS_LIVE " THEN s.created_at ELSE now() END"
+    "    WHERE $11::text IS NULL OR s.host = $11 OR NOT " IS_LIVE
+    /* Only a new one is as old as the transaction. */
+    "    RETURNING created_at, expires_at, created_at = now() AS is_new),"
     " touched AS ("
     "    UPDATE image_refs r SET last_used_at = now() FROM stale v"
     "     WHERE r.reference = v.reference AND r.os = v.os"
     "       AND r.architecture = v.architecture AND r.variant = v.variant"
-    "    RETURNING r.last_used_at),"
-    " held AS ("
-    "    SELECT digest FROM manifests"
-    "     WHERE digest = $5 AND (SELECT count(*) >= 0 FROM touched)"
-    "       FOR KEY SHARE)"
-    " INSERT INTO sandboxes AS s (id, host, rootfs, reference, manifest_digest, held_digest,"
-    "    expires_at)"
-    " SELECT $1, $2, $3::json, $4, $5, $5, now() + $6::bigint * interval '1 second'"
-    "   FROM (SELECT count(*) AS manifests FROM held) h"
-    "  WHERE $5::text IS NULL OR h.manifests = 1"
-    " ON CONFLICT (id) DO UPDATE"
-    "   SET host = excluded.host, rootfs = excluded.rootfs, reference = excluded.reference,"
-    "       manifest_digest = excluded.manifest_digest, held_digest = excluded.held_digest,"
-    "       expires_at = excluded.expires_at,"
-    "       created_at = CASE WHEN " IS_LIVE " THEN s.created_at ELSE now() END"
-    " WHERE $11::text IS NULL OR s.host = $11 OR NOT " IS_LIVE
-    /* Only a new one is as old as the transaction. */
-    " RETURNING epoch_ms(s.created_at), epoch_ms(s.expires_at), s.created_at = now(),"
-    "    (SELECT epoch_ms(last_used_at) FROM touched)"};
+    "       AND EXISTS (SELECT FROM written)"
+    "    RETURNING r.last_used_at)"
+    " SELECT epoch_ms(created_at), epoch_ms(expires_at), is_new,"
+    "        (SELECT epoch_ms(last_used_at) FROM touched)"
+    "   FROM written"};
 
 /* Is there a live sandbox of that id of another host than the only one allowed? */
 static bool check_owner(struct catalogue_session *session, const char *id, const char *only_host,

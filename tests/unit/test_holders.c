@@ -100,6 +100,49 @@ Test(holders, a_start_moves_last_used_once_a_minute_at_most)
     }
 }
 
+/* Of that host alone; true: it was written, the short way or, `is_long`, the other. */
+static bool put_as(const char *host, const char *id, const char *image, bool is_long,
+                   struct arena *arena)
+{
+    struct reference reference = parsed(image);
+    struct error error = {0};
+    struct sandbox sandbox;
+    struct registered_sandbox registered = {0};
+    bool created = false;
+    const struct sandbox_registration registration = {.id = id,
+                                                      .host = host,
+                                                      .only_host = host,
+                                                      .rootfs_json = oci,
+                                                      .reference = &reference,
+                                                      .choice = &by_default,
+                                                      .expires = true,
+                                                      .ttl_seconds = 60};
+    if (is_long)
+        return catalogue_put_sandbox(database_catalogue, &registration, arena, &sandbox, &created,
+                                     &error);
+    cr_assert(catalogue_register_sandboxes(database_catalogue, &registration, 1, &amd64, arena,
+                                           &registered, &error),
+              "%s", error.message);
+    return registered.is_registered;
+}
+
+Test(holders, a_start_that_is_refused_is_no_use_of_the_image)
+{
+    static const char was_used[] = "SELECT last_used_at > now() - interval '1 hour'"
+                                   "  FROM image_refs WHERE reference = 'q.io/a:1'";
+    static const char long_ago[] = "UPDATE image_refs SET last_used_at = now() - interval '1 year'";
+    add_image();
+    cleanup_arena struct arena arena = {0};
+    for (int is_long = 0; is_long <= 1; is_long++) {
+        database_sql(long_ago);
+        cr_expect(put_as("h1", "s1", "q.io/a:1", is_long, &arena));
+        cr_expect_str_eq(database_sql(was_used), "t", "its own host's");
+        database_sql(long_ago);
+        cr_expect_not(put_as("h2", "s1", "q.io/a:1", is_long, &arena));
+        cr_expect_str_eq(database_sql(was_used), "f", "another host's, %d", is_long);
+    }
+}
+
 Test(holders, a_start_does_not_wait_for_another_that_writes_the_same_use, .timeout = 30)
 {
     static const struct statement use = {"test_use", "UPDATE image_refs SET last_used_at = now()"};
