@@ -258,13 +258,20 @@ void http_request_watch(struct request *request)
     pull_watch_add(request->server->pull_watch, request);
 }
 
+/* A load that is refused may have brought some of its images before. */
+static bool has_changed_some(const struct request *request)
+{
+    return is_streamed(request) ? request->status < 500
+                                : request->status < 300 && !request->memory_is_right;
+}
+
 /* Who is told of a change reads it here from now on. When nobody knows whether it was
  * made, memory is not believed until PostgreSQL was asked. */
 void http_request_forget_changes(const struct request *request)
 {
     if (!request->route->changes_images)
         return;
-    if (request->status < 300 && !request->memory_is_right)
+    if (has_changed_some(request))
         cache_lease_catch_up(request->node->lease, request->node->catalogue);
     else if (request->status >= 500)
         cache_lease_distrust(request->node->lease);

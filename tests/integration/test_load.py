@@ -1,5 +1,6 @@
 """POST /images:load: what is loaded is what a pull would have brought."""
 
+import concurrent.futures
 import subprocess
 
 import pytest
@@ -8,7 +9,12 @@ import archives
 import images
 import pulling
 from archives import load
+from daemons import wait_until
 from erofsmount import fsck
+from fixture import file
+from postgres import sql
+from problems import expect_problem
+from tarbytes import Layer, tar_of
 
 KINDS = ["docker-archive", "oci-archive"]
 
@@ -201,3 +207,35 @@ def test_a_body_much_larger_than_memory_may_hold_goes_through(make_larder, tmp_p
 def peak_kib(larder):
     with open(f"/proc/{larder.pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
+
+SLOW = """
+    CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(2); RETURN new; END $$;
+    CREATE TRIGGER hold_up BEFORE INSERT OR UPDATE OF manifest_digest ON image_refs
+        FOR EACH ROW WHEN (new.reference LIKE 'q.io/twice/first%') EXECUTE FUNCTION hold_up()"""
+WAITS = """
+    SELECT second.id FROM pulls first, pulls second
+     WHERE first.reference = 'q.io/twice/first:1' AND first.state = 'composing'
+       AND second.reference = 'q.io/twice/second:1' AND second.state = 'fetching'"""
+
+
+def test_who_is_told_that_half_of_it_is_loaded_reads_that(make_larder, postgres):
+    node = make_larder(database=postgres.create_database("half_loaded"))
+    tars = [tar_of(Layer((file(b"number", b"%d" % number),))) for number in range(4)]
+
+    def archive(number):
+        images = [([f"q.io/twice/{name}:1"], [tars[number]]) for name in ("first", "second")]
+        return archives.docker_save(images).data()
+
+    load(node, archive(0))
+    sql(node.database, SLOW)
+    for number in (1, 2, 3):
+        before = node.get("/images/q.io/twice/first:1").json()["manifest_digest"]
+        with concurrent.futures.ThreadPoolExecutor() as others:
+            answer = others.submit(node.post, "/images:load", data=archive(number))
+            rows = wait_until(lambda: sql(node.database, WAITS), "the first is at it")
+            assert node.delete(f"/pulls/{rows[0][0]}").status_code == 204
+            problem = expect_problem(answer.result(), 409, "PullCancelled")
+        assert "1 of the archive's 2 images are loaded" in problem["detail"]
+        assert node.get("/images/q.io/twice/first:1").json()["manifest_digest"] != before
