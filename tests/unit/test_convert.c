@@ -392,6 +392,26 @@ static void wait_until_sealed(pid_t pid)
     }
 }
 
+/* They read the blob, and were there before the filter. */
+static void expect_sealed_threads(pid_t pid)
+{
+    char path[64];
+    unsigned count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *directory = opendir(path);
+    cr_assert_not_null(directory);
+    for (struct dirent *thread; (thread = readdir(directory));) {
+        if (thread->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof(path), "task/%.20s/status", thread->d_name);
+        cr_expect_eq(said_of(pid, path, "Seccomp:")[0], '2', "the filter is on in each thread");
+        cr_expect_eq(strtoull(said_of(pid, path, "CapEff"), NULL, 16), 0);
+        count++;
+    }
+    closedir(directory);
+    cr_expect_geq(count, CONVERT_THREADS, "there are %u threads", count);
+}
+
 /* What a process gives up on its way is told by test_box.c; here, that a conversion does it. */
 Test(convert, a_blob_is_read_by_a_process_that_has_closed_its_box)
 {
@@ -405,7 +425,7 @@ Test(convert, a_blob_is_read_by_a_process_that_has_closed_its_box)
     const pid_t pid = find_child();
     wait_until_sealed(pid);
 
-    cr_expect_eq(said_of(pid, "status", "Seccomp:")[0], '2', "the filter is on");
+    expect_sealed_threads(pid);
     static const char *const sets[] = {"CapPrm", "CapEff", "CapInh"};
     for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
         cr_expect_eq(strtoull(said_of(pid, "status", sets[i]), NULL, 16), 0, "%s is empty",
