@@ -13,6 +13,7 @@ enum {
     HEARTBEAT_INTERVAL_MS = 1000,  /* ten of them missed: pull_rows.h takes the node for dead */
     LOOK_INTERVAL_MS = 250,        /* while pulls run: is one cancelled elsewhere, or lost? */
     CLEAN_INTERVAL_MS = 20 * 1000, /* tmp/ of dead nodes, and the history */
+    HANGS_MS = 40 * 1000,          /* longer than tmp/ takes to look through and clear away */
     OTHER_THREADS = 2,             /* than those that run pulls: heartbeat, cleaning */
     NODE_ID_SIZE = 64,
 };
@@ -23,6 +24,7 @@ struct puller {
     char *address;      /* owned; NULL: none */
     pthread_t *threads; /* what runs as long as the puller; owned by puller_start and puller_stop */
     unsigned thread_count;
+    _Atomic int64_t cleaning_since_us; /* 0: it is not under way */
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
@@ -142,6 +144,12 @@ void puller_tell_end(struct puller *puller, const char *pull_id)
     pthread_mutex_unlock(&puller->end_mutex);
 }
 
+static bool directory_hangs(struct puller *puller)
+{
+    int64_t since_us = atomic_load(&puller->cleaning_since_us);
+    return since_us > 0 && metric_now_us() - since_us > HANGS_MS * INT64_C(1000);
+}
+
 /* Was a pull that runs here cancelled on another node, or taken over by one? */
 static void look_after_running(struct puller *puller)
 {
@@ -201,6 +209,8 @@ static bool claim(struct puller *puller, struct pull_task *task)
 {
     struct error ignored; /* the catalogue is away, which readiness says */
     bool claimed = false;
+    if (directory_hangs(puller))
+        return false;
     puller_begin_taking(puller);
     bool asked = catalogue_claim_pull(puller->config.catalogue, puller->node_id, &task->arena,
                                       &task->pull, &claimed, &ignored);
@@ -221,7 +231,7 @@ static bool run_next(struct puller *puller)
     if (claimed) {
         puller_log(puller, "pull started", &task.pull, NULL, NULL);
         bool done = pull_run(&task, &error);
-        registry_withhold_secrets(puller->config.registry, &error);
+        registry_withhold_secrets(puller->config.registry, &task.reference, &error);
         finish_task(puller, &task, done, &error);
         puller_hide(puller, &task);
         puller_tell_end(puller, task.pull.id);
@@ -248,12 +258,14 @@ static void trim_history(struct puller *puller)
         puller_log(puller, "trimming the history failed", NULL, &error, NULL);
 }
 
-/* Apart from the heartbeat: the directory may hang, or have much to unlink. */
+/* Apart from the heartbeat: the directory may have much to unlink, or hang. */
 static void *cleaning_thread(void *context)
 {
     struct puller *puller = context;
     while (!is_stopping(puller)) {
+        atomic_store(&puller->cleaning_since_us, metric_now_us());
         pull_clean_dead_nodes(&puller->config);
+        atomic_store(&puller->cleaning_since_us, 0);
         trim_history(puller);
         wait_for_stop(puller, CLEAN_INTERVAL_MS);
     }
@@ -307,14 +319,19 @@ static void tell_beat(struct puller *puller, double load)
     (void)catalogue_disconnect_dead_nodes(puller->config.catalogue, puller->node_id, &ignored);
 }
 
+/* Then what runs here holds locks and never ends, while the directory may be well on other nodes:
+ * they are to take this one for dead, and its pulls over. */
 static void beat(struct puller *puller, struct cpu_use *last)
 {
-    tell_beat(puller, load_since(last));
+    double load = load_since(last);
+    if (directory_hangs(puller))
+        return;
+    tell_beat(puller, load);
     if (running_pulls_give_back(&puller->running, puller->config.catalogue, puller->node_id) > 0)
         wake(puller);
 }
 
-/* What it does must not wait for the directory: who beats no more is taken for dead. */
+/* What it does must not wait for the directory: who beats no more is dead to the others. */
 static void *heartbeat_thread(void *context)
 {
     enum { LOOKS_A_BEAT = HEARTBEAT_INTERVAL_MS / LOOK_INTERVAL_MS };

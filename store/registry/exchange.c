@@ -97,7 +97,8 @@ static void read_header(struct registry_client *client, struct exchange *exchang
                         const char *value)
 {
     struct digest digest;
-    if (strcasecmp(name, "content-type") == 0 && !secrets_repeated(client, value))
+    if (strcasecmp(name, "content-type") == 0 &&
+        !secrets_repeated(client, exchange->registry, value))
         media_type_normalise(value, exchange->media_type); /* errors may quote it */
     else if (strcasecmp(name, "docker-content-digest") == 0 && digest_parse(value, &digest))
         digest_format(&digest, exchange->content_digest);

@@ -153,9 +153,10 @@ enum blob_source { BLOB_FROM_MIRRORS, BLOB_FROM_REGISTRY };
                                        registry_sink *sink, void *context,
                                        const atomic_bool *cancel, struct error *error);
 
-/* An error of an operation above, or of reading what it brought, may quote the registry, and the
- * registry may repeat what the client showed it: each secret of 8 bytes and more becomes `***`.
- * To be done before anybody sees the error. */
-void registry_withhold_secrets(struct registry_client *client, struct error *error);
+/* An error of an operation above, or of reading what it brought, may quote the registry or a
+ * mirror, and they may repeat what the client showed them: each secret of 8 bytes and more becomes
+ * `***`. To be done before anybody sees the error. */
+void registry_withhold_secrets(struct registry_client *client, const struct reference *reference,
+                               struct error *error);
 
 #endif

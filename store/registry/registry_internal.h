@@ -142,10 +142,11 @@ struct exchange {
  * repeat a signed URL, nor when they repeat a secret. */
 void exchange_read_words(struct registry_client *client, struct exchange *exchange);
 
-/* Before it is sent: what the exchange shows to be let in, no text of a registry may repeat
- * from now on. */
+/* Before it is sent: what the exchange shows to be let in, no text of its registry may repeat from
+ * now on. */
 void secrets_remember(struct registry_client *client, const struct exchange *exchange);
-[[nodiscard]] bool secrets_repeated(struct registry_client *client, const char *text);
+[[nodiscard]] bool secrets_repeated(struct registry_client *client, const char *registry,
+                                    const char *text);
 void secrets_free(struct secret *secrets);
 
 /* Fills the error from an answer that is none of 200 and 206. `what` names the thing

@@ -29,6 +29,7 @@ void exchange_read_words(struct registry_client *client, struct exchange *exchan
                                                    "", ERROR_PULL_FAILED, &ignored);
     exchange->error_body[exchange->error_body_size] = '\0';
     const char *text = json ? message_of(json) : exchange->error_body;
-    if (text && text[0] != '<' && !exchange->came_from_elsewhere && !secrets_repeated(client, text))
+    if (text && text[0] != '<' && !exchange->came_from_elsewhere &&
+        !secrets_repeated(client, exchange->registry, text))
         exchange->words = excerpt_of(text);
 }

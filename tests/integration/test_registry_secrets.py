@@ -96,3 +96,28 @@ def test_nor_one_that_was_shown_for_another_repository(make_larder, registry, tm
         assert "Authorization" not in registry.seen("/manifests/")[-1].headers
         assert "status 403" in detail and message not in detail
     assert PASSWORD not in node.log()
+
+
+def test_a_secret_that_is_not_ascii_is_withheld_as_it_is_quoted(make_larder, registry, tmp_path):
+    password = "g\u00e4nsef\u00fc\u00dfchen"
+    registry.basic = base64.b64encode(f"user:{password}".encode()).decode()
+    config = login_file(tmp_path, registry, password=password)
+    node = make_larder(flags=["--registry-auth", str(config)])
+    registry.fault("manifests", "*", dict(answers_that_repeat(password))["a digest"])
+    detail = refused(node, f"{registry.host}/a/b:one")["detail"]
+    assert "***" in detail and "nsef" not in detail, detail
+
+
+def test_what_one_registry_makes_a_token_of_is_no_secret_of_another(make_larder, registry, tmp_path):
+    """Else it would choose the words that are left out of the errors of all."""
+    word = "harmless-words"
+    registry.basic = None
+    node = make_larder()
+    with FaultRegistry(registry.layout) as other:
+        other.require_bearer()
+        other.bearer.issue = lambda: {"token": word}
+        other.bearer.accepts = lambda header: header == f"Bearer {word}"
+        other.fault("manifests", "*", Fault(status=403, message=f"no {word}"))
+        assert word not in refused(node, f"{other.host}/a/b:one")["detail"]
+        registry.fault("manifests", "*", Fault(status=403, message=f"no {word}"))
+        assert word in refused(node, f"{registry.host}/a/b:one")["detail"]

@@ -3,6 +3,7 @@ what one removed, the other's kernel may believe to be there for a while (fusemo
 
 import time
 
+import images
 import invariants
 import pytest
 from daemons import Stopped, wait_until
@@ -10,7 +11,7 @@ from fusemount import Mount, why_not
 from postgres import sql
 from pulling import inspect, pull, push_and_pull
 
-CLEANING_SECONDS = 20  # from one look of a node into the directory to the next
+HANGS_SECONDS = 40  # one look of a node into the directory, after which it beats no more
 
 
 @pytest.fixture
@@ -93,13 +94,26 @@ def test_what_another_node_removed_and_brought_back_is_read(mounts, nodes, regis
     invariants.check(first.database, source)
 
 
-def test_a_node_whose_directory_hangs_beats_on(mounts, nodes, own_database):
-    """Else the others would end its connections and take its pulls."""
+def test_a_node_whose_directory_hangs_beats_on_for_a_while_and_is_taken_over_then(
+    mounts, nodes, own_database, registry, built_images
+):
+    """Else the others would end its connections for a moment's trouble, or wait for its locks for
+    ever. The directory of the other node is well."""
+    images.push_to(registry, built_images["shared-one"], "mounts/hangs:1")
+    reference = f"{registry}/mounts/hangs:1"
     age = "SELECT max(extract(epoch FROM clock_timestamp() - heartbeat_at)) FROM nodes"
-    oldest = 0
-    with Stopped([mount.daemon.pid for mount in mounts[1]]):
-        end = time.monotonic() + CLEANING_SECONDS + 9
-        while time.monotonic() < end:
+    hangs, other = nodes
+    with Stopped([mounts[1][0].daemon.pid]):
+        stopped = time.monotonic()
+        path = f"/pulls/{hangs.post('/images:pull', json={'reference': reference}).json()['id']}"
+        oldest = 0
+        while time.monotonic() < stopped + HANGS_SECONDS - 5:
             oldest = max(oldest, float(sql(own_database, age)[0][0]))
             time.sleep(0.5)
-    assert oldest < 5, "every second, unless the machine is busy"
+        assert oldest < 5, "every second, unless the machine is busy"
+        assert other.get(path).json()["finished_at"] is None, "the node that hangs took it"
+        wait_until(lambda: other.get(path).json()["state"] == "done", "it is taken over", 120)
+        assert "pull started" in hangs.log() and "pull started" in other.log()
+    wait_until(lambda: float(sql(own_database, age)[0][0]) < 3, "it beats again", 30)
+    read_all(hangs, inspect(hangs, reference), mounts[0])
+    invariants.check(own_database, mounts[0])
