@@ -141,14 +141,22 @@ static void cleanup_draft_slot(struct blob_draft **slot)
     blob_draft_free(*slot);
 }
 
-static bool publish(struct blobdir *blobdir, const struct described_image *image,
-                    struct error *error)
+/* To write took a while: the lock may be lost, and a pull may have published. */
+static bool check_lock(struct catalogue_session *session, struct error *error)
+{
+    return session_is_open(session) ||
+           error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
+                     "the connection to PostgreSQL that kept the lock of a description was lost");
+}
+
+static bool publish(struct catalogue_session *session, struct blobdir *blobdir,
+                    const struct described_image *image, struct error *error)
 {
     struct digest key = described_key(image->reference);
     cleanup(cleanup_draft_slot) struct blob_draft *draft =
         blob_draft_new(blobdir, BLOB_MANIFEST, &key, error);
     return draft && description_write(image, blob_draft_fd(draft), error) &&
-           blob_draft_publish(draft, error);
+           check_lock(session, error) && blob_draft_publish(draft, error);
 }
 
 bool described_renew(struct catalogue_session *session, struct blobdir *blobdir,
@@ -159,7 +167,7 @@ bool described_renew(struct catalogue_session *session, struct blobdir *blobdir,
     bool current = false;
     if (!described_is_current(session, blobdir, reference, NULL, &current, error))
         return false;
-    return current ||
-           (find_documents(session, &arena, &image, error) &&
-            find_layers(session, &arena, &image, error) && publish(blobdir, &image, error));
+    return current || (find_documents(session, &arena, &image, error) &&
+                       find_layers(session, &arena, &image, error) &&
+                       publish(session, blobdir, &image, error));
 }

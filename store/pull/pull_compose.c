@@ -236,16 +236,21 @@ static bool compose(struct pull_task *task, struct error *error)
     return done;
 }
 
+static bool may_be_of_damage(enum error_code code)
+{
+    return code != ERROR_PULL_CANCELLED && code != ERROR_CATALOGUE_UNAVAILABLE &&
+           code != ERROR_STORAGE_FULL;
+}
+
 /* Whether a file is as it was recorded is not looked at when it is reused: that would be to read
- * it. Composing reads what it needs. */
+ * it. Composing reads what it needs, and what is wrong there it may call by many names. */
 bool pull_compose(struct pull_task *task, struct error *error)
 {
     struct error ignored; /* what composing found says more */
     bool found = false;
     if (compose(task, error))
         return true;
-    if (error->code != ERROR_DIGEST_MISMATCH || !pull_put_damaged_aside(task, &found, &ignored) ||
-        !found)
+    if (!may_be_of_damage(error->code) || !pull_put_damaged_aside(task, &found, &ignored) || !found)
         return false;
     return catalogue_pull_resolved(task->config->catalogue, task->config->node_id, &task->pull,
                                    error) &&

@@ -2,6 +2,8 @@
 #include "store/metrics.h"
 #include "store/pull/pull_task.h"
 
+/* *found: the file is not as it was recorded, or somebody is at it right now, who found the same.
+ */
 static bool put_aside(struct pull_task *task, const struct task_layer *layer, bool *found,
                       struct error *error)
 {
@@ -13,8 +15,8 @@ static bool put_aside(struct pull_task *task, const struct task_layer *layer, bo
     if (!damage_confirm(config->catalogue, config->blobdir, &file, &reading, true, &arena, &damage,
                         error))
         return false;
+    *found |= damage.busy || damage.condition != BLOB_IS_WHOLE;
     if (damage.quarantined) {
-        *found = true;
         metric_add(METRIC_DAMAGED_FILES, 1, BLOB_LAYER);
         config->log(config->log_context, "damaged layer", &task->pull, NULL, damage.quarantined);
     }

@@ -98,8 +98,8 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 [[nodiscard]] bool pull_layer(struct pull_task *task, struct task_layer *layer,
                               struct error *error);
 
-/* Reads all layer files of the task, and puts those aside that are not as they were recorded
- * (*found). The pull is to fetch its layers again. */
+/* Reads all layer files of the task, and puts those aside that are not as they were recorded.
+ * *found: there are such, or another pull builds one anew: fetch the layers again. */
 [[nodiscard]] bool pull_put_damaged_aside(struct pull_task *task, bool *found, struct error *error);
 
 /* fsmeta, vmdk and description, published; then the image committed. A layer file that is found to
