@@ -1,14 +1,14 @@
 #include "server/log_writer.h"
 
+#include "server/clock.h"
 #include "store/metrics.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 enum {
-    STOP_MAX_SECONDS = 5,
+    STOP_MAX_MS = 5 * 1000,
     KEPT_BYTES = 1 << 20, /* of a buffer that is empty again */
 };
 
@@ -32,6 +32,7 @@ struct log_writer {
     struct json_writer pending;
     struct left_out left_out; /* since the last line that said so */
     bool stopping;
+    bool ended; /* all is written */
 };
 
 static int64_t count_lines(const struct json_writer *lines)
@@ -105,6 +106,10 @@ static void *run(void *argument)
         tell_left_out(&writer->log, &left_out);
     }
     json_writer_free(&lines);
+    pthread_mutex_lock(&writer->lock);
+    writer->ended = true;
+    pthread_cond_signal(&writer->changed);
+    pthread_mutex_unlock(&writer->lock);
     return NULL;
 }
 
@@ -114,7 +119,7 @@ struct log_writer *log_writer_start(const struct log *log, struct error *error)
     if (!writer)
         abort();
     writer->log = (struct log){.fd = log->fd, .format = log->format};
-    pthread_cond_init(&writer->changed, NULL);
+    clock_cond_init(&writer->changed);
     pthread_mutex_init(&writer->lock, NULL);
     int failed = pthread_create(&writer->thread, NULL, run, writer);
     if (!failed)
@@ -145,24 +150,29 @@ void log_writer_take(struct log_writer *writer, enum metric_log kind, struct jso
 }
 
 /* False when it still waits for who reads the log. */
-static bool join(struct log_writer *writer)
+static bool wait_for_end(struct log_writer *writer)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += STOP_MAX_SECONDS;
-    return pthread_clockjoin_np(writer->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+    const struct timespec until = clock_after_ms(STOP_MAX_MS);
+    int failed = 0;
+    pthread_mutex_lock(&writer->lock);
+    writer->stopping = true;
+    pthread_cond_signal(&writer->changed);
+    while (!writer->ended && !failed)
+        failed = pthread_cond_timedwait(&writer->changed, &writer->lock, &until);
+    bool ended = writer->ended;
+    pthread_mutex_unlock(&writer->lock);
+    return ended;
 }
 
 void log_writer_stop(struct log_writer *writer)
 {
     if (!writer)
         return;
-    pthread_mutex_lock(&writer->lock);
-    writer->stopping = true;
-    pthread_cond_signal(&writer->changed);
-    pthread_mutex_unlock(&writer->lock);
-    if (!join(writer))
+    if (!wait_for_end(writer)) {
+        pthread_detach(writer->thread); /* it has the writer until the process ends */
         return;
+    }
+    pthread_join(writer->thread, NULL);
     json_writer_free(&writer->pending);
     pthread_cond_destroy(&writer->changed);
     pthread_mutex_destroy(&writer->lock);
