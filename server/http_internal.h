@@ -102,9 +102,9 @@ void *http_request_new(void *loop, const char *target, struct MHD_Connection *co
 enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **context);
-/* The request is over; `whole` when all of its answer was sent. Adds its line to `lines`,
- * counts it, frees it. */
-void http_request_over(struct request *request, bool whole, struct json_writer *lines);
+/* The request is over, and its loop is done with it: logs it as one that was broken off, counts it,
+ * frees it. On the thread that was left with it. */
+void http_request_over_elsewhere(struct request *request);
 /* Answers 503 to those who have waited too long for a worker, though none takes them: all may be
  * held up. Any loop. */
 void http_request_answer_late(struct http_server *server);

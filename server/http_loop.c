@@ -344,11 +344,16 @@ struct request *http_loop_take_request(struct http_loop *loop)
     return request;
 }
 
+void http_loop_discard_request(struct request *request)
+{
+    arena_free(&request->arena);
+    free(request);
+}
+
 void http_loop_give_request(struct http_loop *loop, struct request *request)
 {
     if (loop->spare_request_count + 1 > SPARE_REQUESTS_MAX) {
-        arena_free(&request->arena);
-        free(request);
+        http_loop_discard_request(request);
         return;
     }
     arena_reset(&request->arena);
@@ -359,11 +364,8 @@ void http_loop_give_request(struct http_loop *loop, struct request *request)
 
 static void free_spare_requests(struct http_loop *loop)
 {
-    while (loop->spare_requests) {
-        struct request *request = http_loop_take_request(loop);
-        arena_free(&request->arena);
-        free(request);
-    }
+    while (loop->spare_requests)
+        http_loop_discard_request(http_loop_take_request(loop));
 }
 
 struct json_writer *http_loop_log(struct http_loop *loop)

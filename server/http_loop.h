@@ -33,6 +33,8 @@ struct request;
  * request costs no allocation of its own. On the loop's thread, or after its end. */
 [[nodiscard]] struct request *http_loop_take_request(struct http_loop *loop);
 void http_loop_give_request(struct http_loop *loop, struct request *request);
+/* Frees it instead. Any thread. */
+void http_loop_discard_request(struct request *request);
 
 /* Where the lines of its requests gather for the log; on the loop's thread. */
 [[nodiscard]] struct json_writer *http_loop_log(struct http_loop *loop);

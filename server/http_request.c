@@ -419,10 +419,8 @@ static void count_request(const struct request *request, int64_t duration_us)
     metric_observe(METRIC_HTTP_REQUEST_SECONDS, duration_us, route);
 }
 
-void http_request_free(struct request *request)
+static void release(struct request *request)
 {
-    if (!request)
-        return;
     metric_add(METRIC_HTTP_IN_FLIGHT, -1);
     if (request->response)
         MHD_destroy_response(request->response);
@@ -431,15 +429,31 @@ void http_request_free(struct request *request)
     http_file_close(request);
     json_decref(request->json);
     free(request->body);
+}
+
+void http_request_free(struct request *request)
+{
+    if (!request)
+        return;
+    release(request);
     http_loop_give_request(request->loop, request);
 }
 
-void http_request_over(struct request *request, bool whole, struct json_writer *lines)
+/* Its line, and its part in the metrics. */
+static void tell(const struct request *request, bool whole, struct json_writer *lines)
 {
     int64_t duration_us = clock_now_us() - request->started_us;
     log_request(request, whole, duration_us, lines);
     count_request(request, duration_us);
-    http_request_free(request);
+}
+
+void http_request_over_elsewhere(struct request *request)
+{
+    cleanup_json_writer struct json_writer lines = {0};
+    tell(request, false, &lines);
+    log_write_lines(&request->node->log, LOG_OF_REQUEST, &lines);
+    release(request);
+    http_loop_discard_request(request);
 }
 
 void http_request_completed(void *loop, struct MHD_Connection *connection, void **context,
@@ -455,8 +469,10 @@ void http_request_completed(void *loop, struct MHD_Connection *connection, void 
     if (record)
         record->request = NULL;
     bool whole = why == MHD_REQUEST_TERMINATED_COMPLETED_OK || http_file_was_sent(request);
-    if (http_upload_is_over(request))
-        http_request_over(request, whole, http_loop_log(request->loop));
+    if (http_upload_is_over(request)) {
+        tell(request, whole, http_loop_log(request->loop));
+        http_request_free(request);
+    }
     if (record)
         http_connection_wait(server, record);
 }

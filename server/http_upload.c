@@ -37,15 +37,6 @@ static void resume(void *context)
     http_request_resume(context);
 }
 
-/* Its connection is gone, and with it the loop's part. */
-static void end_lost(struct request *request)
-{
-    cleanup_json_writer struct json_writer lines = {0};
-    const struct log *log = &request->node->log;
-    http_request_over(request, false, &lines);
-    log_write_lines(log, LOG_OF_REQUEST, &lines);
-}
-
 /* On a thread of the uploads' pool. */
 static void read_upload(void *context)
 {
@@ -56,8 +47,8 @@ static void read_upload(void *context)
         request_answer_problem(request, &error);
     http_request_forget_changes(request);
     atomic_fetch_sub(&server->uploads_running, 1);
-    if (body_stream_leave(request->upload))
-        end_lost(request);
+    if (body_stream_leave(request->upload)) /* its connection is gone */
+        http_request_over_elsewhere(request);
 }
 
 static bool refuse(struct error *error)
