@@ -102,7 +102,8 @@ Test(log_writer, who_gives_lines_never_waits_for_who_reads_them)
 
 Test(log_writer, changes_are_told_when_the_lines_of_requests_have_filled_the_room)
 {
-    enum { MEGABYTES = 6, LINES_OF_ONE = 1 << 16, AUDIT_LINES = 10000 };
+    /* More than the thread may be writing, 4 MiB, and as much that waits. */
+    enum { MEGABYTES = 12, LINES_OF_ONE = 1 << 16, AUDIT_LINES = 10000 };
     int ends[2];
     struct log log;
     pthread_t reader;
