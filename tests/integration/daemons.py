@@ -44,6 +44,8 @@ def wait_until(condition, what, seconds=START_SECONDS):
 
 
 def tail(path, lines=40):
+    if Path(path).is_fifo():
+        return ""  # of a test that stalls it: reading it would not end
     try:
         text = Path(path).read_text(errors="replace")
     except OSError:

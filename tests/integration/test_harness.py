@@ -1,5 +1,6 @@
 """The test harness keeps its own promises."""
 
+import os
 import subprocess
 
 import pytest
@@ -49,6 +50,18 @@ def test_a_daemon_that_ends_at_its_start_shows_its_output(tmp_path):
     daemon.launch(["sh", "-c", "echo reason >&2; exit 3"])
     with pytest.raises(AssertionError, match="ended with 3.*(.|\n)*reason"):
         daemon.wait_ready(lambda: False, "is ready")
+
+
+def test_a_daemon_whose_log_is_a_pipe_is_told_without_reading_that(tmp_path):
+    daemon = Daemon("failing", tmp_path / "failing")
+    os.mkfifo(daemon.stderr_path)
+    held = os.open(daemon.stderr_path, os.O_RDWR)
+    try:
+        with pytest.raises(AssertionError, match="ended with 3"):
+            daemon.launch(["sh", "-c", "echo oh no >&2; exit 3"])
+            daemon.wait_ready(lambda: False, "is ready")
+    finally:
+        os.close(held)
 
 
 def test_a_daemon_that_ignores_its_signal_is_killed(tmp_path):
