@@ -86,14 +86,18 @@ static void append_field(struct json_writer *line, const struct log_field *field
 }
 
 /* The bytes of a code point here that a terminal obeys, or that ends or turns a line for who
- * reads it, and that JSON lets through: U+0080 to U+009F (C2 80 to C2 9F), and U+2028 to U+202E
- * (E2 80 A8 to E2 80 AE). 0: it is none. */
+ * reads it, and that JSON lets through: U+0080 to U+009F (C2 80 to C2 9F), U+2028 to U+202E
+ * (E2 80 A8 to E2 80 AE), and U+2066 to U+2069 (E2 81 A6 to E2 81 A9). 0: it is none. */
 static size_t hidden_control_length(const char *bytes, size_t size)
 {
     const unsigned char *at = (const unsigned char *)bytes;
     if (size >= 2 && at[0] == 0xc2 && at[1] < 0xa0)
         return 2;
-    return size >= 3 && at[0] == 0xe2 && at[1] == 0x80 && at[2] >= 0xa8 && at[2] <= 0xae ? 3 : 0;
+    if (size < 3 || at[0] != 0xe2)
+        return 0;
+    bool turns = (at[1] == 0x80 && at[2] >= 0xa8 && at[2] <= 0xae) ||
+                 (at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9);
+    return turns ? 3 : 0;
 }
 
 /* All that is not ASCII is quoted, as JSON quotes. */
@@ -113,7 +117,8 @@ static void escape_hidden_controls(struct json_writer *lines, size_t start)
             json_append(lines, at, 1);
             continue;
         }
-        snprintf(text, sizeof(text), "\\u%04x", length == 2 ? at[1] : 0x2000 + at[2] - 0x80);
+        snprintf(text, sizeof(text), "\\u%04x",
+                 length == 2 ? at[1] : 0x2000 | (at[1] & 0x3f) << 6 | (at[2] & 0x3f));
         json_append(lines, text, 6);
         i += length - 1;
     }
