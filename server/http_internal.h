@@ -79,6 +79,7 @@ struct http_server {
     atomic_uint files_open;      /* that are being sent */
     struct worker_pool *uploads; /* as many threads as uploads may run */
     atomic_uint uploads_running;
+    pthread_mutex_t late_lock; /* of the loop that answers who waits too long, maybe others' */
     struct pull_watch *pull_watch;
     struct connector *connector;
     struct http_connections connections;
@@ -106,7 +107,7 @@ enum MHD_Result http_request_step(void *loop, struct MHD_Connection *connection,
  * frees it. On the thread that was left with it. */
 void http_request_over_elsewhere(struct request *request);
 /* Answers 503 to those who have waited too long for a worker, though none takes them: all may be
- * held up. Any loop. */
+ * held up. Any loop; one at a time does it for all. */
 void http_request_answer_late(struct http_server *server);
 /* After the handler of a route that changes images, before its answer is sent. */
 void http_request_forget_changes(const struct request *request);

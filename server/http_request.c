@@ -296,6 +296,8 @@ static int64_t patience_ends_at_us(const struct worker_pool *workers)
 
 void http_request_answer_late(struct http_server *server)
 {
+    if (pthread_mutex_trylock(&server->late_lock) != 0)
+        return;
     struct worker_pool *const pools[] = {server->workers, server->long_workers,
                                          server->file_workers, server->both_workers};
     for (size_t i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
@@ -305,6 +307,7 @@ void http_request_answer_late(struct http_server *server)
             http_request_resume(request);
         }
     }
+    pthread_mutex_unlock(&server->late_lock);
 }
 
 /* On a worker. */

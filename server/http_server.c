@@ -70,6 +70,7 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     server->node = node;
     server->listeners = listeners;
     server->listener_count = listener_count;
+    pthread_mutex_init(&server->late_lock, NULL);
     http_connections_start(&server->connections,
                            connection_limit((unsigned)node->options->max_connections),
                            node->options->max_connections_per_address);
@@ -135,6 +136,14 @@ static void drain(struct http_server *server)
         http_connections_shut_all(&server->connections);
 }
 
+/* After the pools' stop none can be taken any more. But a loop may have one in its hands that is of
+ * another loop, and that must not be freed meanwhile. */
+static void wait_for_late_answers(struct http_server *server)
+{
+    pthread_mutex_lock(&server->late_lock);
+    pthread_mutex_unlock(&server->late_lock);
+}
+
 void http_server_stop(struct http_server *server)
 {
     if (!server)
@@ -146,6 +155,7 @@ void http_server_stop(struct http_server *server)
                                          server->file_workers, server->both_workers};
     for (size_t i = 0; i < COUNT(pools); i++)
         worker_pool_stop(pools[i]);
+    wait_for_late_answers(server);
     file_sender_stop(server->file_sender);
     puller_on_end(server->node->puller, NULL, NULL);
     pull_watch_stop(server->pull_watch);
@@ -156,6 +166,7 @@ void http_server_stop(struct http_server *server)
     http_connections_stop(&server->connections);
     for (size_t i = 0; i < COUNT(pools); i++) /* loops look into them until they end */
         worker_pool_free(pools[i]);
+    pthread_mutex_destroy(&server->late_lock);
     free(server->loops);
     free(server);
 }
