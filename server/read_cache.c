@@ -355,16 +355,11 @@ static void make_room(struct read_cache *cache)
     }
 }
 
-bool read_cache_store(struct read_cache *cache, struct cached_answer *answer,
-                      struct cache_ticket ticket)
+/* Its bytes are counted already. */
+static bool link_if_current(struct read_cache *cache, struct entry *entry,
+                            struct cache_ticket ticket)
 {
-    struct entry *entry = entry_of(answer);
     struct shard *shard = shard_of(cache, entry->change);
-    if (entry_bytes(entry) > cache->limit_bytes / LARGEST_PART)
-        return false;
-    /* Before it is there, or it might be the one that goes. */
-    atomic_fetch_add(&cache->used_bytes, entry_bytes(entry));
-    make_room(cache);
     pthread_mutex_lock(&shard->lock);
     bool current = *generation_of(shard, entry->change) == ticket.generation;
     if (current) {
@@ -378,10 +373,34 @@ bool read_cache_store(struct read_cache *cache, struct cached_answer *answer,
         grow(shard);
     } else {
         atomic_fetch_sub(&cache->used_bytes, entry_bytes(entry));
-        metric_add(METRIC_CACHE_FILLS_DROPPED, 1);
     }
     pthread_mutex_unlock(&shard->lock);
     return current;
+}
+
+static bool store(struct read_cache *cache, struct entry *entry, struct cache_ticket ticket)
+{
+    if (!read_cache_is_current(cache, ticket))
+        return false; /* before others go for it */
+    /* Before it is there, or it might be the one that goes. */
+    atomic_fetch_add(&cache->used_bytes, entry_bytes(entry));
+    make_room(cache);
+    bool linked = link_if_current(cache, entry, ticket);
+    /* What others had counted and not linked yet could not go to make room. */
+    make_room(cache);
+    return linked;
+}
+
+bool read_cache_store(struct read_cache *cache, struct cached_answer *answer,
+                      struct cache_ticket ticket)
+{
+    struct entry *entry = entry_of(answer);
+    if (entry_bytes(entry) > cache->limit_bytes / LARGEST_PART)
+        return false;
+    bool stored = store(cache, entry, ticket);
+    if (!stored)
+        metric_add(METRIC_CACHE_FILLS_DROPPED, 1);
+    return stored;
 }
 
 static void evict_change(struct read_cache *cache, uint64_t change)

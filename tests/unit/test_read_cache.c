@@ -3,6 +3,8 @@
 #include "store/metrics.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +211,54 @@ Test(read_cache, one_large_answer_does_not_empty_it)
     cr_expect(has(cache, "small", "a"));
     cr_expect_not(has(cache, "large", "b"));
     read_cache_free(cache);
+}
+
+Test(read_cache, an_answer_that_comes_too_late_makes_none_go)
+{
+    struct read_cache *cache = read_cache_new(LIMIT);
+    char large[LIMIT / 8 - 1024] = {0};
+    struct cache_key key = key_of(cache, "late", "late");
+    struct cache_ticket ticket = read_cache_ticket(cache, key.change);
+    read_cache_evict(cache, "late");
+    unsigned stored = 0;
+    while (read_cache_bytes(cache) < LIMIT - sizeof(large) / 2)
+        put_numbered(cache, stored++);
+    size_t bytes = read_cache_bytes(cache);
+    struct cached_answer *late = cached_answer_new(cache, &key, large, sizeof(large));
+    cr_expect_not(read_cache_store(cache, late, ticket));
+    cached_answer_release(late);
+    cr_expect_eq(read_cache_bytes(cache), bytes);
+    for (unsigned i = 0; i < stored; i++)
+        cr_expect(has_numbered(cache, i), "answer %u of %u is gone", i, stored);
+    read_cache_free(cache);
+}
+
+enum { STORING_THREADS = 8 };
+
+static void *store_many(void *argument)
+{
+    static atomic_uint number;
+    char body[LIMIT / 8 - 1024] = {0};
+    for (int i = 0; i < 50; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "large %u", atomic_fetch_add(&number, 1));
+        put(argument, text, text, body, sizeof(body));
+    }
+    return NULL;
+}
+
+Test(read_cache, memory_is_bounded_once_all_who_stored_at_once_are_done)
+{
+    for (int round = 0; round < 20; round++) {
+        struct read_cache *cache = read_cache_new(LIMIT);
+        pthread_t threads[STORING_THREADS];
+        for (int i = 0; i < STORING_THREADS; i++)
+            cr_assert_eq(pthread_create(&threads[i], NULL, store_many, cache), 0);
+        for (int i = 0; i < STORING_THREADS; i++)
+            pthread_join(threads[i], NULL);
+        cr_expect_leq(read_cache_bytes(cache), LIMIT);
+        read_cache_free(cache);
+    }
 }
 
 Test(read_cache, the_same_question_is_stored_once)
