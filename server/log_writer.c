@@ -4,6 +4,7 @@
 #include "store/metrics.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -46,11 +47,17 @@ static int64_t count_lines(const struct json_writer *lines)
     return count;
 }
 
-/* A log that nobody takes any more must not stop the node. */
+/* A log that nobody takes any more must not stop the node. stderr may be shared with a process that
+ * made it non-blocking: the thread waits for the reader all the same. */
 static void write_all(int fd, const char *bytes, size_t size)
 {
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
     while (size > 0) {
         ssize_t written = write(fd, bytes, size);
+        if (written < 0 && errno == EAGAIN) {
+            (void)poll(&room, 1, -1);
+            continue;
+        }
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
@@ -81,9 +88,12 @@ static void tell_left_out(const struct log *log, const struct left_out *left_out
     int64_t lines = 0;
     for (size_t kind = 0; kind < LOG_COUNT; kind++)
         lines += left_out->lines[kind];
-    if (lines > 0)
-        LOG(log, LOG_WARNING, "the log is read too slowly: lines were left out",
-            FIELD_INT("lines", lines), FIELD_INT("of_audit", left_out->lines[LOG_OF_AUDIT]));
+    if (lines == 0)
+        return;
+    cleanup_json_writer struct json_writer line = {0};
+    LOG_APPEND(log, &line, LOG_WARNING, "the log is read too slowly: lines were left out",
+               FIELD_INT("lines", lines), FIELD_INT("of_audit", left_out->lines[LOG_OF_AUDIT]));
+    write_all(log->fd, line.bytes, line.size_bytes);
 }
 
 static void empty(struct json_writer *lines)

@@ -126,6 +126,25 @@ Test(log_writer, changes_are_told_when_the_lines_of_requests_have_filled_the_roo
     cr_expect(strstr(came, "\"of_audit\":0"), "what was left out is told, and that this was not");
 }
 
+Test(log_writer, a_log_that_does_not_block_is_waited_for)
+{
+    enum { MEGABYTES = 3, LINES_OF_ONE = 1 << 16 };
+    int ends[2];
+    struct log log;
+    pthread_t reader;
+    cr_assert_eq(pipe2(ends, O_NONBLOCK), 0);
+    cr_assert_eq(fcntl(ends[0], F_SETFL, 0), 0); /* the reader's end blocks */
+    struct log_writer *writer = start(&log, ends[1]);
+    for (int i = 0; i < MEGABYTES; i++)
+        give(writer, LOG_OF_REQUEST, "fifteen letters\n", LINES_OF_ONE);
+    cr_assert_eq(pthread_create(&reader, NULL, drain, &ends[0]), 0);
+    log_writer_stop(writer);
+    close(ends[1]);
+    pthread_join(reader, NULL);
+    close(ends[0]);
+    cr_expect_eq(total, MEGABYTES << 20, "%zu bytes came", total);
+}
+
 Test(log_writer, a_reader_who_is_gone_for_good_does_not_keep_the_node_from_its_end, .timeout = 30)
 {
     int ends[2];
