@@ -17,7 +17,9 @@
  * that hold openapi.yaml against them. */
 [[nodiscard]] int command_interface(int argc, char *const *argv);
 
-/* Prints "larder: <message>" to stderr; 2 for ERROR_INVALID_ARGUMENT, else 1. */
+/* 2 for ERROR_INVALID_ARGUMENT, else 1. */
+[[nodiscard]] int command_exit_code(const struct error *error);
+/* Prints "larder: <message>" to stderr; the exit code. */
 [[nodiscard]] int command_fail(const struct error *error);
 
 #endif

@@ -7,6 +7,7 @@
 #include "server/tls.h"
 
 #include <malloc.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <string.h>
@@ -209,6 +210,13 @@ static bool run(const struct options *options, struct error *error)
     return served;
 }
 
+/* Says why, unless who reads the log has stopped: a node must end all the same. */
+static int fail(const struct error *error)
+{
+    struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&log, 1, 0) == 0 ? command_exit_code(error) : command_fail(error);
+}
+
 int command_serve(int argc, char *const *argv)
 {
     struct error error;
@@ -224,5 +232,5 @@ int command_serve(int argc, char *const *argv)
         return command_fail(&error);
     share_one_heap();
     catch_signals();
-    return run(&options, &error) ? 0 : command_fail(&error);
+    return run(&options, &error) ? 0 : fail(&error);
 }

@@ -14,8 +14,13 @@ int command_version(int argc, char *const *argv)
     return 0;
 }
 
+int command_exit_code(const struct error *error)
+{
+    return error->code == ERROR_INVALID_ARGUMENT ? 2 : 1;
+}
+
 int command_fail(const struct error *error)
 {
     fprintf(stderr, "larder: %s\n", error->message);
-    return error->code == ERROR_INVALID_ARGUMENT ? 2 : 1;
+    return command_exit_code(error);
 }

@@ -1,5 +1,6 @@
 """The commands, and a node's life: start, sockets, a catalogue that goes away, the end."""
 
+import contextlib
 import http.client
 import os
 import resource
@@ -372,6 +373,22 @@ def test_two_nodes_start_at_once_on_one_empty_catalogue(make_larder, postgres, n
         for node in nodes:
             node.close()
         postgres.drop_database("two_nodes")
+
+
+def test_a_node_that_fails_ends_also_when_nobody_reads_its_log(database, workspace):
+    port = free_port()
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)
+        with socket.create_server(("127.0.0.1", port)):
+            words = ["serve", *of_one_fleet(database, workspace), "--listen", f"127.0.0.1:{port}"]
+            assert subprocess.run([program(), *words], stderr=writer, timeout=60).returncode == 1
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def test_a_port_that_is_taken_is_told(database, workspace):
