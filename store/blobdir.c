@@ -360,8 +360,10 @@ bool blob_unlink(struct blobdir *blobdir, enum blob_kind kind, const struct dige
     *freed_bytes = 0;
     struct stat stat;
     int directory = blobdir->kind_fds[kind];
-    if (fstatat(directory, name, &stat, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
-        return true;
+    if (fstatat(directory, name, &stat, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ||
+               error_set_errno(error, ERROR_INTERNAL, errno, "cannot look at \"%s/%s\"",
+                               blob_kinds[kind].directory, name);
     if (unlinkat(directory, name, 0) < 0)
         return errno == ENOENT ||
                error_set_errno(error, ERROR_INTERNAL, errno, "cannot remove \"%s/%s\"",

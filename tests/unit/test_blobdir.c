@@ -1,7 +1,9 @@
 #include "store/blob_list.h"
 #include "store/blobdir.h"
+#include "tests/unit/failing_disk.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -139,6 +141,22 @@ Test(blobdir, unlinking_tells_what_was_freed_and_may_be_repeated)
     cr_expect_eq(freed, (int64_t)stat.st_blocks * 512, "the allocated bytes");
     cr_assert(blob_unlink(blobdir, BLOB_LAYER, &key, &freed, &error), "again is fine");
     cr_expect_eq(freed, 0, "and frees nothing");
+}
+
+Test(blobdir, a_file_that_cannot_be_looked_at_is_not_unlinked)
+{
+    struct blob_draft *draft = write_draft("some bytes");
+    cr_assert(blob_draft_publish(draft, &error), "%s", error.message);
+    blob_draft_free(draft);
+
+    int64_t freed = -1;
+    failing_disk_look = EIO;
+    cr_expect_not(blob_unlink(blobdir, BLOB_LAYER, &key, &freed, &error),
+                  "what it frees is not known");
+    failing_disk_look = 0;
+    cr_expect_eq(error.os_errno, EIO);
+    cr_expect_eq(freed, 0);
+    cr_expect(blob_is_whole(blobdir, BLOB_LAYER, &key, 10), "a later pass takes it");
 }
 
 Test(blobdir, what_a_dead_node_left_is_listed_and_removed)
