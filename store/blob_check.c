@@ -16,6 +16,7 @@ const char *blob_condition_name(enum blob_condition condition)
         [BLOB_IS_MISSING] = "missing",
         [BLOB_HAS_WRONG_SIZE] = "wrong size",
         [BLOB_IS_DAMAGED] = "damaged",
+        [BLOB_IS_UNREADABLE] = "unreadable",
     };
     return names[condition];
 }
@@ -63,6 +64,12 @@ static bool read_part(int fd, struct digest_state *state, struct blob_reading *r
     return true;
 }
 
+/* An error of the disk, or of the file server, says nothing of the bytes. */
+static enum blob_condition condition_of(const struct error *why)
+{
+    return why->os_errno ? BLOB_IS_UNREADABLE : BLOB_IS_DAMAGED;
+}
+
 static void check_bytes(int fd, const struct blob_record *record, struct blob_reading *reading,
                         struct arena *arena, enum blob_condition *condition, const char **detail)
 {
@@ -74,7 +81,7 @@ static void check_bytes(int fd, const struct blob_record *record, struct blob_re
                     read_part(fd, state, reading, 0, head, &why);
     struct digest digest = digest_state_finish(state);
     if (!was_read) {
-        *condition = BLOB_IS_DAMAGED;
+        *condition = condition_of(&why);
         *detail = arena_strdup(arena, why.message);
     } else if (!is_stopped(reading) && !digest_equal(&digest, &record->digest)) {
         char found[DIGEST_TEXT_SIZE];
@@ -96,13 +103,14 @@ static void check_description(int fd, const struct blob_record *record,
     struct error why;
     bool known = description_read(fd, &description, &why);
     reading->read_bytes += (int64_t)description.size_bytes;
-    if (!known)
+    if (!known) {
+        *condition = condition_of(&why);
         *detail = arena_strdup(arena, why.message);
-    else if (record->manifest_digests &&
-             !strstr(record->manifest_digests, description.manifest_digest))
-        *detail = "it describes another image";
-    if (*detail)
+    } else if (record->manifest_digests &&
+               !strstr(record->manifest_digests, description.manifest_digest)) {
         *condition = BLOB_IS_DAMAGED;
+        *detail = "it describes another image";
+    }
 }
 
 bool blob_check(struct blobdir *blobdir, const struct blob_record *record,

@@ -10,10 +10,11 @@ enum blob_condition {
     BLOB_IS_WHOLE,
     BLOB_IS_MISSING,
     BLOB_HAS_WRONG_SIZE, /* or is no file at all */
-    BLOB_IS_DAMAGED,     /* its bytes are not those that were recorded, or cannot be read */
+    BLOB_IS_DAMAGED,     /* its bytes are not those that were recorded */
+    BLOB_IS_UNREADABLE,  /* they cannot be read now, whatever they are */
 };
 
-/* "missing", "wrong size", "damaged". */
+/* "missing", "wrong size", "damaged", "unreadable". */
 [[nodiscard]] const char *blob_condition_name(enum blob_condition condition);
 
 /* What was recorded. A description (BLOB_MANIFEST) has neither size nor digest: it is whole when

@@ -1,7 +1,6 @@
 #include "store/damage.h"
 
 #include "store/catalogue/pulls.h"
-#include "store/file_lock.h"
 
 #include <stdlib.h>
 
@@ -43,6 +42,14 @@ static bool read_record(struct catalogue_session *session, const struct blob_id 
     if (!digest_parse(rows_text(&rows, 0, 1), &record->digest))
         abort(); /* the column's type admits nothing else */
     return true;
+}
+
+bool damage_is_recorded(struct file_lock *lock, const struct blob_id *file, bool *recorded,
+                        struct error *error)
+{
+    cleanup_arena struct arena arena = {0};
+    struct blob_record record;
+    return read_record(file_lock_session(lock), file, &arena, &record, recorded, error);
 }
 
 static bool put_aside(struct blobdir *blobdir, struct file_lock *lock, const struct blob_id *file,

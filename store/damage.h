@@ -8,6 +8,7 @@
 
 #include "store/blob_check.h"
 #include "store/catalogue/catalogue.h"
+#include "store/file_lock.h"
 
 struct damage {
     bool busy;        /* somebody writes or removes the file right now; nothing else is known */
@@ -17,8 +18,12 @@ struct damage {
     const char *quarantined; /* where it is now; NULL: where it was */
 };
 
+/* Under the file's lock: whether the catalogue has the file. */
+[[nodiscard]] bool damage_is_recorded(struct file_lock *lock, const struct blob_id *file,
+                                      bool *recorded, struct error *error);
+
 /* Reads the record and the file again, under the file's lock, and moves the file to quarantine/
- * if it is not whole and `quarantine` says so. */
+ * if it is there, not as recorded, and `quarantine` says so. */
 [[nodiscard]] bool damage_confirm(struct catalogue *catalogue, struct blobdir *blobdir,
                                   const struct blob_id *file, struct blob_reading *reading,
                                   bool quarantine, struct arena *arena, struct damage *damage,

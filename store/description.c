@@ -7,7 +7,11 @@
 static char *read_all(int fd, size_t *size_bytes, struct error *error)
 {
     struct stat stat;
-    if (fstat(fd, &stat) < 0 || stat.st_size > DESCRIPTION_MAX_BYTES) {
+    if (fstat(fd, &stat) < 0) {
+        (void)error_set_errno(error, ERROR_INTERNAL, errno, "it cannot be looked at");
+        return NULL;
+    }
+    if (stat.st_size > DESCRIPTION_MAX_BYTES) {
         (void)error_set(error, ERROR_INTERNAL, "it is too large for a description");
         return NULL;
     }
@@ -19,11 +23,13 @@ static char *read_all(int fd, size_t *size_bytes, struct error *error)
     for (ssize_t count; (count = read(fd, bytes + *size_bytes, capacity - *size_bytes)) != 0;) {
         if (count < 0 && errno == EINTR)
             continue;
-        if (count < 0 || (*size_bytes += (size_t)count) == capacity) {
-            (void)error_set(error, ERROR_INTERNAL, "it cannot be read, or grows");
-            free(bytes);
-            return NULL;
-        }
+        bool grows = count > 0 && (*size_bytes += (size_t)count) == capacity;
+        if (count > 0 && !grows)
+            continue;
+        (void)(grows ? error_set(error, ERROR_INTERNAL, "it grows")
+                     : error_set_errno(error, ERROR_INTERNAL, errno, "it cannot be read"));
+        free(bytes);
+        return NULL;
     }
     return bytes;
 }

@@ -18,9 +18,10 @@ bool file_digest_read(struct digest_state *state, int fd, uint64_t *offset, uint
         ssize_t got = pread(fd, buffer, size, (off_t)*offset);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got <= 0)
-            return error_set_errno(error, ERROR_INTERNAL, got < 0 ? errno : EIO,
-                                   "cannot read the file back");
+        if (got < 0)
+            return error_set_errno(error, ERROR_INTERNAL, errno, "cannot read the file back");
+        if (got == 0)
+            return error_set(error, ERROR_INTERNAL, "the file ends too soon");
         digest_state_update(state, buffer, (size_t)got);
         *offset += (uint64_t)got;
     }

@@ -16,6 +16,7 @@ enum fsck_kind {
     FSCK_MISSING,       /* catalogued, and not there */
     FSCK_WRONG_SIZE,    /* catalogued, with another size than recorded, or no file */
     FSCK_DAMAGED,       /* catalogued, with other bytes than recorded; with `verify` */
+    FSCK_UNREADABLE,    /* catalogued, and its bytes cannot be read now; with `verify` */
     FSCK_REJECTED,      /* as recorded, but fsck.erofs does not accept it; with `verify` */
     FSCK_EXTRA,         /* there under a blob's name, and unknown to the catalogue */
     FSCK_UNKNOWN_IMAGE, /* a description of an image that the catalogue does not have */

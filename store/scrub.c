@@ -69,6 +69,11 @@ static bool handle_damage(const struct scrub_config *config, const struct blob_i
         return false;
     if (damage.busy || !damage.is_recorded || damage.condition == BLOB_IS_WHOLE)
         return true;
+    if (damage.condition == BLOB_IS_UNREADABLE) {
+        char path[BLOB_PATH_SIZE];
+        blob_path(file->kind, &file->key, path);
+        return error_set(error, ERROR_INTERNAL, "%s: %s", path, damage.detail);
+    }
     metric_add(METRIC_DAMAGED_FILES, 1, file->kind);
     bool asked =
         damage_find_image(config->catalogue, file, &arena, &image, error) &&

@@ -3,10 +3,15 @@
 const char *fsck_kind_name(enum fsck_kind kind)
 {
     static const char *const names[] = {
-        [FSCK_MISSING] = "missing", [FSCK_WRONG_SIZE] = "wrong_size",
-        [FSCK_DAMAGED] = "damaged", [FSCK_REJECTED] = "rejected",
-        [FSCK_EXTRA] = "extra",     [FSCK_UNKNOWN_IMAGE] = "unknown_image",
-        [FSCK_FOREIGN] = "foreign", [FSCK_STRAY] = "stray",
+        [FSCK_MISSING] = "missing",
+        [FSCK_WRONG_SIZE] = "wrong_size",
+        [FSCK_DAMAGED] = "damaged",
+        [FSCK_UNREADABLE] = "unreadable",
+        [FSCK_REJECTED] = "rejected",
+        [FSCK_EXTRA] = "extra",
+        [FSCK_UNKNOWN_IMAGE] = "unknown_image",
+        [FSCK_FOREIGN] = "foreign",
+        [FSCK_STRAY] = "stray",
     };
     return names[kind];
 }

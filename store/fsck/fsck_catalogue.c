@@ -7,6 +7,7 @@ static enum fsck_kind kind_of(enum blob_condition condition)
 {
     return condition == BLOB_IS_MISSING       ? FSCK_MISSING
            : condition == BLOB_HAS_WRONG_SIZE ? FSCK_WRONG_SIZE
+           : condition == BLOB_IS_UNREADABLE  ? FSCK_UNREADABLE
                                               : FSCK_DAMAGED;
 }
 
@@ -44,6 +45,26 @@ static bool confirm(struct fsck *fsck, const struct blob_id *file, struct error 
                     error);
 }
 
+/* fsck.erofs complained. It may have lost the file, or a layer of it, to a removal while it read:
+ * so it is asked again under the file's lock. What has its row after that has had it all the time,
+ * for no pull brings it back without the lock; and so had its layers theirs. */
+static bool confirm_complaint(struct fsck *fsck, const struct blob_id *file, struct error *error)
+{
+    struct file_lock *tried = NULL;
+    const char *complaint = NULL;
+    bool recorded = false;
+    if (!file_lock_try(fsck->config->catalogue, file, &tried, error))
+        return false;
+    cleanup_file_lock struct file_lock *lock = tried;
+    fsck->report->busy += !lock;
+    if (!lock)
+        return true;
+    if (!fsck_judge(fsck, file, &complaint, error) ||
+        !damage_is_recorded(lock, file, &recorded, error))
+        return false;
+    return !complaint || !recorded || add_case(fsck, file, FSCK_REJECTED, complaint, NULL, error);
+}
+
 static bool check_file(struct fsck *fsck, const struct blob_record *record, struct error *error)
 {
     cleanup_arena struct arena arena = {0};
@@ -61,7 +82,7 @@ static bool check_file(struct fsck *fsck, const struct blob_record *record, stru
     if (!fsck->config->verify || !has_judge)
         return true;
     return fsck_judge(fsck, &record->id, &complaint, error) &&
-           (!complaint || add_case(fsck, &record->id, FSCK_REJECTED, complaint, NULL, error));
+           (!complaint || confirm_complaint(fsck, &record->id, error));
 }
 
 static struct digest must_parse(const char *text)

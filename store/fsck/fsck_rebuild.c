@@ -109,6 +109,14 @@ static bool remove_unreached(struct fsck *fsck, struct error *error)
            reaper_run_pass(&pass, &reaped, error);
 }
 
+/* Why nothing is pulled: of bytes that would be made the same again, or that may be in order. */
+static const char *why_left(const struct fsck_case *damaged)
+{
+    if (damaged->problem->kind == FSCK_REJECTED)
+        return "left: it is as it was made, and would be made again";
+    return damaged->problem->kind == FSCK_UNREADABLE ? "left: it may be in order" : NULL;
+}
+
 /* How the case stands after all that. */
 static bool close_case(struct rebuild *rebuild, struct fsck_case *damaged, struct error *error)
 {
@@ -132,7 +140,9 @@ static bool close_case(struct rebuild *rebuild, struct fsck_case *damaged, struc
             arena_printf(fsck->arena, "the pull did not end well: %s",
                          pull.has_error ? pull.error.message : pull_state_name(pull.state));
     else if (!damaged->pull_id)
-        damaged->problem->action = "no reference leads to it, so nothing can be pulled";
+        damaged->problem->action = why_left(damaged)
+                                       ? why_left(damaged)
+                                       : "no reference leads to it, so nothing can be pulled";
     return true;
 }
 
@@ -141,8 +151,7 @@ bool fsck_rebuild(struct fsck *fsck, struct error *error)
     struct rebuild rebuild = {.fsck = fsck};
     struct queued *queued = NULL;
     for (struct fsck_case *damaged = fsck->cases; damaged; damaged = damaged->next)
-        if (damaged->problem->kind != FSCK_REJECTED &&
-            !queue_case(&rebuild, damaged, &queued, error))
+        if (!why_left(damaged) && !queue_case(&rebuild, damaged, &queued, error))
             return false;
     if (rebuild.has_unreached && !remove_unreached(fsck, error))
         return false;

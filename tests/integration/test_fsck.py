@@ -21,7 +21,7 @@ from postgres import sql
 CLEAN, REPAIRED, LEFT, FAILED, USAGE = 0, 1, 4, 8, 16
 
 
-def fsck(*flags, database=None, blob_dir=None, data_dir=None, crash_at=None):
+def fsck(*flags, database=None, blob_dir=None, data_dir=None, crash_at=None, path=None):
     """Its exit code and JSON report."""
     words = [program(), "fsck", "--json", "--grace-seconds", "1", *flags]
     for flag, value in (("database", database), ("blob-dir", blob_dir), ("data-dir", data_dir)):
@@ -29,6 +29,7 @@ def fsck(*flags, database=None, blob_dir=None, data_dir=None, crash_at=None):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LARDER_")}
     if crash_at:
         kept["LARDER_CRASH_AT"] = crash_at
+    kept |= {"PATH": path} if path else {}
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=kept)
     assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
     report = json.loads(done.stdout) if done.stdout else None
@@ -285,7 +286,18 @@ def test_an_image_that_fsck_erofs_does_not_accept_is_told(cache, tmp_path):
         f" WHERE diff_id = '{path.stem.replace('_', ':')}'",
     )
     assert ("rejected", cache.relative(path)) in cache.found("--verify")
-    assert cache.fsck("--repair", "--verify")[0] & LEFT
+    code, report = cache.fsck("--repair", "--verify")
+    assert code & LEFT
+    actions = [p["action"] for p in report["problems"] if p["problem"] == "rejected"]
+    assert actions and all(action.startswith("left: it is as it was made") for action in actions)
+
+
+def test_an_image_that_goes_while_fsck_erofs_reads_it_is_no_problem(cache, tmp_path):
+    judge = tmp_path / "fsck.erofs"
+    judge.write_text(f"#!/bin/sh\ncurl -s -X DELETE '{cache.node.url}/images/{cache.reference}'\nexit 1\n")
+    judge.chmod(0o755)
+    code, report = cache.fsck("--verify", path=f"{tmp_path}:{os.environ['PATH']}")
+    assert (code, report["problems"]) == (CLEAN, []), report
 
 
 def test_what_cannot_be_looked_at_ends_with_8(cache, tmp_path):
