@@ -3,6 +3,7 @@
 
 #include "store/catalogue/image_rows.h"
 #include "store/catalogue/page_token.h"
+#include "store/catalogue/transaction.h"
 
 #include <assert.h>
 #include <string.h>
@@ -392,13 +393,22 @@ bool catalogue_remove_sandbox(struct catalogue *catalogue, const char *id, const
            error_set(error, ERROR_SANDBOX_NOT_FOUND, "there is no sandbox \"%s\"", id);
 }
 
+/* Locked in the order in which registrations lock them. */
+static bool remove_host(struct catalogue_session *session, void *context, struct error *error)
+{
+    static const struct statement take = {"host_remove",
+                                          "DELETE FROM sandboxes WHERE id IN ("
+                                          "    SELECT id FROM sandboxes WHERE host = $1"
+                                          "     ORDER BY id FOR UPDATE)"};
+    const char *const *host = context;
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    return QUERY(session, &take, &arena, &rows, error, *host);
+}
+
 bool catalogue_remove_host(struct catalogue *catalogue, const char *host, struct error *error)
 {
-    static const struct statement take = {"host_remove", "DELETE FROM sandboxes WHERE host = $1"};
-    cleanup_arena struct arena arena = {0};
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    struct rows rows;
-    return session && QUERY(session, &take, &arena, &rows, error, host);
+    return catalogue_transact(catalogue, remove_host, &host, error);
 }
 
 bool catalogue_expire_sandboxes(struct catalogue *catalogue, int64_t *expired, struct error *error)

@@ -3,11 +3,19 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import images
 import pulling
 import pytest
+from cataloguerows import Psql
+from daemons import wait_until
+from postgres import sql
 from problems import expect_problem
+
+WAITERS = """
+    SELECT 1 FROM pg_stat_activity
+     WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 
 HANDLE_FIELDS = {
     "reference", "manifest_digest", "architecture", "os", "layer_count", "size_bytes",
@@ -175,6 +183,28 @@ def test_sandboxes_of_a_host_are_listed_and_released_together(larder, cached):
     assert larder.delete("/sandboxes?host=h2").status_code == 204
     assert ids(host="h2") == [] and ids(host="h3") == ["h3 é"]
     assert larder.delete("/sandboxes?host=h3").status_code == 204
+
+
+def test_a_host_is_released_also_when_its_sandboxes_are_locked_in_another_order(
+    make_larder, postgres
+):
+    """PostgreSQL ends one of two who wait for each other."""
+    database = postgres.create_database("release_host")
+    node = make_larder(database=database)
+    for sandbox in ("a", "b"):
+        body = {"host": "h1", "rootfs": {"type": "disk", "path": "/disk.qcow2"}}
+        assert node.put(f"/sandboxes/{sandbox}", json=body).status_code == 201
+    renew = "UPDATE sandboxes SET expires_at = now() + interval '1 hour' WHERE id = '{}'"
+    with Psql(database) as other, ThreadPoolExecutor(1) as pool:
+        other.run("SET deadlock_timeout = '30s'")  # it is the node that is ended
+        other.run("BEGIN")
+        other.run(renew.format("b"))
+        released = pool.submit(node.delete, "/sandboxes?host=h1")
+        wait_until(lambda: sql(database, WAITERS), "the release waits")
+        other.run(renew.format("a"))
+        other.run("COMMIT")
+        assert released.result().status_code == 204
+    assert node.get("/sandboxes").json()["sandboxes"] == []
 
 
 def test_a_lease_that_ran_out_holds_nothing(larder, cached):
