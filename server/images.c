@@ -29,6 +29,7 @@ static void reap(struct request *request, const struct condemned *condemned)
     struct node *node = request->node;
     struct reaped reaped;
     struct error error;
+    reaper_thread_tell(node->reaper);
     if (reaper_reap(node->catalogue, node->blobdir, condemned->files, condemned->count, &reaped,
                     &error))
         return;

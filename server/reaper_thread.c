@@ -18,12 +18,13 @@ struct reaper_thread {
     struct blobdir *blobdir;
     const struct log *log;
     pthread_t thread;
-    int64_t expires_at_us; /* the thread's own */
+    int64_t tidies_at_us;  /* the thread's own */
     atomic_bool stopping;  /* also read within a pass; set with the mutex */
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
     bool woken;
     bool hurried;
+    bool was_told; /* of a removal, since configs were last forgotten */
     uint64_t passes_begun;
     uint64_t passes_ended;
 };
@@ -35,6 +36,15 @@ static void log_failure(const struct reaper_thread *reaper, const char *event,
 {
     if (error->code != ERROR_CATALOGUE_UNAVAILABLE) /* which readiness says */
         LOG(reaper->log, LOG_WARNING, event, FIELD_TEXT("detail", error->message));
+}
+
+static void forget_configs(struct reaper_thread *reaper)
+{
+    struct error error;
+    if (catalogue_forget_configs(reaper->catalogue, &error))
+        return;
+    log_failure(reaper, "forgetting configs failed", &error);
+    reaper_thread_tell(reaper);
 }
 
 static void reap(struct reaper_thread *reaper)
@@ -54,23 +64,39 @@ static void reap(struct reaper_thread *reaper)
         LOG(reaper->log, LOG_INFO, "reaped", FIELD_INT("files", files),
             FIELD_INT("descriptions", reaped.description_files), FIELD_INT("bytes", reaped.bytes),
             FIELD_INT("duration_us", clock_now_us() - begun_us));
-    if (reaped.fsmeta_files > 0 && !catalogue_forget_configs(reaper->catalogue, &error))
-        log_failure(reaper, "forgetting configs failed", &error);
+    if (reaped.fsmeta_files > 0)
+        forget_configs(reaper);
 }
 
-/* Each round, not each pass: it reads all sandboxes, and nothing waits for it. */
 static void expire(struct reaper_thread *reaper)
 {
     int64_t expired = 0;
     struct error error;
-    int64_t now_us = clock_now_us();
-    if (now_us < reaper->expires_at_us)
-        return;
-    reaper->expires_at_us = now_us + (int64_t)ROUND_EVERY_MS * 1000;
     if (!catalogue_expire_sandboxes(reaper->catalogue, &expired, &error))
         log_failure(reaper, "expiring sandboxes failed", &error);
     if (expired > 0)
         LOG(reaper->log, LOG_INFO, "sandboxes expired", FIELD_INT("sandboxes", expired));
+}
+
+static bool take_word(struct reaper_thread *reaper)
+{
+    pthread_mutex_lock(&reaper->mutex);
+    bool was_told = reaper->was_told;
+    reaper->was_told = false;
+    pthread_mutex_unlock(&reaper->mutex);
+    return was_told;
+}
+
+/* Each round, not each pass: it reads all sandboxes, or all configs, and nothing waits for it. */
+static void tidy(struct reaper_thread *reaper)
+{
+    int64_t now_us = clock_now_us();
+    if (now_us < reaper->tidies_at_us)
+        return;
+    reaper->tidies_at_us = now_us + (int64_t)ROUND_EVERY_MS * 1000;
+    expire(reaper);
+    if (take_word(reaper))
+        forget_configs(reaper);
 }
 
 /* Until the deadline, or somebody hurries. */
@@ -109,7 +135,7 @@ static void *run(void *argument)
 {
     struct reaper_thread *reaper = argument;
     while (begin_pass(reaper)) {
-        expire(reaper);
+        tidy(reaper);
         reap(reaper);
         end_pass(reaper);
     }
@@ -156,6 +182,13 @@ void reaper_thread_wake(struct reaper_thread *reaper)
     pthread_mutex_lock(&reaper->mutex);
     reaper->woken = true;
     pthread_cond_broadcast(&reaper->changed);
+    pthread_mutex_unlock(&reaper->mutex);
+}
+
+void reaper_thread_tell(struct reaper_thread *reaper)
+{
+    pthread_mutex_lock(&reaper->mutex);
+    reaper->was_told = true;
     pthread_mutex_unlock(&reaper->mutex);
 }
 

@@ -17,6 +17,9 @@ struct reaper_thread;
 /* Something was left over: look in a second rather than at the next round. Any thread. */
 void reaper_thread_wake(struct reaper_thread *reaper);
 
+/* Something was removed: what it leaves that is no file goes with the next round. Any thread. */
+void reaper_thread_tell(struct reaper_thread *reaper);
+
 /* Reaps at once, and waits until no file of that prune is left, on whichever node they are
  * unlinked; or until nothing moves any more because what is left has busy locks; or until
  * `hurry` says so. *reaped is what went, all nodes together. Any thread that may wait. */

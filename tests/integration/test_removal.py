@@ -7,6 +7,8 @@ import pytest
 
 import images
 import pulling
+from daemons import wait_until
+from postgres import sql
 
 NUMBERS = itertools.count(1)
 
@@ -66,6 +68,15 @@ def test_a_deleted_image_is_gone_with_its_files(cache):
     assert (answer.status_code, answer.json()["code"]) == (404, "ImageNotFound")
     assert pulling.published_files(cache.larder) == set(), "nothing is left in the directory"
     assert cache.delete("gone:1").status_code == 404
+
+
+def test_a_deleted_image_leaves_no_config(cache):
+    database = cache.larder.database
+    cache.pull("shared-one", "removal/config:1")
+    cache.pull("shared-two", "removal/config:2")
+    assert cache.delete("removal/config:1").status_code == 204
+    configs = "SELECT count(*) FROM configs"
+    wait_until(lambda: sql(database, configs) == [["1"]], "the other's config is left", 45)
 
 
 def test_a_file_that_cannot_be_unlinked_does_not_keep_the_others(cache):
