@@ -11,6 +11,13 @@
     " epoch_ms(r.created_at), epoch_ms(r.last_used_at)"
 enum { HANDLE_COLUMN_COUNT = 9 };
 
+/* Whether a use of the image in that row of image_refs is to be written: once a minute at most, and
+ * by one of those who use it at once. So the row is locked FOR NO KEY UPDATE SKIP LOCKED: the
+ * others see that somebody is at it, and do not wait. The age of the last use is compared in a form
+ * that no index serves: PostgreSQL would prefer the index of last uses when its statistics say that
+ * few are that old, and read all that are. */
+#define IS_USE_DUE " last_used_at + interval '1 minute' < now()"
+
 /* Of manifests m, configs c and manifest_layers ml with layers l, all LEFT JOINed: a
  * row a layer, bottom to top, the config with the first only. */
 #define DETAIL_COLUMNS                                                                             \

@@ -1,5 +1,6 @@
 /* The end of a pull: the one transaction that makes an image visible, or the one
  * statement that says that it was here. */
+#include "store/catalogue/image_rows.h"
 #include "store/catalogue/pull_rows.h"
 #include "store/catalogue/transaction.h"
 
@@ -209,6 +210,25 @@ bool catalogue_pull_done(struct catalogue_session *lock, const char *node_id,
     return session_transact(lock, commit_image, &commit, error);
 }
 
+/* `here`: the image, if it is that manifest still; its use is written. $1 reference, $2 to $4 its
+ * platform, $5 the manifest, $6 what the reference must have led to, or NULL. */
+#define HERE_AND_USED                                                                              \
+    "WITH here AS ("                                                                               \
+    "    SELECT manifest_digest FROM image_refs"                                                   \
+    "     WHERE reference = $1 AND os = $2 AND architecture = $3 AND variant = $4"                 \
+    "       AND manifest_digest = $5"                                                              \
+    "       AND ($6::text IS NULL OR index_digest = $6 OR manifest_digest = $6)),"                 \
+    " due AS ("                                                                                    \
+    "    SELECT FROM image_refs"                                                                   \
+    "     WHERE" IS_USE_DUE                                                                        \
+    "       AND reference = $1 AND os = $2 AND architecture = $3 AND variant = $4"                 \
+    "       AND EXISTS (SELECT FROM here)"                                                         \
+    "       FOR NO KEY UPDATE SKIP LOCKED),"                                                       \
+    " used AS ("                                                                                   \
+    "    UPDATE image_refs SET last_used_at = now()"                                               \
+    "     WHERE reference = $1 AND os = $2 AND architecture = $3 AND variant = $4"                 \
+    "       AND EXISTS (SELECT FROM due))"
+
 bool catalogue_record_cached_pull(struct catalogue *catalogue, const char *node_id,
                                   const struct pull_request *request,
                                   const struct image_handle *image, struct arena *arena,
@@ -216,18 +236,13 @@ bool catalogue_record_cached_pull(struct catalogue *catalogue, const char *node_
 {
     /* The image may be found by a digest: then it is not the reference that was asked for. */
     static const struct statement record = {
-        "pull_record",
-        "WITH touched AS ("
-        "    UPDATE image_refs SET last_used_at = now()"
-        "     WHERE reference = $5 AND os = $6 AND architecture = $7 AND variant = $8"
-        "       AND manifest_digest = $9"
-        "    RETURNING manifest_digest),"
-        " recorded AS ("
+        "pull_record", HERE_AND_USED
+        ", recorded AS ("
         "    INSERT INTO pulls (reference, platform, policy, force, state, node_id,"
         "        manifest_digest, started_at, finished_at)"
-        "    SELECT $1, $2, $3, false, 'done', (SELECT id FROM nodes WHERE id = $4::uuid),"
+        "    SELECT $7, $8, $9, false, 'done', (SELECT id FROM nodes WHERE id = $10::uuid),"
         "        manifest_digest, now(), now()"
-        "      FROM touched"
+        "      FROM here"
         "    RETURNING *)"
         " SELECT " PULL_COLUMNS " FROM recorded p LEFT JOIN pull_layers l ON l.pull_id = p.id"};
     char reference[REFERENCE_TEXT_SIZE];
@@ -238,9 +253,9 @@ bool catalogue_record_cached_pull(struct catalogue *catalogue, const char *node_
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     struct pull *pulls = NULL;
-    if (!session || !QUERY(session, &record, arena, &rows, error, reference, platform,
-                           pull_policy_name(request->policy), node_id, image->reference, image->os,
-                           image->architecture, image->variant, image->manifest_digest))
+    if (!session || !QUERY(session, &record, arena, &rows, error, image->reference, image->os,
+                           image->architecture, image->variant, image->manifest_digest, NULL,
+                           reference, platform, pull_policy_name(request->policy), node_id))
         return false;
     if (pull_rows_read(&rows, arena, &pulls) == 0)
         return error_set(error, ERROR_IMAGE_NOT_FOUND, "the image \"%s\" went meanwhile",
@@ -260,19 +275,15 @@ struct confirmation {
 
 static bool confirm_image(struct catalogue_session *session, void *context, struct error *error)
 {
-    static const struct statement touch = {
-        "image_confirm",
-        "UPDATE image_refs SET last_used_at = now()"
-        " WHERE reference = $1 AND os = $2 AND architecture = $3 AND variant = $4"
-        "   AND manifest_digest = $5 AND (index_digest = $6 OR manifest_digest = $6)"};
+    static const struct statement confirm = {"image_confirm", HERE_AND_USED " SELECT FROM here"};
     const struct confirmation *what = context;
     const struct image_handle *image = what->image;
     cleanup_arena struct arena arena = {0};
     struct rows rows;
-    if (!QUERY(session, &touch, &arena, &rows, error, what->pull->reference, image->os,
+    if (!QUERY(session, &confirm, &arena, &rows, error, what->pull->reference, image->os,
                image->architecture, image->variant, image->manifest_digest, what->digest))
         return false;
-    *what->confirmed = rows.affected > 0;
+    *what->confirmed = rows.count > 0;
     return !*what->confirmed || finish_pull(session, what->node_id, what->pull,
                                             image->manifest_digest, &arena, what->again, error);
 }

@@ -9,13 +9,10 @@
  * changed, or NULL.
  *
  * References are locked before manifests, and those before holders, as removals do; each kind
- * in one order: `stale` has locked what `touched` changes once it is known what was written. A
- * use is written once a minute at most, and by one of those who start at once: the others see that
- * somebody is at it, and do not wait. The age of the last one is compared in a form that no index
- * serves: PostgreSQL would prefer the index of last uses when its statistics say that few are that
- * old, and read all that are. No row comes back for one whose image is not here for exactly this
- * platform, and for one that renews a reference which has moved on, for it keeps what it runs on,
- * or is another host's. Those take the long way. */
+ * in one order: `stale` has locked what `touched` changes once it is known what was written. No row
+ * comes back for one whose image is not here for exactly this platform, and for one that renews a
+ * reference which has moved on, for it keeps what it runs on, or is another host's. Those take the
+ * long way. */
 static const struct statement register_all = {
     "sandboxes_register",
     "WITH given AS MATERIALIZED ("
@@ -39,8 +36,7 @@ static const struct statement register_all = {
     "                    WHERE m.reference = r.reference AND m.manifest_digest = r.manifest_digest)"
     "       AND reference = ANY (ARRAY(SELECT DISTINCT reference FROM meant))"
     "       AND os = $8 AND architecture = $9 AND variant = $10"
-    "       AND last_used_at + interval '1 minute' < now()"
-    "       FOR NO KEY UPDATE SKIP LOCKED),"
+    "       AND" IS_USE_DUE "       FOR NO KEY UPDATE SKIP LOCKED),"
     " held AS ("
     "    SELECT digest, layer_count, size_bytes FROM manifests"
     "     WHERE digest = ANY (ARRAY(SELECT DISTINCT manifest_digest FROM meant))"

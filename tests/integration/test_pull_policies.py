@@ -4,10 +4,19 @@ import pytest
 
 import images
 import pulling
+from cataloguerows import Psql
 from daemons import wait_until
 from fault_registry import Fault, FaultRegistry
+from larder import Larder
+from postgres import sql
 
 PLATFORM = "linux/amd64"
+
+
+@pytest.fixture(scope="module")
+def larder(new_directory, database):
+    with Larder(new_directory("larder"), database=database) as node:
+        yield node
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +55,40 @@ def asked(registry):
 def test_always_costs_one_head_while_the_tag_stays(larder, registry, name, tag):
     first = pulling.pull(larder, f"{name}:{tag}", policy="always")
     asked(registry)
-    used = pulling.inspect(larder, f"{name}:{tag}")["handle"]["last_used_at"]
+    used = last_used(larder, f"{name}:{tag}", age_seconds=120)
     again = pulling.pull(larder, f"{name}:{tag}", policy="always")
     assert asked(registry) == [("HEAD", "manifests")]
     assert again["manifest_digest"] == first["manifest_digest"]
     assert again["image"]["last_used_at"] > used, "it counts as a use"
+
+
+def last_used(larder, reference, age_seconds):
+    """When the image was used last, which is that long ago from here on."""
+    sql(
+        larder.database,
+        f"UPDATE image_refs SET last_used_at = now() - interval '{age_seconds} seconds'"
+        f" WHERE reference = '{reference}'",
+    )
+    return pulling.inspect(larder, reference)["handle"]["last_used_at"]
+
+
+@pytest.mark.parametrize("policy", ["if_missing", "always", "never"])
+def test_a_use_is_written_once_a_minute_and_waits_for_nobody(larder, registry, name, policy):
+    reference = f"{name}:one"
+    pulling.pull(larder, reference)
+    row = f"SELECT xmin FROM image_refs WHERE reference = '{reference}'"
+    before = sql(larder.database, row)
+    assert pulling.pull(larder, reference, policy=policy)["state"] == "done"
+    assert sql(larder.database, row) == before, "it was used a moment ago"
+    used = last_used(larder, reference, age_seconds=120)
+    with Psql(larder.database) as other:
+        other.run("BEGIN")
+        other.run(f"SELECT FROM image_refs WHERE reference = '{reference}' FOR NO KEY UPDATE")
+        body = {"reference": reference, "policy": policy}
+        answer = larder.post("/images:pull", json=body, headers={"Prefer": "wait=5"})
+        assert answer.json()["state"] == "done", "somebody is at it"
+    pulling.pull(larder, reference, policy=policy)
+    assert pulling.inspect(larder, reference)["handle"]["last_used_at"] > used
 
 
 def test_always_follows_a_tag_that_moved_and_fetches_what_is_new(larder, registry, two, name):
