@@ -1,5 +1,6 @@
-"""A description in manifests/ is of an image that its reference leads to now, for one of the platforms
-that it is cached for (docs/removing.md). An image that is gone or replaced is described by none."""
+"""A description in manifests/ is of an image that its reference leads to now, for one of the
+platforms that it is cached for (docs/removing.md). An image that is gone or replaced is described by
+none."""
 
 import hashlib
 import itertools
@@ -50,7 +51,8 @@ def indexes(new_directory):
 def cache(postgres, new_directory, make_larder, registry, indexes):
     number = next(NUMBERS)
     database = postgres.create_database(f"description_{number}")
-    yield Cache(database, new_directory("description-blobs"), make_larder, registry, indexes, number)
+    blob_dir = new_directory("description-blobs")
+    yield Cache(database, blob_dir, make_larder, registry, indexes, number)
     postgres.drop_database(f"description_{number}")
 
 
@@ -89,7 +91,8 @@ class Cache:
 
     def expect(self, index, platform):
         expected = (self.digest(index, platform), platform)
-        wait_until(lambda: self.described() == expected, f"{self.path} is of {index} {platform}", 20)
+        what = f"{self.path} is of {index} {platform}"
+        wait_until(lambda: self.described() == expected, what, 20)
         wait_until(lambda: not sql(self.database, "SELECT 1 FROM condemned_files"), "nothing waits")
         invariants.check(self.database, self.blob_dir, lost_layers=True)
 

@@ -294,7 +294,8 @@ def test_an_image_that_fsck_erofs_does_not_accept_is_told(cache, tmp_path):
 
 def test_an_image_that_goes_while_fsck_erofs_reads_it_is_no_problem(cache, tmp_path):
     judge = tmp_path / "fsck.erofs"
-    judge.write_text(f"#!/bin/sh\ncurl -s -X DELETE '{cache.node.url}/images/{cache.reference}'\nexit 1\n")
+    delete = f"curl -s -X DELETE '{cache.node.url}/images/{cache.reference}'"
+    judge.write_text(f"#!/bin/sh\n{delete}\nexit 1\n")
     judge.chmod(0o755)
     code, report = cache.fsck("--verify", path=f"{tmp_path}:{os.environ['PATH']}")
     assert (code, report["problems"]) == (CLEAN, []), report

@@ -8,6 +8,7 @@ The seed is printed when it fails. What a seed plans is the same each time; what
 kernel make of it is not. script/soak runs it for as long as is wished.
 """
 
+import collections
 import os
 import random
 import subprocess
@@ -33,15 +34,44 @@ SEED = os.environ.get("LARDER_PROPERTY_SEED") or str(random.SystemRandom().randr
 NODES = 3
 ROOM_BYTES = 24 << 20
 BLOCK_BYTES = 4096
-FLAGS = ["--sweep-seconds", "2", "--grace-seconds", "3", "--scrub-bytes-per-second", "8MiB"]
+AMD64, ARM64 = "linux/amd64", "linux/arm64"
+VERSIONS = 3  # of what a tag that moves names
+FLAGS = ["--platform", AMD64, "--sweep-seconds", "2", "--grace-seconds", "3"]
+FLAGS += ["--scrub-bytes-per-second", "8MiB"]
 WAIT = {"Prefer": "wait=60"}
 # Something was in the way: the node or PostgreSQL died, or the disk is full. Nothing is known.
 UNKNOWN = (500, 502, 503, 507)
+LOST_SNAPSHOTS = "SELECT id FROM snapshots WHERE held_digest IS NULL"
+# How often each is done, beside the others.
+WEIGHTS = {
+    "pull": 30, "move": 5, "delete": 12, "prune": 8, "register": 20, "release": 10,
+    "release_host": 2, "cancel": 4, "read": 6, "snapshot": 3, "unsnapshot": 6, "pin": 2, "unpin": 6,
+}  # fmt: skip
+# What must have gone well at least once in a run that is long enough for that to be sure.
+SURE_STEPS = 300
+DEEDS = {
+    "pull", "pull arm64", "pull always", "cancel", "delete", "delete platform", "prune",
+    "prune reference", "register", "release", "release_host", "snapshot", "unsnapshot", "pin",
+    "unpin", "move", "read",
+}  # fmt: skip
+
+
+class Tags:
+    """References, some of which name an index for two platforms that moves."""
+
+    def __init__(self, registry, fixed, moving, versions):
+        self.registry = registry
+        self.moving = {f"{registry}/{name}": name for name in moving}
+        self.all = [f"{registry}/{name}" for name in fixed] + list(self.moving)
+        self.versions = versions
+
+    def move(self, reference, version):
+        images.push_to(self.registry, self.versions[version], self.moving[reference])
 
 
 @pytest.fixture(scope="module")
 def references(registry, new_directory):
-    """Images that share layers, one under two tags, and one for two platforms' worth of layers."""
+    """Images that share layers, one under two tags, and two tags that move."""
     builder = images.Builder(new_directory("property-layout"))
     base = [images.file(b"base", b"base" * 30000)]
     for number in range(4):
@@ -52,7 +82,22 @@ def references(registry, new_directory):
     named |= {"property/alias:2": "image0", "property/alone:1": "alone"}
     for name, image in named.items():
         images.push_to(registry, builder.images[image], name)
-    return [f"{registry}/{name}" for name in named]
+    for version in range(VERSIONS):
+        parts = {
+            platform: builder.add(
+                f"moving{version}-{architecture}",
+                [base, [images.file(b"own", f"{version} {architecture}".encode() * 300)]],
+                architecture=architecture,
+                variant=variant,
+            )
+            for platform, architecture, variant in ((AMD64, "amd64", ""), (ARM64, "arm64", "v8"))
+        }
+        builder.add_index(f"moving{version}", parts)
+    versions = [builder.images[f"moving{version}"] for version in range(VERSIONS)]
+    tags = Tags(registry, named, ["property/moving:1", "property/moving:2"], versions)
+    for reference in tags.moving:
+        tags.move(reference, 0)
+    return tags
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +134,13 @@ class World:
         self.sql = SqlSession(database)
         self.blob_dir, self.second_mount = disk
         self.filler = self.blob_dir.parent / "filler"
-        self.references = references
+        self.tags = references
+        self.references = references.all
         self.plan = random.Random(SEED)
-        self.model = Model(references)
+        self.model = Model(references.all)
         self.journal = []
         self.counts = {}
+        self.deeds = collections.Counter()
         self.lock = threading.Lock()
         blobs = [self.blob_dir, self.blob_dir, self.second_mount]
         self.nodes = [
@@ -107,6 +154,10 @@ class World:
         with self.lock:
             self.journal.append(f"{time.monotonic():.3f} {text}")
             self.counts[text.split()[0]] = self.counts.get(text.split()[0], 0) + 1
+
+    def did(self, deed):
+        with self.lock:
+            self.deeds[deed] += 1
 
     # --- what one thread of a step does; each returns what it knows afterwards ---
 
@@ -124,27 +175,44 @@ class World:
         assert trouble, f"{method} {path}: {answer.status_code} {answer.text}"
         return None
 
-    def pull(self, node, reference, force):
-        body = {"reference": reference, "force": force}
+    def pull(self, node, reference, force, policy, platform):
+        body = {"reference": reference, "force": force, "policy": policy, "platform": platform}
         # 409: it joined one that somebody cancelled.
         answer = self.ask(node, "POST", "/images:pull", 200, 409, json=body, headers=WAIT)
-        return {reference: True if answer is not None and answer.status_code == 200 else None}
+        if answer is None or answer.status_code == 409:
+            return {reference: None}
+        self.did("pull")
+        self.did(f"pull {policy}")
+        self.did(f"pull {platform.partition('/')[2]}")
+        return {reference: True}
+
+    def move(self, _, reference, version):
+        self.tags.move(reference, version)
+        self.did("move")
+        return {}
 
     def cancel(self, node, reference):
         answer = self.ask(node, "POST", "/images:pull", 200, 202, json={"reference": reference})
         if answer is not None:
-            self.ask(node, "DELETE", f"/pulls/{answer.json()['id']}", 204)
+            answer = self.ask(node, "DELETE", f"/pulls/{answer.json()['id']}", 204)
+        if answer is not None:
+            self.did("cancel")
         return {reference: None}
 
-    def delete(self, node, reference, force):
+    def delete(self, node, reference, force, platform):
         query = {"force": "true"} if force else {}
+        query |= {"platform": platform} if platform else {}
         answer = self.ask(node, "DELETE", f"/images/{reference}", 204, 404, 409, params=query)
         if answer is None or answer.status_code == 409:
             return {reference: None}
-        return {reference: False}
+        if answer.status_code == 204:
+            self.did("delete platform" if platform else "delete")
+        return {reference: None if platform else False}
 
     def prune(self, node, body):
-        self.ask(node, "POST", "/images:prune", 200, json=body)
+        answer = self.ask(node, "POST", "/images:prune", 200, json=body)
+        if answer is not None:
+            self.did("prune reference" if "reference" in body else "prune")
         return {} if body.get("dry_run") else dict.fromkeys(self.references, None)
 
     def register(self, node, sandbox, reference, ttl):
@@ -159,18 +227,54 @@ class World:
         for file in (files["fsmeta"], files["vmdk"], *files["layers"]):
             path = self.blob_dir / file["path"]
             assert path.exists() or self.model.forced, f"{sandbox} was given {path}"
+        self.did("register")
         return {"+": (sandbox, reference)}
 
     def release(self, node, sandbox):
         answer = self.ask(node, "DELETE", f"/sandboxes/{sandbox}", 204, 404)
+        if answer is not None and answer.status_code == 204:
+            self.did("release")
         return {"-" if answer is not None else "?": sandbox}
 
     def release_host(self, node, host):
         answer = self.ask(node, "DELETE", f"/sandboxes?host={host}", 204)
+        if answer is not None:
+            self.did("release_host")
         return {"-h" if answer is not None else "?h": host}
 
     def read(self, node, reference):
-        self.ask(node, "GET", f"/images/{reference}/inspect", 200, 404)
+        answer = self.ask(node, "GET", f"/images/{reference}/inspect", 200, 404)
+        if answer is not None and answer.status_code == 200:
+            self.did("read")
+        return {}
+
+    def snapshot(self, node, snapshot, reference, platform):
+        """Of what the reference leads to now, which may have gone by then."""
+        query = {"platform": platform}
+        answer = self.ask(node, "GET", f"/images/{reference}", 200, 404, 422, params=query)
+        if answer is None or answer.status_code != 200:
+            return {}
+        body = {"manifest_digest": answer.json()["manifest_digest"]}
+        answer = self.ask(node, "PUT", f"/snapshots/{snapshot}", 200, 201, 404, 409, json=body)
+        if answer is not None and answer.status_code < 300:
+            self.did("snapshot")
+        return {}
+
+    def unsnapshot(self, node, snapshot):
+        answer = self.ask(node, "DELETE", f"/snapshots/{snapshot}", 204, 404)
+        if answer is not None and answer.status_code == 204:
+            self.did("unsnapshot")
+        return {}
+
+    def pin(self, node, pattern):
+        if self.ask(node, "PUT", f"/pins/{pattern}", 200, 201, 204) is not None:
+            self.did("pin")
+        return {}
+
+    def unpin(self, node, pattern):
+        answer = self.ask(node, "DELETE", f"/pins/{pattern}", 204, 404)
+        if answer is not None and answer.status_code == 204:
+            self.did("unpin")
         return {}
 
     def crash(self, node, delay_seconds):
@@ -188,15 +292,24 @@ class World:
 
     def plan_one(self, up):
         plan, node = self.plan, self.plan.choice(up)
-        reference, sandbox = plan.choice(self.references), f"s{plan.randrange(6)}"
-        name = plan.choices(
-            ["pull", "delete", "prune", "register", "release", "release_host", "cancel", "read"],
-            [30, 12, 8, 20, 10, 2, 4, 6],
-        )[0]
+        moving = plan.choice(list(self.tags.moving))
+        reference = plan.choice([*self.references, moving, moving, moving])
+        sandbox, snapshot = f"s{plan.randrange(6)}", f"p{plan.randrange(3)}"
+        platform = plan.choice([AMD64, ARM64]) if reference in self.tags.moving else AMD64
+        policy = plan.choice(["if_missing", "if_missing", "always"])
+        pattern = plan.choice([*self.references, f"{self.tags.registry}/property/moving*"])
+        name = plan.choices(*zip(*WEIGHTS.items()))[0]
         arguments = {
-            "pull": lambda: (reference, plan.random() < 0.1),
+            "pull": lambda: (reference, plan.random() < 0.1, policy, platform),
+            "move": lambda: (moving, plan.randrange(VERSIONS)),
+            "snapshot": lambda: (snapshot, reference, platform),
+            "unsnapshot": lambda: (snapshot,),
+            "pin": lambda: (pattern,),
+            "unpin": lambda: (pattern,),
             "cancel": lambda: (reference,),
-            "delete": lambda: (reference, plan.random() < 0.1),
+            "delete": lambda: (
+                reference, plan.random() < 0.1, plan.choice([None, None, platform])
+            ),
             "prune": lambda: (self.plan_prune(),),
             "register": lambda: (sandbox, reference, plan.choice([None, None, None, 1])),
             "release": lambda: (sandbox,),
@@ -207,8 +320,12 @@ class World:
 
     def plan_prune(self):
         return self.plan.choice(
-            [{}, {}, {"dry_run": True}, {"keep_bytes": 300000}, {"unused_for_seconds": 2}]
-        )
+            [
+                {}, {}, {"dry_run": True}, {"keep_bytes": 300000}, {"unused_for_seconds": 2},
+                {"reference": "*/property/moving*"},
+                {"reference": self.plan.choice(self.references)},
+            ]
+        )  # fmt: skip
 
     def step(self):
         plan = self.plan
@@ -312,11 +429,12 @@ class World:
         for sandbox, reference in model.sandboxes.items():
             if sandbox not in model.doubtful:
                 assert held.get(sandbox) == reference, f"{sandbox} should hold {reference}: {held}"
+        lost = [row[0] for row in rows if not row[2]]
+        lost += [row[0] for row in self.sql.ask(LOST_SNAPSHOTS)]
         if not model.forced:
-            lost = [row[0] for row in rows if not row[2]]
-            assert not lost, f"sandboxes lost their image, and nobody forced it: {lost}"
+            assert not lost, f"they lost their image, and nobody forced it: {lost}"
         else:
-            model.forced = any(not row[2] for row in rows)
+            model.forced = bool(lost)
         model.sandboxes, model.doubtful = held, set()
         self.check_files()
 
@@ -338,7 +456,8 @@ class World:
             if not node.running:
                 node.start()
         self.settle()
-        self.sql.ask("DELETE FROM sandboxes")
+        for table in ("sandboxes", "snapshots", "pins"):
+            self.sql.ask(f"DELETE FROM {table}")
         assert self.nodes[0].post("/images:prune", json={}).status_code == 200
         wait_until(
             lambda: not invariants.published(self.blob_dir), "the directory is empty again", 60
@@ -346,6 +465,8 @@ class World:
         wait_until(lambda: not self.drafts(), "tmp/ is empty again", 120)
         invariants.check(self.sql, self.blob_dir)
         assert not (self.blob_dir / "quarantine").exists(), "nothing was ever damaged"
+        left_out = DEEDS - self.deeds.keys()
+        assert self.steps < SURE_STEPS or not left_out, f"it never went well: {left_out}"
 
     def drafts(self):
         return [path for path in (self.blob_dir / "tmp").rglob("*") if path.is_file()]
@@ -372,7 +493,7 @@ def test_whatever_happens_in_whatever_order_the_invariants_hold(
             world.steps += 1
             world.step()
         world.end()
-        print(f"seed {SEED}: {world.steps} steps, {world.counts}")
+        print(f"seed {SEED}: {world.steps} steps, {world.counts}, {dict(world.deeds)}")
         world.close()
     except Exception as failure:
         for node in world.nodes:
