@@ -65,9 +65,9 @@ static bool read_part(int fd, struct digest_state *state, struct blob_reading *r
 }
 
 /* An error of the disk, or of the file server, says nothing of the bytes. */
-static enum blob_condition condition_of(const struct error *why)
+static enum blob_condition condition_of(const struct blob_reading *reading, const struct error *why)
 {
-    return why->os_errno ? BLOB_IS_UNREADABLE : BLOB_IS_DAMAGED;
+    return why->os_errno && !reading->cannot_wait ? BLOB_IS_UNREADABLE : BLOB_IS_DAMAGED;
 }
 
 static void check_bytes(int fd, const struct blob_record *record, struct blob_reading *reading,
@@ -81,7 +81,7 @@ static void check_bytes(int fd, const struct blob_record *record, struct blob_re
                     read_part(fd, state, reading, 0, head, &why);
     struct digest digest = digest_state_finish(state);
     if (!was_read) {
-        *condition = condition_of(&why);
+        *condition = condition_of(reading, &why);
         *detail = arena_strdup(arena, why.message);
     } else if (!is_stopped(reading) && !digest_equal(&digest, &record->digest)) {
         char found[DIGEST_TEXT_SIZE];
@@ -104,7 +104,7 @@ static void check_description(int fd, const struct blob_record *record,
     bool known = description_read(fd, &description, &why);
     reading->read_bytes += (int64_t)description.size_bytes;
     if (!known) {
-        *condition = condition_of(&why);
+        *condition = condition_of(reading, &why);
         *detail = arena_strdup(arena, why.message);
     } else if (record->manifest_digests &&
                !strstr(record->manifest_digests, description.manifest_digest)) {

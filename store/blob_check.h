@@ -31,6 +31,7 @@ struct blob_reading {
     bool bytes;               /* else only size and kind are looked at */
     int64_t bytes_per_second; /* 0: as fast as it goes */
     const atomic_bool *stop;  /* may be NULL; when set, reading ends, as whole so far */
+    bool cannot_wait;         /* what cannot be read is damaged: it is wanted now, and made anew */
     int64_t read_bytes;       /* grows by what was read */
 };
 

@@ -13,8 +13,9 @@ enum {
     HEARTBEAT_INTERVAL_MS = 1000,  /* ten of them missed: pull_rows.h takes the node for dead */
     LOOK_INTERVAL_MS = 250,        /* while pulls run: is one cancelled elsewhere, or lost? */
     CLEAN_INTERVAL_MS = 20 * 1000, /* tmp/ of dead nodes, and the history */
-    HANGS_MS = 40 * 1000,          /* longer than tmp/ takes to look through and clear away */
-    OTHER_THREADS = 2,             /* than those that run pulls: heartbeat, cleaning */
+    WATCH_INTERVAL_MS = 5 * 1000,  /* of the directory: does it answer? */
+    HANGS_MS = 40 * 1000,          /* once it did not for so long */
+    OTHER_THREADS = 3,             /* than those that run pulls: heartbeat, cleaning, watch */
     NODE_ID_SIZE = 64,
 };
 
@@ -24,7 +25,7 @@ struct puller {
     char *address;      /* owned; NULL: none */
     pthread_t *threads; /* what runs as long as the puller; owned by puller_start and puller_stop */
     unsigned thread_count;
-    _Atomic int64_t cleaning_since_us; /* 0: it is not under way */
+    _Atomic int64_t asked_directory_us; /* which has not answered yet; 0: it has */
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
@@ -146,7 +147,7 @@ void puller_tell_end(struct puller *puller, const char *pull_id)
 
 static bool directory_hangs(struct puller *puller)
 {
-    int64_t since_us = atomic_load(&puller->cleaning_since_us);
+    int64_t since_us = atomic_load(&puller->asked_directory_us);
     return since_us > 0 && metric_now_us() - since_us > HANGS_MS * INT64_C(1000);
 }
 
@@ -263,11 +264,22 @@ static void *cleaning_thread(void *context)
 {
     struct puller *puller = context;
     while (!is_stopping(puller)) {
-        atomic_store(&puller->cleaning_since_us, metric_now_us());
         pull_clean_dead_nodes(&puller->config);
-        atomic_store(&puller->cleaning_since_us, 0);
         trim_history(puller);
         wait_for_stop(puller, CLEAN_INTERVAL_MS);
+    }
+    return NULL;
+}
+
+/* By itself, for who has much to unlink is slow and does not hang. */
+static void *watch_thread(void *context)
+{
+    struct puller *puller = context;
+    while (!is_stopping(puller)) {
+        atomic_store(&puller->asked_directory_us, metric_now_us());
+        pull_ask_directory(&puller->config);
+        atomic_store(&puller->asked_directory_us, 0);
+        wait_for_stop(puller, WATCH_INTERVAL_MS);
     }
     return NULL;
 }
@@ -394,7 +406,8 @@ static bool start_thread(struct puller *puller, void *(*run)(void *puller))
 
 static bool start_threads(struct puller *puller)
 {
-    bool started = start_thread(puller, heartbeat_thread) && start_thread(puller, cleaning_thread);
+    bool started = start_thread(puller, watch_thread) && start_thread(puller, heartbeat_thread) &&
+                   start_thread(puller, cleaning_thread);
     for (unsigned i = 0; started && i < puller->config.pull_jobs; i++)
         started = start_thread(puller, pull_thread);
     return started;

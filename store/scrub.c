@@ -69,15 +69,11 @@ static bool handle_damage(const struct scrub_config *config, const struct blob_i
         return false;
     if (damage.busy || !damage.is_recorded || damage.condition == BLOB_IS_WHOLE)
         return true;
-    if (damage.condition == BLOB_IS_UNREADABLE) {
-        char path[BLOB_PATH_SIZE];
-        blob_path(file->kind, &file->key, path);
-        return error_set(error, ERROR_INTERNAL, "%s: %s", path, damage.detail);
-    }
     metric_add(METRIC_DAMAGED_FILES, 1, file->kind);
-    bool asked =
-        damage_find_image(config->catalogue, file, &arena, &image, error) &&
-        (!image.reference || damage_queue_pull(config->catalogue, &image, &arena, &pull_id, error));
+    bool asked = damage.condition == BLOB_IS_UNREADABLE || /* left, for it may be in order */
+                 (damage_find_image(config->catalogue, file, &arena, &image, error) &&
+                  (!image.reference ||
+                   damage_queue_pull(config->catalogue, &image, &arena, &pull_id, error)));
     config->tell(config->context, file, &damage, &image, pull_id);
     return asked;
 }

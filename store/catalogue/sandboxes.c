@@ -264,16 +264,13 @@ static bool resolve_image(struct catalogue_session *session,
  * the image's row, $11 the only host whose sandbox may be changed, or NULL. References are
  * locked before manifests, and those before holders, as removals do: `stale` has locked what
  * `touched` changes once the sandbox is written. No row comes back when the manifest went
- * meanwhile, or when a live sandbox of that id is another host's. A use is written once a minute
- * at most, and by one of those who start at once: the others see that somebody is at it, and do
- * not wait. */
+ * meanwhile, or when a live sandbox of that id is another host's. */
 static const struct statement put = {
     "sandbox_put",
     "WITH stale AS ("
     "    SELECT reference, os, architecture, variant FROM image_refs"
     "     WHERE reference = $7 AND os = $8 AND architecture = $9 AND variant = $10"
-    "       AND manifest_digest = $5 AND last_used_at + interval '1 minute' < now()"
-    "       FOR NO KEY UPDATE SKIP LOCKED),"
+    "       AND manifest_digest = $5 AND" IS_USE_DUE "       FOR NO KEY UPDATE SKIP LOCKED),"
     " held AS ("
     "    SELECT digest FROM manifests"
     "     WHERE digest = $5 AND (SELECT count(*) >= 0 FROM stale)"

@@ -5,21 +5,40 @@
 #include "store/description.h"
 #include "store/unknown_files.h"
 
+#include <errno.h>
+
 struct search {
     struct fsck *fsck;
     struct fsck_import *imports;
 };
+
+/* Nobody knows which files belong to it: so none is moved (fsck_directory.c). */
+static bool leave_unread(struct fsck *fsck, const struct blob_id *file, const char *why)
+{
+    char path[BLOB_PATH_SIZE];
+    blob_path(BLOB_MANIFEST, &file->key, path);
+    struct fsck_problem *problem = fsck_add(fsck, FSCK_UNREADABLE, path, why);
+    problem->action = "left: it may be in order";
+    fsck->config->tell(fsck->config->context, problem);
+    struct fsck_import *import = arena_alloc(fsck->arena, sizeof(*import));
+    *import = (struct fsck_import){.key = file->key, .problem = problem, .next = fsck->lost};
+    fsck->lost = import;
+    return true;
+}
 
 /* Queues the pull of the image; none when the description is not one of ours. */
 static bool queue(void *context, const struct blob_id *file, struct error *error)
 {
     struct search *search = context;
     struct fsck *fsck = search->fsck;
-    struct error why;
+    struct error why = {0};
     struct platform platform;
     cleanup_description struct description description = {0};
     cleanup_fd int fd = blob_open(fsck->config->blobdir, BLOB_MANIFEST, &file->key, &why);
-    if (fd < 0 || !description_read(fd, &description, &why) || !description.reference ||
+    bool was_read = fd >= 0 && description_read(fd, &description, &why);
+    if (!was_read && why.os_errno && why.os_errno != ENOENT)
+        return leave_unread(fsck, file, why.message);
+    if (!was_read || !description.reference ||
         !platform_parse(description.platform, &platform, &why))
         return true;
     char path[BLOB_PATH_SIZE];

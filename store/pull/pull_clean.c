@@ -33,6 +33,12 @@ static void clean_unknown_node(const struct puller_config *config, const char *n
         clean_node(config, node_id);
 }
 
+void pull_ask_directory(const struct puller_config *config)
+{
+    struct error ignored; /* it answered */
+    free_names(blobdir_list_nodes(config->blobdir, &ignored));
+}
+
 void pull_clean_dead_nodes(const struct puller_config *config)
 {
     struct error error;

@@ -2,14 +2,14 @@
 #include "store/metrics.h"
 #include "store/pull/pull_task.h"
 
-/* *found: the file is not as it was recorded, or somebody is at it right now, who found the same.
- */
+/* *found: the file is not as it was recorded, or somebody is at it right now, who may have found
+ * the same. */
 static bool put_aside(struct pull_task *task, const struct task_layer *layer, bool *found,
                       struct error *error)
 {
     const struct puller_config *config = task->config;
     const struct blob_id file = {BLOB_LAYER, layer->diff_id};
-    struct blob_reading reading = {.bytes = true, .stop = &task->stop};
+    struct blob_reading reading = {.bytes = true, .stop = &task->stop, .cannot_wait = true};
     struct damage damage;
     cleanup_arena struct arena arena = {0};
     if (!damage_confirm(config->catalogue, config->blobdir, &file, &reading, true, &arena, &damage,

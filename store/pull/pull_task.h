@@ -118,6 +118,9 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 [[nodiscard]] bool pull_leave_nothing(const struct puller_config *config, const char *pull_id,
                                       struct error *error);
 
+/* Returns once the directory answers, whatever it says. */
+void pull_ask_directory(const struct puller_config *config);
+
 /* Clears away what killed nodes left under tmp/. What fails is logged, and done by the next call.
  * Waits for the directory, also for one that hangs. */
 void pull_clean_dead_nodes(const struct puller_config *config);

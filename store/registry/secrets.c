@@ -25,20 +25,28 @@ void secrets_free(struct secret *secrets)
     }
 }
 
-/* With the lock held: takes out the secret of that text, or else the one that was shown longest
- * ago when there are enough. */
+/* With the lock held: takes out the secret of that text, or else the one that was shown to that
+ * registry longest ago, when it has enough, or to any, when all have. */
 static struct secret *take_out(struct registry_client *client, const char *registry,
                                const char *text)
 {
-    struct secret **slot = &client->secrets;
-    for (size_t passed = 1; *slot && passed < SECRETS_MAX; passed++) {
-        if (strcmp((*slot)->text, text) == 0 && strcmp((*slot)->registry, registry) == 0)
+    struct secret **found = NULL;
+    size_t own = 0;
+    size_t all = 0;
+    for (struct secret **slot = &client->secrets; *slot; slot = &(*slot)->next) {
+        bool is_own = strcmp((*slot)->registry, registry) == 0;
+        own += is_own;
+        all++;
+        if ((is_own && own >= SECRETS_OF_ONE_MAX) || all >= SECRETS_MAX)
+            found = slot;
+        if (is_own && strcmp((*slot)->text, text) == 0) {
+            found = slot;
             break;
-        slot = &(*slot)->next;
+        }
     }
-    struct secret *taken = *slot;
+    struct secret *taken = found ? *found : NULL;
     if (taken)
-        *slot = taken->next;
+        *found = taken->next;
     return taken;
 }
 

@@ -190,6 +190,7 @@ def test_a_host_is_released_also_when_its_sandboxes_are_locked_in_another_order(
 ):
     """PostgreSQL ends one of two who wait for each other."""
     database = postgres.create_database("release_host")
+    sql(database, "ALTER DATABASE release_host SET deadlock_timeout = '5s'")  # looked for once
     node = make_larder(database=database)
     for sandbox in ("a", "b"):
         body = {"host": "h1", "rootfs": {"type": "disk", "path": "/disk.qcow2"}}

@@ -381,6 +381,22 @@ def test_what_cannot_be_taken_in_stays_where_it_is(orphaned):
     assert own in left and any(path.startswith("manifests/") for path in left)
 
 
+def test_nothing_is_moved_when_a_description_cannot_be_read(orphaned):
+    """By the disk: here it is a directory, which reads as badly."""
+    shared, details = orphaned
+    reference = details["multi"]["handle"]["reference"]
+    name = f"manifests/{hashlib.sha256(reference.encode()).hexdigest()}.json"
+    (shared["blob_dir"] / name).unlink()
+    (shared["blob_dir"] / name).mkdir()
+    before = invariants.published(shared["blob_dir"])
+    age()
+    code, report = fsck("--repair", **shared)
+    assert code == REPAIRED | LEFT and report["repaired"] == 2, report
+    assert invariants.published(shared["blob_dir"]) == before, "nothing was put aside"
+    [unread] = [p for p in report["problems"] if p["problem"] == "unreadable"]
+    assert unread["path"] == name and "left" in unread["action"], unread
+
+
 def test_a_description_that_is_condemned_is_not_taken_in(cache, registry, built_images):
     """A deleted image comes back as its tag stands now, however slow the reaper is."""
     description = cache.path("manifests")

@@ -105,7 +105,10 @@ def test_a_node_whose_directory_hangs_beats_on_for_a_while_and_is_taken_over_the
     hangs, other = nodes
     with Stopped([mounts[1][0].daemon.pid]):
         stopped = time.monotonic()
-        path = f"/pulls/{hangs.post('/images:pull', json={'reference': reference}).json()['id']}"
+        with Stopped([other.pid]):
+            asked = hangs.post("/images:pull", json={"reference": reference}).json()
+            wait_until(lambda: "pull started" in hangs.log(), "it takes it")
+        path = f"/pulls/{asked['id']}"
         oldest = 0
         while time.monotonic() < stopped + HANGS_SECONDS - 5:
             oldest = max(oldest, float(sql(own_database, age)[0][0]))

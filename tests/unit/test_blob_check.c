@@ -47,16 +47,21 @@ static struct blob_record publish(enum blob_kind kind, char byte)
     return record;
 }
 
-static enum blob_condition check(const struct blob_record *record)
+static enum blob_condition check_for(bool cannot_wait, const struct blob_record *record)
 {
     cleanup_arena struct arena arena = {0};
-    struct blob_reading reading = {.bytes = true};
+    struct blob_reading reading = {.bytes = true, .cannot_wait = cannot_wait};
     enum blob_condition condition;
     const char *detail = NULL;
     cr_assert(blob_check(blobdir, record, &reading, &arena, &condition, &detail, &error), "%s",
               error.message);
     cr_expect((detail == NULL) == (condition == BLOB_IS_WHOLE), "what is wrong is said");
     return condition;
+}
+
+static enum blob_condition check(const struct blob_record *record)
+{
+    return check_for(false, record);
 }
 
 Test(blob_check, other_bytes_are_damage)
@@ -76,6 +81,7 @@ Test(blob_check, a_disk_that_cannot_read_says_nothing_of_the_bytes)
         struct blob_record record = publish(kinds[i], 'a');
         failing_disk_read = EIO;
         cr_expect_eq(check(&record), BLOB_IS_UNREADABLE, "%s", blob_kind_name(kinds[i]));
+        cr_expect_eq(check_for(true, &record), BLOB_IS_DAMAGED, "%s", blob_kind_name(kinds[i]));
         failing_disk_read = 0;
     }
 }
