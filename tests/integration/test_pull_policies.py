@@ -87,6 +87,7 @@ def test_a_use_is_written_once_a_minute_and_waits_for_nobody(larder, registry, n
         body = {"reference": reference, "policy": policy}
         answer = larder.post("/images:pull", json=body, headers={"Prefer": "wait=5"})
         assert answer.json()["state"] == "done", "somebody is at it"
+        other.run("ROLLBACK")
     pulling.pull(larder, reference, policy=policy)
     assert pulling.inspect(larder, reference)["handle"]["last_used_at"] > used
 
