@@ -247,6 +247,26 @@ EngineTest(a_bomb_stops_at_the_limit_and_names_it)
 
 /* libzstd looks differently at a frame that comes at once, and has taken the rest of a header
  * that came in pieces for a frame. */
+/* RFC 1951, 3.2.7 leaves open what such a set means. A tar that comes of it has its diff_id, or is
+ * refused. */
+EngineTest(a_set_of_codes_that_leaves_some_unused_is_zlibs_alone_to_refuse)
+{
+    static const uint8_t blob[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xed,
+                                   0xd4, 0x3b, 0x0a, 0x80, 0x30, 0x14, 0x44, 0xd1, 0xde, 0xbd, 0x48,
+                                   0x9c, 0xe7, 0x7f, 0x39, 0x21, 0x8a, 0x00, 0xa0, 0x12, 0xb5, 0x70,
+                                   0xf7, 0x6e, 0x40, 0xb8, 0xd6, 0x92, 0xfe, 0x92, 0x43, 0x20, 0x99,
+                                   0xeb, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+    const struct bytes gzip = {(uint8_t *)(uintptr_t)blob, sizeof(blob)};
+    const struct bytes none = {0};
+    for (size_t in_piece = INFLATE_MAGIC_BYTES; in_piece <= sizeof(blob); in_piece++) {
+        struct outcome outcome = inflate_in_pieces(LAYER_GZIP, &gzip, in_piece, 7, NO_LIMIT);
+        if (*engine == &deflate_zlib)
+            expect_refusal(&outcome, ERROR_UNSUPPORTED_LAYER, "invalid literal/lengths set", "it");
+        else
+            expect_tar(&outcome, &none, "it");
+    }
+}
+
 Test(inflate, a_zstd_frame_is_refused_however_it_is_cut)
 {
     static const uint8_t block_in_no_window[] = {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x00,
