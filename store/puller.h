@@ -1,5 +1,5 @@
-/* The puller: the threads of a node that run queued pulls, its heartbeat, and the cleaning up after
- * dead nodes.
+/* The puller: the threads of a node that run queued pulls, its heartbeat, the cleaning up after
+ * dead nodes, and a watch over the directory.
  *
  * A pull is a row first (catalogue/pulls.h): whoever asks, on whichever node,
  * queues it, and any node's puller claims it. Stopping gives running pulls back

@@ -1,4 +1,4 @@
-/* What killed nodes left under tmp/. */
+/* tmp/ as a node looks at it from time to time: whether it answers, and what killed nodes left. */
 #include "store/pull/pull_task.h"
 
 #include <stdlib.h>

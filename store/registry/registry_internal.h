@@ -22,10 +22,10 @@
 #include <stdint.h>
 
 enum {
-    IDLE_LINES_MAX = 16, /* kept with their open connections */
-    GRANTS_MAX = 256,    /* repositories whose authorization is remembered */
-    SECRETS_MAX = 1024,
-    SECRETS_OF_ONE_MAX = 64, /* registry */
+    IDLE_LINES_MAX = 16,     /* kept with their open connections */
+    GRANTS_MAX = 256,        /* repositories whose authorization is remembered */
+    SECRETS_MAX = 256,       /* a token may have 64 KiB */
+    SECRETS_OF_ONE_MAX = 32, /* registry */
     ERROR_BODY_MAX = 4096,   /* of an error's body, read for its message */
     REDIRECTS_MAX = 5,
     SOURCES_MAX = 5, /* four mirrors and the registry */
