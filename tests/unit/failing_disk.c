@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -37,3 +38,23 @@ ssize_t read(int fd, void *buf, size_t nbytes)
     }
     return syscall(SYS_read, fd, buf, nbytes);
 }
+
+/* What _FORTIFY_SOURCE makes of calls for which the compiler does not see the buffer's size. */
+// NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl*,readability-redundant-declaration)
+ssize_t __pread_chk(int fd, void *buf, size_t nbytes, off_t offset, size_t bufsize);
+ssize_t __read_chk(int fd, void *buf, size_t nbytes, size_t buflen);
+
+ssize_t __pread_chk(int fd, void *buf, size_t nbytes, off_t offset, size_t bufsize)
+{
+    if (nbytes > bufsize)
+        abort();
+    return pread(fd, buf, nbytes, offset);
+}
+
+ssize_t __read_chk(int fd, void *buf, size_t nbytes, size_t buflen)
+{
+    if (nbytes > buflen)
+        abort();
+    return read(fd, buf, nbytes);
+}
+// NOLINTEND(bugprone-reserved-identifier,cert-dcl*,readability-redundant-declaration)
