@@ -217,7 +217,9 @@ SLOW = """
 WAITS = """
     SELECT second.id FROM pulls first, pulls second
      WHERE first.reference = 'q.io/twice/first:1' AND first.state = 'composing'
-       AND second.reference = 'q.io/twice/second:1' AND second.state = 'fetching'"""
+       AND second.reference = 'q.io/twice/second:1' AND second.state = 'fetching'
+       AND EXISTS (SELECT FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event = 'PgSleep')"""
 
 
 def test_who_is_told_that_half_of_it_is_loaded_reads_that(make_larder, postgres):
