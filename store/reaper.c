@@ -4,6 +4,7 @@
 #include "store/described.h"
 #include "store/metrics.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,9 +24,10 @@ struct batch {
     struct arena *arena;
     struct catalogue_session *session;
     struct blobdir *blobdir;
-    int64_t locked_us;  /* before the locks were taken */
-    struct rows rows;   /* kind, digest, locked, reference */
-    bool *is_described; /* of each row: of a reference that is in the catalogue */
+    pthread_mutex_t *turn; /* to unlink: one walk does at a time */
+    int64_t locked_us;     /* before the locks were taken */
+    struct rows rows;      /* kind, digest, locked, reference */
+    bool *is_described;    /* of each row: of a reference that is in the catalogue */
     /* what was done */
     const char **kinds;
     const char **digests;
@@ -207,6 +209,7 @@ static bool sync_directories(struct blobdir *blobdir, const bool *is_touched, st
 static void unlink_locked(struct batch *batch)
 {
     size_t count = batch->rows.count;
+    pthread_mutex_lock(batch->turn);
     batch->kinds = arena_alloc_array(batch->arena, count, sizeof(*batch->kinds));
     batch->digests = arena_alloc_array(batch->arena, count, sizeof(*batch->digests));
     batch->bytes = arena_alloc_array(batch->arena, count, sizeof(*batch->bytes));
@@ -215,6 +218,7 @@ static void unlink_locked(struct batch *batch)
     for (size_t row = 0; row < count && may_unlink(batch); row++)
         if (rows_bool(&batch->rows, row, 2))
             (batch->is_described[row] ? renew_row : unlink_row)(batch, row);
+    pthread_mutex_unlock(batch->turn);
 }
 
 /* Deletes the rows, and adds to the figures of the prunes that condemned them. */
@@ -253,7 +257,7 @@ struct choice {
 static bool run_batch(struct batch *batch, const struct choice *choice, struct error *error)
 {
     batch->locked_us = metric_now_us();
-    if (!session_begin_relaxed(batch->session, error) ||
+    if (!session_begin_batch(batch->session, error) ||
         !(choice->files ? lock_given(batch, choice->files, choice->file_count, error)
                         : lock_after(batch, choice->after_kind, choice->after_digest, error)) ||
         !find_described(batch, error))
@@ -283,6 +287,15 @@ static void tally_failure(struct tally *tally, const struct error *error)
     if (!tally->failed)
         tally->error = *error;
     tally->failed = true;
+}
+
+static void tally_add(struct tally *sum, const struct tally *more)
+{
+    add_reaped(&sum->reaped, &more->reaped);
+    for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
+        sum->is_touched[kind] |= more->is_touched[kind];
+    if (more->failed)
+        tally_failure(sum, &more->error);
 }
 
 /* The end of all batches; gives what they did, or why some of it failed. */
@@ -317,11 +330,12 @@ static bool reap_batch(struct catalogue *catalogue, struct batch *batch,
 bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const struct blob_id *files,
                  size_t file_count, struct reaped *reaped, struct error *error)
 {
+    pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER; /* of nobody else */
     struct tally tally = {0};
     bool goes_on = true;
     for (size_t i = 0; i < file_count && goes_on; i += FILES_A_BATCH) {
         cleanup_arena struct arena arena = {0};
-        struct batch batch = {.arena = &arena, .blobdir = blobdir};
+        struct batch batch = {.arena = &arena, .blobdir = blobdir, .turn = &turn};
         size_t left = file_count - i;
         const struct choice choice = {
             .files = &files[i],
@@ -333,9 +347,10 @@ bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const str
     return finish(&tally, blobdir, reaped, error);
 }
 
-/* On its way through all that is condemned. */
+/* On its way through all that is condemned, beside another one: each takes what nobody has. */
 struct walk {
     const struct reaper_pass *pass;
+    pthread_mutex_t *turn;
     struct tally tally;
     char kind[16]; /* of the last row it had */
     char digest[DIGEST_TEXT_SIZE];
@@ -346,7 +361,7 @@ static bool step(struct walk *walk)
 {
     const struct reaper_pass *pass = walk->pass;
     cleanup_arena struct arena arena = {0};
-    struct batch batch = {.arena = &arena, .blobdir = pass->blobdir};
+    struct batch batch = {.arena = &arena, .blobdir = pass->blobdir, .turn = walk->turn};
     const struct choice choice = {.after_kind = walk->kind, .after_digest = walk->digest};
     if ((pass->stop && atomic_load(pass->stop)) ||
         !reap_batch(pass->catalogue, &batch, &choice, &walk->tally))
@@ -359,12 +374,27 @@ static bool step(struct walk *walk)
     return true;
 }
 
-/* One batch after the other, here or in PostgreSQL: so it never has more than one processor, and
- * leaves the reads theirs. */
+static void *run_walk(void *walk)
+{
+    while (step(walk))
+        continue;
+    return NULL;
+}
+
+/* Where there is much, two walks: PostgreSQL works for one while the other unlinks. They unlink in
+ * turn, so that reads keep what of the machine they have beside one who does nothing else. */
 bool reaper_run_pass(const struct reaper_pass *pass, struct reaped *reaped, struct error *error)
 {
-    struct walk walk = {.pass = pass};
-    while (step(&walk))
-        continue;
-    return finish(&walk.tally, pass->blobdir, reaped, error);
+    pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+    struct walk first = {.pass = pass, .turn = &turn};
+    struct walk second = {.pass = pass, .turn = &turn};
+    pthread_t thread;
+    if (step(&first)) {
+        bool has_second = pthread_create(&thread, NULL, run_walk, &second) == 0;
+        run_walk(&first);
+        if (has_second)
+            pthread_join(thread, NULL);
+    }
+    tally_add(&first.tally, &second.tally);
+    return finish(&first.tally, pass->blobdir, reaped, error);
 }

@@ -54,9 +54,11 @@ bool session_begin(struct catalogue_session *session, struct error *error)
     return session_execute(session, "BEGIN", session->statement_timeout_ms, error);
 }
 
-bool session_begin_relaxed(struct catalogue_session *session, struct error *error)
+bool session_begin_batch(struct catalogue_session *session, struct error *error)
 {
-    return session_execute(session, "BEGIN; SET LOCAL synchronous_commit = off",
+    return session_execute(session,
+                           "BEGIN; SET LOCAL synchronous_commit = off;"
+                           " SET LOCAL enable_seqscan = off",
                            session->statement_timeout_ms, error);
 }
 
