@@ -4,6 +4,7 @@ agree, and nothing is downloaded that was here already.
 LARDER_KILLS says how many (20), LARDER_KILL_SEED repeats a run; it is printed at the start.
 """
 
+import contextlib
 import os
 import random
 import socket
@@ -26,16 +27,25 @@ NODES = 3
 PULLS_AT_ONCE = 4
 LAYER_BYTES = 1 << 20  # of noise; 64 KiB come every 10 ms, so a layer takes 0.2 s
 END_SECONDS = 120
+HOST = "registry.example"  # never asked: each node has a mirror of its own, so that it is known
 TCP_ESTABLISHED = 1  # of linux/tcp.h
 
 
 @dataclass(frozen=True)
 class Download:
-    """A layer that was asked for, and whether the catalogue had it at that moment."""
+    """A layer that a node asked for, and whether the catalogue had it at that moment."""
 
     digest: str
+    node: int
     at: float
     was_here: bool
+
+
+@dataclass(frozen=True)
+class Kill:
+    node: int
+    begun: float
+    done: float  # then it was surely dead
 
 
 def is_there(connection):
@@ -49,25 +59,33 @@ class WatchfulHandler(RegistryHandler):
         super().answer_content(kind, what)
 
 
-class WatchfulRegistry(FaultRegistry):
-    """Looks into the catalogue whenever a layer is asked for."""
+class Downloads:
+    """All that were asked for, of any node."""
 
-    handler = WatchfulHandler
-
-    def __init__(self, layout, database):
-        super().__init__(layout)
-        self.database = database
+    def __init__(self):
         self.diff_ids = {}  # by blob digest
-        self.downloads = []
-        self.fault("blobs", "*", Fault(pause_seconds=0.01, always=True))
+        self.all = []
 
-    def add(self, image):
+    def expect(self, image):
         config = image.config()["rootfs"]["diff_ids"]
         for layer, diff_id in zip(image.manifest()["layers"], config):
             self.diff_ids[layer["digest"]] = diff_id
 
+
+class WatchfulRegistry(FaultRegistry):
+    """A node's own mirror: looks into the catalogue whenever its node asks for a layer."""
+
+    handler = WatchfulHandler
+
+    def __init__(self, node, layout, database, downloads):
+        super().__init__(layout)
+        self.node = node
+        self.database = database
+        self.downloads = downloads
+        self.fault("blobs", "*", Fault(pause_seconds=0.01, always=True))
+
     def watch(self, what, connection):
-        diff_id = self.diff_ids.get(what)
+        diff_id = self.downloads.diff_ids.get(what)
         if not diff_id:
             return
         at = time.monotonic()  # before the looks, for a node may be killed meanwhile
@@ -75,14 +93,14 @@ class WatchfulRegistry(FaultRegistry):
         was_here = sql(self.database, f"SELECT count(*) FROM ({query}) found") != [["0"]]
         if is_there(connection):
             with self.lock:
-                self.downloads.append(Download(what, at, was_here))
+                self.downloads.all.append(Download(what, self.node, at, was_here))
 
 
 class Fleet:
     def __init__(self, nodes, chance):
         self.nodes = nodes
         self.chance = chance
-        self.kills = []  # when each was begun, and when the node was surely dead
+        self.kills = []
 
     def ask(self, method, path, **options):
         """The answer of whichever node is well; a killed one is passed over."""
@@ -102,18 +120,18 @@ class Fleet:
         return self.ask("GET", f"/pulls/{pull_id}").json()
 
     def kill(self):
-        node = self.chance.choice(self.nodes)
+        number = self.chance.randrange(len(self.nodes))
         begun = time.monotonic()
-        node.kill9()
-        self.kills.append((begun, time.monotonic()))
-        node.start()
+        self.nodes[number].kill9()
+        self.kills.append(Kill(number, begun, time.monotonic()))
+        self.nodes[number].start()
 
 
 class Images:
     """Ever new ones; each shares its base with the two before it."""
 
-    def __init__(self, builder, registry, chance):
-        self.builder, self.registry, self.chance = builder, registry, chance
+    def __init__(self, builder, downloads, chance):
+        self.builder, self.downloads, self.chance = builder, downloads, chance
         self.count = 0
         self.base = None
 
@@ -126,8 +144,8 @@ class Images:
         layers = [self.base, self.layer(b"middle"), self.layer(b"own")]
         name = f"i{self.count}"
         self.count += 1
-        self.registry.add(self.builder.add(name, layers))
-        return f"{self.registry.host}/kills/{name}:{name}"
+        self.downloads.expect(self.builder.add(name, layers))
+        return f"{HOST}/kills/{name}:{name}"
 
 
 def run_round(fleet, made, kills):
@@ -146,18 +164,19 @@ def run_round(fleet, made, kills):
     return pulls
 
 
-def assert_nothing_twice(registry, kills):
-    """What the catalogue had was never asked for; the rest only after somebody had died."""
-    assert not [d for d in registry.downloads if d.was_here], "fetched, though it was here"
+def assert_nothing_twice(downloads, kills):
+    """What the catalogue had was never asked for; the rest only after who fetched it had died."""
+    assert not [d for d in downloads if d.was_here], "fetched, though it was here"
     last = {}
-    for download in sorted(registry.downloads, key=lambda download: download.at):
+    for download in sorted(downloads, key=lambda download: download.at):
         before = last.get(download.digest)
         if before:
-            died = [kill for kill in kills if before.at < kill[1] and kill[0] < download.at]
-            assert died, (
-                f"{download.digest} was fetched at {before.at:.3f} and at {download.at:.3f},"
-                f" and nobody died in between; kills: {kills}"
-            )
+            died = [
+                kill
+                for kill in kills
+                if kill.node == before.node and before.at < kill.done and kill.begun < download.at
+            ]
+            assert died, f"{before}, then {download}, and no such node died in between: {kills}"
         last[download.digest] = download
 
 
@@ -167,11 +186,16 @@ def test_killed_nodes_lose_no_pull_and_fetch_nothing_twice(make_larder, postgres
     chance = random.Random(SEED)
     database, blobs = postgres.create_database("kills"), new_directory("kills-blobs")
     builder = images.Builder(new_directory("kills-layout"))
-    flags = ["--pull-jobs", "2", "--layer-jobs", "2"]
-    shared = {"database": database, "blob_dir": blobs, "flags": flags}
-    with WatchfulRegistry(builder.layout, database) as registry:
-        fleet = Fleet([make_larder(**shared) for _ in range(NODES)], chance)
-        made = Images(builder, registry, chance)
+    downloads, nodes = Downloads(), []
+    with contextlib.ExitStack() as stack:
+        for number in range(NODES):
+            mirror = WatchfulRegistry(number, builder.layout, database, downloads)
+            stack.enter_context(mirror)
+            flags = ["--pull-jobs", "2", "--layer-jobs", "2"]
+            flags += ["--registry-mirror", f"{HOST}={mirror.url}"]
+            nodes.append(make_larder(database=database, blob_dir=blobs, flags=flags))
+        fleet = Fleet(nodes, chance)
+        made = Images(builder, downloads, chance)
         while len(fleet.kills) < KILLS:
             kills = min(KILLS_A_ROUND, KILLS - len(fleet.kills))
             for pull in run_round(fleet, made, kills):
@@ -179,10 +203,10 @@ def test_killed_nodes_lose_no_pull_and_fetch_nothing_twice(make_larder, postgres
                 state = fleet.state(pull)
                 assert state["state"] == "done", f"after {len(fleet.kills)} kills: {state}"
             invariants.check(database, blobs)
-        again = len(registry.downloads) - len({d.digest for d in registry.downloads})
+        again = len(downloads.all) - len({d.digest for d in downloads.all})
         takeovers = sql(database, "SELECT coalesce(sum(attempts - 1), 0) FROM pulls")[0][0]
         print(
-            f"{len(fleet.kills)} kills, {made.count} images, {len(registry.downloads)} layers"
+            f"{len(fleet.kills)} kills, {made.count} images, {len(downloads.all)} layers"
             f" fetched, {again} of them again; pulls taken over: {takeovers}"
         )
-        assert_nothing_twice(registry, fleet.kills)
+        assert_nothing_twice(downloads.all, fleet.kills)
