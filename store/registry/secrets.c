@@ -26,24 +26,31 @@ void secrets_free(struct secret *secrets)
 }
 
 /* With the lock held: takes out the secret of that text, or else the one that was shown to that
- * registry longest ago, when it has enough, or to any, when all have. */
+ * registry longest ago, when it has enough, or else to any, when all have: so none pushes out more
+ * than its share. */
 static struct secret *take_out(struct registry_client *client, const char *registry,
                                const char *text)
 {
-    struct secret **found = NULL;
+    struct secret **same = NULL;
+    struct secret **oldest_own = NULL;
+    struct secret **oldest = NULL;
     size_t own = 0;
     size_t all = 0;
-    for (struct secret **slot = &client->secrets; *slot; slot = &(*slot)->next) {
-        bool is_own = strcmp((*slot)->registry, registry) == 0;
-        own += is_own;
+    for (struct secret **slot = &client->secrets; *slot && !same; slot = &(*slot)->next) {
+        oldest = slot;
         all++;
-        if ((is_own && own >= SECRETS_OF_ONE_MAX) || all >= SECRETS_MAX)
-            found = slot;
-        if (is_own && strcmp((*slot)->text, text) == 0) {
-            found = slot;
-            break;
-        }
+        if (strcmp((*slot)->registry, registry) != 0)
+            continue;
+        oldest_own = slot;
+        own++;
+        if (strcmp((*slot)->text, text) == 0)
+            same = slot;
     }
+    struct secret **found = same;
+    if (!found && own >= SECRETS_OF_ONE_MAX)
+        found = oldest_own;
+    else if (!found && all >= SECRETS_MAX)
+        found = oldest;
     struct secret *taken = found ? *found : NULL;
     if (taken)
         *found = taken->next;
