@@ -25,9 +25,9 @@
 #include <sys/stat.h>
 
 enum {
-    /* The eight workers and the eight whose disk may hang, those who wait for pulls, the reaper,
-     * the sweeper with its lock and one more, the scrub likewise, the puller's heartbeat and its
-     * cleaning, and some to spare. */
+    /* The eight workers and the eight whose disk may hang, those who wait for pulls, the reaper's
+     * two, the sweeper with its lock and one more, the scrub likewise, the puller's heartbeat and
+     * its cleaning, and some to spare. */
     SESSIONS_BESIDE_PULLS = 26,
     SESSIONS_FOR_STARTS = 8, /* one a worker; made when it is needed */
     ACQUIRE_TIMEOUT_MS = 2000,

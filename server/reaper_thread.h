@@ -27,7 +27,7 @@ void reaper_thread_tell(struct reaper_thread *reaper);
                                         bool (*hurry)(void *context), void *context,
                                         struct reaped *reaped, struct error *error);
 
-/* Ends after the batch that it is at, joins, frees. NULL is fine. */
+/* Ends after the batches that it is at, joins, frees. NULL is fine. */
 void reaper_thread_stop(struct reaper_thread *reaper);
 
 #endif

@@ -4,10 +4,10 @@
  * catalogue stays, and is written anew if it is of an image that went (described.h).
  *
  * It goes in batches, each one transaction: rows locked, locks tried, files unlinked, rows
- * deleted. Killed in the middle, the rows stay and the next reaper finds the files gone.
- * Directories are fsynced in the end; what a power cut brings back before that has no row,
- * and the sweep takes it. Whether the connection, and so the locks, are still there is
- * looked at before each unlink.
+ * deleted; a pass in two of them at a time, each on a connection of its own. Killed in the middle,
+ * the rows stay and the next reaper finds the files gone. Directories are fsynced in the end; what
+ * a power cut brings back before that has no row, and the sweep takes it. Whether the connection,
+ * and so the locks, are still there is looked at before each unlink.
  */
 #ifndef LARDER_STORE_REAPER_H
 #define LARDER_STORE_REAPER_H
@@ -23,8 +23,9 @@
                                const struct blob_id *files, size_t file_count,
                                struct reaped *reaped, struct error *error);
 
-/* Once through all that is condemned, or until *stop (may be NULL) is set. Fails as
- * reaper_reap() does, or when PostgreSQL is away. */
+/* Through all that is condemned, in two threads where it is more than a batch, or until *stop (may
+ * be NULL) is set: then each ends the batch that it is at. What cannot go may be tried twice. Fails
+ * as reaper_reap() does, or when PostgreSQL is away for either. */
 struct reaper_pass {
     struct catalogue *catalogue;
     struct blobdir *blobdir;

@@ -58,7 +58,8 @@ bool session_begin_batch(struct catalogue_session *session, struct error *error)
 {
     return session_execute(session,
                            "BEGIN; SET LOCAL synchronous_commit = off;"
-                           " SET LOCAL enable_seqscan = off",
+                           " SET LOCAL enable_seqscan = off;"
+                           " SET LOCAL plan_cache_mode = force_custom_plan",
                            session->statement_timeout_ms, error);
 }
 

@@ -1,8 +1,10 @@
 """Two nodes that see the one directory through mounts of their own, as hosts of NFS or CephFS do:
 what one removed, the other's kernel may believe to be there for a while (fusemount.py)."""
 
+import concurrent.futures
 import time
 
+import bulk
 import images
 import invariants
 import pytest
@@ -11,6 +13,8 @@ from fusemount import Mount, why_not
 from postgres import sql
 from pulling import inspect, pull, push_and_pull
 
+FILE_LOCKS = 444458752  # the first class of files' locks: file_lock_class() of 0003_file_locks.sql
+BATCH = 256  # files of which a reaper has the locks
 HANGS_SECONDS = 40  # one look of a node into the directory, after which it beats no more
 
 
@@ -120,3 +124,26 @@ def test_a_node_whose_directory_hangs_beats_on_for_a_while_and_is_taken_over_the
     wait_until(lambda: float(sql(own_database, age)[0][0]) < 3, "it beats again", 30)
     read_all(hangs, inspect(hangs, reference), mounts[0])
     invariants.check(own_database, mounts[0])
+
+
+def file_locks(database):
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid BETWEEN {} AND {}"
+    return int(sql(database, held.format(FILE_LOCKS, FILE_LOCKS + 3))[0][0])
+
+
+def test_a_reaper_whose_directory_hangs_keeps_the_files_of_one_batch(mounts, nodes, own_database):
+    """And not those of the batch that waits for its turn: others may want them."""
+    (source, made), (hangs, other) = mounts, nodes
+    bulk.fill(own_database, source, 2000)
+    other.stop()
+    layers = source / "layers"
+    count = len(list(layers.iterdir()))
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        pruning = threads.submit(hangs.post, "/images:prune", json={}, timeout=120)
+        wait_until(lambda: len(list(layers.iterdir())) < count - 2 * BATCH, "files go", 60)
+        with Stopped([made[0].daemon.pid]):
+            wait_until(lambda: file_locks(own_database) == 2 * BATCH, "one hangs, one waits")
+            wait_until(lambda: file_locks(own_database) <= BATCH, "one lets go", HANGS_SECONDS / 2)
+        assert pruning.result().status_code == 200
+    wait_until(lambda: not list(layers.iterdir()), "the rest goes too", 60)
+    invariants.check(own_database, source)

@@ -39,7 +39,7 @@ ssize_t read(int fd, void *buf, size_t nbytes)
     return syscall(SYS_read, fd, buf, nbytes);
 }
 
-/* What _FORTIFY_SOURCE makes of calls for which the compiler does not see the buffer's size. */
+/* What _FORTIFY_SOURCE makes of calls when it knows the buffer's size, and not that it suffices. */
 // NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl*,readability-redundant-declaration)
 ssize_t __pread_chk(int fd, void *buf, size_t nbytes, off_t offset, size_t bufsize);
 ssize_t __read_chk(int fd, void *buf, size_t nbytes, size_t buflen);
