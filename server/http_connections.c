@@ -1,8 +1,10 @@
 #include "server/http_internal.h"
 
+#include "server/tls.h"
 #include "store/metrics.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
@@ -15,6 +17,8 @@ enum {
     EXCESS_DEADLINE_US = 5 * 1000 * 1000,
     LOOK_EVERY_MS = 1000,
 };
+static_assert(REQUEST_DEADLINE_US + 2 * LOOK_EVERY_MS * 1000 < (int)TLS_HANDSHAKE_MAX_US,
+              "a handshake ends with its connection");
 
 /* libmicrohttpd 0.9.75 takes a short read for the last of what there is, and then misses
  * an end that came together with it: a reader would wait for the rest until the connection

@@ -1,5 +1,6 @@
 #include "server/tls.h"
 
+#include "server/clock.h"
 #include "server/small_file.h"
 #include "server/tls_client.h"
 
@@ -7,17 +8,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 enum {
     FILE_MAX_BYTES = 1 << 20,
     CHAIN_MAX = 16,
-    RETIRED_MAX = 8, /* certificates of former reloads; handshakes may still use them */
 };
 
-/* 1.2 and up. No key is used to decrypt: who has it later reads nothing of before, and a handshake
- * needs it for its first answer alone, so that reloads may let go of it. */
+/* 1.2 and up. No key is used to decrypt: who has it later reads nothing of before. */
 static const char priorities[] =
     "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:%SERVER_PRECEDENCE";
 
@@ -26,6 +24,8 @@ struct credential {
     gnutls_pcert_st chain[CHAIN_MAX];
     unsigned chain_length;
     gnutls_privkey_t key;
+    struct credential *next; /* retired before it */
+    int64_t retired_us;
 };
 
 struct tls {
@@ -37,8 +37,8 @@ struct tls {
     atomic_uint generation;
     pthread_mutex_t lock; /* guards what follows */
     struct credential *credential;
-    struct credential *retired[RETIRED_MAX]; /* newest first */
-    struct tls_client_ca *authority;         /* NULL without a path */
+    struct credential *retired;      /* newest first: handshakes may still use them */
+    struct tls_client_ca *authority; /* NULL without a path */
 };
 
 static struct tls *the_tls; /* of the process: GnuTLS's callback knows no other way to it */
@@ -71,6 +71,15 @@ static void credential_free(struct credential *credential)
     if (credential->key)
         gnutls_privkey_deinit(credential->key);
     free(credential);
+}
+
+static void free_retired(struct credential *retired)
+{
+    while (retired) {
+        struct credential *next = retired->next;
+        credential_free(retired);
+        retired = next;
+    }
 }
 
 /* GnuTLS checks it only for credentials of its own. */
@@ -116,7 +125,8 @@ static struct credential *credential_load(const struct tls *tls, struct error *e
     return NULL;
 }
 
-/* Each handshake asks for it. */
+/* Each handshake asks for it, and keeps it until its end: also while it waits for the client, which
+ * may have been told to send its first message again (RFC 8446, section 4.1.4). */
 static int retrieve(gnutls_session_t session, const gnutls_datum_t *authorities,
                     int authority_count, const gnutls_pk_algorithm_t *algorithms,
                     int algorithm_count, gnutls_pcert_st **chain, unsigned *length,
@@ -143,14 +153,30 @@ static struct tls_client_ca *authority_load(const struct tls *tls, struct error 
     return tls_client_ca_load(tls->client_ca_path, &file, error);
 }
 
+/* With the lock held: takes out those whose last handshake has ended. */
+static struct credential *take_unused(struct tls *tls, int64_t now_us)
+{
+    struct credential **slot = &tls->retired;
+    while (*slot && now_us - (*slot)->retired_us < TLS_HANDSHAKE_MAX_US)
+        slot = &(*slot)->next;
+    struct credential *unused = *slot;
+    *slot = NULL;
+    return unused;
+}
+
 static void install_credential(struct tls *tls, struct credential *credential)
 {
     pthread_mutex_lock(&tls->lock);
-    credential_free(tls->retired[RETIRED_MAX - 1]);
-    memmove(tls->retired + 1, tls->retired, (RETIRED_MAX - 1) * sizeof(tls->retired[0]));
-    tls->retired[0] = tls->credential;
+    struct credential *former = tls->credential;
     tls->credential = credential;
+    if (former) {
+        former->retired_us = clock_now_us();
+        former->next = tls->retired;
+        tls->retired = former;
+    }
+    struct credential *unused = take_unused(tls, clock_now_us());
     pthread_mutex_unlock(&tls->lock);
+    free_retired(unused);
 }
 
 static void install_authority(struct tls *tls, struct tls_client_ca *authority)
@@ -245,8 +271,7 @@ void tls_close(struct tls *tls)
     if (!tls)
         return;
     credential_free(tls->credential);
-    for (size_t i = 0; i < RETIRED_MAX; i++)
-        credential_free(tls->retired[i]);
+    free_retired(tls->retired);
     tls_client_ca_free(tls->authority);
     arena_free(&tls->arena);
     pthread_mutex_destroy(&tls->lock);

@@ -15,7 +15,11 @@
 
 struct tls; /* opaque; any thread */
 
-enum { TLS_OPTIONS_MAX = 4 };
+enum {
+    TLS_OPTIONS_MAX = 4,
+    /* Whoever serves ends a handshake before: a reload frees what older ones may have used. */
+    TLS_HANDSHAKE_MAX_US = 120 * 1000 * 1000,
+};
 
 /* --tls-cert, --tls-key and --tls-client-ca. *tls is NULL when none is given. Fails with
  * ERROR_INVALID_ARGUMENT, also when certificate and key do not belong together. */

@@ -17,6 +17,7 @@ from certificates import RSA_KEY, Authority
 from daemons import wait_until
 from larder import Larder, program
 from tokens import Tokens
+from tunnel import pump
 
 ROLES = {"h7": "host", "root": "admin"}
 
@@ -145,7 +146,6 @@ def test_tls_begins_at_1_2(node, authority, server):
 
 
 def test_no_key_decrypts_what_was_recorded(make_larder, authority, tokens):
-    """Also: a handshake that was begun needs no key that a reload may have let go of."""
     pair = authority.issue(
         "rsa", alternatives="IP:127.0.0.1", purpose="serverAuth", key=RSA_KEY
     )
@@ -305,6 +305,38 @@ def test_many_reloads_keep_handshakes_working(make_larder, server, authority):
         os.kill(node.pid, signal.SIGHUP)
         answer = requests.get(f"{node.url}/healthz", verify=str(authority.cert), timeout=30)
         assert answer.status_code == 200
+
+
+# A server hello that asks for another one of the client (RFC 8446, section 4.1.3).
+ASK_AGAIN = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+
+
+def test_a_handshake_that_pauses_outlives_many_reloads(make_larder, server, authority):
+    """The node has chosen its certificate before it asks for another hello."""
+    node = make_larder(flags=tls_flags(server))
+    host, port = node.url.removeprefix("https://").split(":")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        between = f"127.0.0.1:{listener.getsockname()[1]}"
+        command = ["openssl", "s_client", "-connect", between, "-tls1_3"]
+        command += ["-groups", "ffdhe2048:X25519"]  # it offers a key of the first
+        command += ["-CAfile", str(authority.cert), "-verify_return_error"]
+        client = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        near = listener.accept()[0]
+    with near, socket.create_connection((host, int(port)), timeout=60) as far:
+        far.sendall(near.recv(65536))
+        answer = far.recv(65536)
+        assert ASK_AGAIN in answer, "the node takes no such key"
+        near.sendall(answer)
+        hello = near.recv(65536)
+        for count in range(1, 13):
+            os.kill(node.pid, signal.SIGHUP)
+            wait_until(lambda: node.log().count('"reloaded"') == count, "the reload is told of")
+        far.sendall(hello)
+        threading.Thread(target=pump, args=(far, near), daemon=True).start()
+        said = client.communicate(timeout=60)
+    assert client.returncode == 0, said
 
 
 def refusal(tmp_path, *flags):
