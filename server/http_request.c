@@ -182,8 +182,10 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
     if (examine(request, version, &error))
         return MHD_YES;
     request->early = error;
-    /* One who asks first hears it before he sends an archive. */
-    if (is_streamed(request) && request->headers.expects_continue)
+    /* One who asks first hears it before he sends an archive; so does one who would send more
+     * of it than is thrown away, and never hear it. */
+    if (is_streamed(request) &&
+        (request->headers.expects_continue || request->headers.content_length > DISCARD_MAX_BYTES))
         request->must_close = true;
     /* An answer now costs the connection: only where its body must not be read. */
     if (!request->must_close)

@@ -9,6 +9,7 @@ import io
 import json
 import subprocess
 import tarfile
+from pathlib import Path
 
 from ocilayout import sha256
 from tarbytes import tar_of
@@ -158,3 +159,19 @@ def load(larder, data, **query):
     assert answer.status_code == 200, f"load: {answer.status_code} {answer.text}"
     assert set(answer.json()) == {"images"}
     return answer.json()["images"]
+
+
+def cmdline(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def unpacker_of(larder):
+    """The process that takes an archive apart; None: there is none."""
+    for children in Path(f"/proc/{larder.pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            if b"unpack" in cmdline(child):
+                return int(child)
+    return None

@@ -1,5 +1,6 @@
 """Who may do what: tokens, roles, unix sockets, and what is said and logged about it."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -9,10 +10,11 @@ import signal
 import subprocess
 
 import pytest
+from archives import Archive, in_pieces, unpacker_of
 from daemons import wait_until
 from doorbell import Doorbell
 from larder import Larder, program
-from rawhttp import ask
+from rawhttp import RawAnswer, ask, connect, read_all
 from tokens import Tokens, secret
 
 ROLES = {"reader": "reader", "h7": "host", "h8": "host", "root": "admin"}
@@ -34,6 +36,7 @@ ROUTES = [
     ("GET", "/images/a/b", "reader"),
     ("GET", "/images/a/b/inspect", "reader"),
     ("DELETE", "/images/a/b", "admin"),
+    ("POST", "/images:load", "admin"),
     ("POST", "/images:prune", "admin"),
     ("POST", "/images:pull", "host"),
     ("GET", "/pulls", "reader"),
@@ -44,7 +47,6 @@ ROUTES = [
     ("GET", "/sandboxes/x", "reader"),
     ("PUT", "/sandboxes/x", "host"),
     ("POST", "/sandboxes:batch", "host"),
-    ("POST", "/sandboxes:batch", "host"),
     ("DELETE", "/sandboxes/x", "host"),
     ("DELETE", "/sandboxes?host=h7", "host"),
     ("GET", "/snapshots", "reader"),
@@ -54,6 +56,7 @@ ROUTES = [
     ("GET", "/pins", "reader"),
     ("PUT", "/pins/a/b", "admin"),
     ("DELETE", "/pins/a/b", "admin"),
+    ("GET", "/nodes", "reader"),
     ("GET", f"/layers/{DIGEST}", "reader"),
     ("HEAD", f"/layers/{DIGEST}", "reader"),
     ("GET", f"/manifests/{DIGEST}/fsmeta", "reader"),
@@ -81,6 +84,44 @@ def test_a_route_takes_its_role_and_no_less(node, tokens, method, path, least):
             assert status not in (401, 403), f"{name} may {method} {path}: {status}"
         else:
             assert status == (403 if name else 401), f"{name} may not {method} {path}: {status}"
+
+
+CLOSE = {"Connection": "close"}
+MIB = 1 << 20
+OFFERED_BYTES = 64 * MIB
+ARCHIVE = Archive().add("zeros", bytes(OFFERED_BYTES)).data()
+
+
+def offer_archive(node, chunked, headers):
+    """The answer's status (None: none), how much of an archive went out, and whether a process
+    was started that reads it."""
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(ARCHIVE)}"
+    lines = ["POST /images:load HTTP/1.1", "Host: x", framing]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    sent, was_read = 0, False
+    with connect(node.url) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        with contextlib.suppress(ConnectionError):
+            for piece in in_pieces(ARCHIVE):
+                connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+                sent += len(piece)
+                was_read = was_read or unpacker_of(node) is not None
+        return RawAnswer(read_all(connection)).status, sent, was_read
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("name, status", [(None, 401), ("reader", 403), ("h7", 403)])
+def test_an_archive_of_one_who_may_not_load_is_not_read(node, tokens, name, status, chunked):
+    """He is told at once, and not left to send it all."""
+    answered, sent, was_read = offer_archive(node, chunked, tokens.of(name) if name else {})
+    assert answered == status
+    assert sent < 16 * MIB, "no more than what is on its way"
+    assert not was_read
+
+
+def test_an_archive_of_one_who_may_load_is_read(node, tokens):
+    answered, sent, was_read = offer_archive(node, False, tokens.of("root") | CLOSE)
+    assert (answered, sent, was_read) == (400, len(ARCHIVE), True), "it holds no image"
 
 
 def refusals(node, tokens, why):

@@ -15,7 +15,7 @@ import pytest
 import archives
 import pulling
 import rawhttp
-from archives import Archive, config_of, docker_save, replaced
+from archives import Archive, config_of, docker_save, replaced, unpacker_of
 from daemons import wait_until
 from ocilayout import sha256
 from problems import expect_problem
@@ -202,14 +202,6 @@ def begin_upload(larder, data, length=None):
     return connection
 
 
-def cmdline(pid):
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return b""
-
-
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(node):
     with begin_upload(node, GOOD[:3000]):
         wait_until(lambda: drafts(node), "the upload has begun")
@@ -299,15 +291,6 @@ def test_a_sender_is_held_back_while_nobody_reads(make_larder):
             os.kill(stopped, 18)  # SIGCONT
         connection.close()
     wait_until(lambda: not drafts(larder), "it is noticed soon that the sender left", 20)
-
-
-def unpacker_of(larder):
-    for task in os.listdir(f"/proc/{larder.pid}/task"):
-        with open(f"/proc/{larder.pid}/task/{task}/children") as file:
-            for child in file.read().split():
-                if b"unpack" in cmdline(child):
-                    return int(child)
-    return None
 
 
 def lines_of(path, separator):
