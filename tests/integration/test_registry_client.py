@@ -348,6 +348,65 @@ def test_a_token_realm_that_fails_for_a_moment_is_asked_again(registry, images):
     assert probe("resolve", f"{registry.host}/a/b:one").good
 
 
+def answer_with(registry, token="good-token", **more):
+    """The realm answers that; the registry takes only `good-token`."""
+    registry.require_bearer()
+    registry.bearer.issue = lambda: {"token": token, **more}
+    registry.bearer.accepts = lambda header: header == "Bearer good-token"
+
+
+NO_TOKENS = {
+    "with a header behind it": "good-token\r\nX-Injected: yes",
+    "with a line feed": "good-token\n",
+    "with a carriage return": "\rgood-token",
+    "with a NUL": "good-token\0",
+    "with a control character": "good\x01token",
+    "with a delete": "good\x7ftoken",
+    "with a blank": "good-token more",
+    "with a letter that is not of ASCII": "g\u00f6od-token",
+    "empty": "",
+    "missing": None,
+    "a number": 7,
+    "a list": ["good-token"],
+    "too long": "x" * ((64 << 10) + 1),
+}
+
+
+@pytest.mark.parametrize("what", NO_TOKENS)
+@pytest.mark.parametrize("name", ["token", "access_token"])
+def test_what_is_no_token_is_never_sent_to_the_registry(registry, what, name):
+    answer_with(registry, **({"token": None} | {name: NO_TOKENS[what]}))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert (answer.code, answer.status) == ("RegistryUnauthorized", 401), answer.text
+    assert "did not answer with a token" in answer.message
+    assert len(registry.seen("/token")) == 1, "it would say the same again"
+    for request in registry.seen("/v2/"):
+        assert "Authorization" not in request.headers and "X-Injected" not in request.headers
+
+
+def test_a_long_token_is_as_good_as_a_short_one(registry):
+    answer_with(registry, "x" * 60000)
+    registry.bearer.accepts = lambda header: header == "Bearer " + "x" * 60000
+    assert probe("pull", f"{registry.host}/a/b:one").good
+
+
+@pytest.mark.parametrize("kib, good", [(127, True), (128, False), (20 << 10, False)])
+def test_no_more_is_read_of_a_realms_answer_than_a_token_takes(registry, kib, good):
+    answer_with(registry, more="x" * (kib << 10))
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.good == good, answer.text
+    if not good:
+        assert answer.code == "PullFailed" and "131072" in answer.message, answer.text
+
+
+@pytest.mark.parametrize("lifetime", [0, -1, -100, -(1 << 63), (1 << 63) - 1, 1.5, "soon", None, [60]])
+def test_a_lifetime_that_cannot_be_meant_is_not_believed(registry, lifetime):
+    answer_with(registry, expires_in=lifetime)
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.good, answer.text
+    assert len(registry.seen("/token")) == 1, "the token counts for a moment, and for the whole pull"
+
+
 def test_a_redirect_elsewhere_carries_no_credentials(registry, images, tmp_path):
     registry.require_bearer(user="user", password="s3cret")
     config = login_file(tmp_path, registry)
