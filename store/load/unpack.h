@@ -29,6 +29,12 @@ struct unpack_channel {
 [[nodiscard]] bool unpack_run(const struct archive_limits *limits, int input_fd, int output_fd,
                               struct unpack_report *report, struct error *error);
 
+/* archive_unpack() with a process that may keep the node waiting for that long in all; else it is
+ * killed, and the failure is ERROR_INVALID_ARGUMENT. */
+[[nodiscard]] bool unpack_within(unsigned deadline_seconds, const struct tar_source *body,
+                                 const struct archive_limits *limits, int fd, struct arena *arena,
+                                 struct archive *archive, struct error *error);
+
 /* Reads and checks the table, for archive_unpack(). */
 [[nodiscard]] bool unpack_read_table(int fd, const struct unpack_report *report,
                                      struct arena *arena, struct archive *archive,

@@ -75,11 +75,10 @@ bool unpack_read_table(int fd, const struct unpack_report *report, struct arena 
     return true;
 }
 
-bool archive_unpack(const struct tar_source *body, const struct archive_limits *limits, int fd,
-                    struct arena *arena, struct archive *archive, struct error *error)
+bool unpack_within(unsigned deadline_seconds, const struct tar_source *body,
+                   const struct archive_limits *limits, int fd, struct arena *arena,
+                   struct archive *archive, struct error *error)
 {
-    const unsigned deadline_seconds =
-        convert_limits_default(limits->max_archive_bytes).deadline_seconds;
     cleanup(cleanup_box_slot) struct box *box =
         box_new(&unpack_job, sizeof(struct unpack_channel), deadline_seconds, error);
     if (!box)
@@ -90,4 +89,11 @@ bool archive_unpack(const struct tar_source *body, const struct archive_limits *
         return false;
     const struct unpack_report report = channel->report;
     return unpack_read_table(fd, &report, arena, archive, error);
+}
+
+bool archive_unpack(const struct tar_source *body, const struct archive_limits *limits, int fd,
+                    struct arena *arena, struct archive *archive, struct error *error)
+{
+    const struct convert_limits box = convert_limits_default(limits->max_archive_bytes);
+    return unpack_within(box.deadline_seconds, body, limits, fd, arena, archive, error);
 }

@@ -35,6 +35,12 @@ def program():
     return str(path)
 
 
+def build_setting(name):
+    """What CMake was told when the program was built."""
+    cache = (Path(program()).parent / "CMakeCache.txt").read_text()
+    return re.search(rf"^{name}:\w+=(.*)$", cache, flags=re.MULTILINE)[1]
+
+
 def sanitizer_environment(log_prefix):
     """Findings end the process with a code of their own and are written to files."""
     common = f"log_path={log_prefix}:exitcode=99"

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from larder import REPOSITORY, Larder, program
+from larder import REPOSITORY, Larder, build_setting, program
 from pulling import pull
 
 UNIT = REPOSITORY / "systemd/larder.service"
@@ -30,12 +30,7 @@ def readelf(*flags):
     return done.stdout
 
 
-def setting(name):
-    cache = (build() / "CMakeCache.txt").read_text()
-    return re.search(rf"^{name}:\w+=(.*)$", cache, flags=re.MULTILINE)[1]
-
-
-IS_RELEASE = "Rel" in setting("CMAKE_BUILD_TYPE") and not setting("LARDER_SANITIZE")
+IS_RELEASE = "Rel" in build_setting("CMAKE_BUILD_TYPE") and not build_setting("LARDER_SANITIZE")
 
 
 def test_the_program_may_lie_anywhere_and_its_tables_are_fixed_before_it_runs():

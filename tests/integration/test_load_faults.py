@@ -17,6 +17,7 @@ import pulling
 import rawhttp
 from archives import Archive, config_of, docker_save, replaced, unpacker_of
 from daemons import wait_until
+from larder import Larder, build_setting
 from ocilayout import sha256
 from problems import expect_problem
 from tarbytes import Layer, tar_of
@@ -120,8 +121,6 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def node(new_directory):
-    from larder import Larder
-
     flags = ["--max-archive-bytes", "32MiB", "--max-layer-bytes", "16MiB"]
     with Larder(new_directory("larder"), flags=flags) as larder:
         yield larder
@@ -317,6 +316,10 @@ def test_a_body_is_read_by_a_process_that_has_closed_its_box(node):
         for name in ("Max core file size", "Max processes", "Max open files"):
             assert limits[name].split()[:2] == ["0", "0"], limits[name]
         assert int(limits["Max file size"].split()[0]) < 128 << 20, "of 32 MiB and a margin"
+        seconds = 4 * (300 + 32 // 20)  # on each of as many cores as a converter may have
+        assert limits["Max cpu time"].split()[:2] == [str(seconds), str(seconds + 1)]
+        memory = "unlimited" if build_setting("LARDER_SANITIZE") else str(512 << 20)
+        assert limits["Max address space"].split()[:2] == [memory, memory]
     wait_until(lambda: not drafts(node), "its draft is gone")
 
 

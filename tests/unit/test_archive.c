@@ -1,11 +1,14 @@
 #include "archives.h"
+#include "boxes.h"
 #include "store/load/unpack.h"
 #include "tars.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 TestSuite(archive, .fini = blobs_free, .timeout = 60);
@@ -216,6 +219,40 @@ Test(archive, a_sender_that_goes_is_told_as_such)
     const struct body body = {.bytes = small_archive(), .piece = 100, .breaks_off = true};
     expect_refusal(archives_unpack(body, &ample_limits), ERROR_PULL_CANCELLED,
                    "the sender has gone");
+}
+
+/* A body whose first piece finds the process that it is for, and stops it. */
+struct stopping_body {
+    struct body body;
+    bool has_stopped;
+};
+
+static bool stop_and_give(void *context, const void **bytes, size_t *size_bytes,
+                          struct error *error)
+{
+    struct stopping_body *stopping = context;
+    if (!stopping->has_stopped)
+        cr_assert_eq(kill(boxes_child(), SIGSTOP), 0);
+    stopping->has_stopped = true;
+    return archives_next_piece(&stopping->body, bytes, size_bytes, error);
+}
+
+/* While it is fed (its socket is full) and when all is sent. */
+Test(archive, a_process_that_does_not_go_on_is_killed_at_its_deadline)
+{
+    const struct bytes bodies[] = {blobs_zeros(8 << 20), small_archive()};
+    for (size_t i = 0; i < 2; i++) {
+        struct stopping_body body = {.body = {.bytes = bodies[i], .piece = 1 << 20}};
+        const struct tar_source source = {stop_and_give, &body};
+        cleanup_fd int fd = archives_scratch_file();
+        cleanup_arena struct arena arena = {0};
+        struct archive archive;
+        struct error error = {0};
+        cr_expect_not(unpack_within(1, &source, &ample_limits, fd, &arena, &archive, &error));
+        cr_expect_eq(error.code, ERROR_INVALID_ARGUMENT, "%s", error.message);
+        cr_expect(strstr(error.message, "limit of 1 seconds"), "\"%s\" names it", error.message);
+        cr_expect_eq(waitpid(-1, NULL, WNOHANG), -1, "no child is left");
+    }
 }
 
 Test(archive, a_disk_that_is_full_is_told)

@@ -2,6 +2,7 @@
 #include "store/convert/sanitized.h"
 
 #include "blobs.h"
+#include "boxes.h"
 #include "tars.h"
 
 #include <criterion/criterion.h>
@@ -353,18 +354,6 @@ Test(convert, deadlines_are_sane_for_any_limit)
                  "an exbibyte does not wrap around");
 }
 
-/* The process that converter_start() has just made: our only child. */
-static pid_t find_child(void)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/self/task/%d/children", gettid());
-    cleanup_file FILE *file = fopen(path, "re");
-    cr_assert_not_null(file);
-    char line[32] = "";
-    cr_assert(fgets(line, sizeof(line), file), "the converter runs");
-    return (pid_t)strtol(line, NULL, 10);
-}
-
 /* What /proc/<pid>/<file> says behind `name`; our own with pid 0. */
 static const char *said_of(pid_t pid, const char *file, const char *name)
 {
@@ -422,7 +411,7 @@ Test(convert, a_blob_is_read_by_a_process_that_has_closed_its_box)
     struct converter *converter = converter_start(&request, output, &error);
     cr_assert_not_null(converter, "%s", error.message);
     cr_assert(converter_write(converter, tar.data, 1000, &error), "%s", error.message);
-    const pid_t pid = find_child();
+    const pid_t pid = boxes_child();
     wait_until_sealed(pid);
 
     expect_sealed_threads(pid);
@@ -454,7 +443,7 @@ Test(convert, a_killed_process_is_a_clear_failure_and_leaves_nothing)
     struct converter *converter = converter_start(&request, output, &error);
     cr_assert_not_null(converter);
     cr_assert(converter_write(converter, tar.data, 1000, &error), "%s", error.message);
-    cr_assert_eq(kill(find_child(), SIGKILL), 0);
+    cr_assert_eq(kill(boxes_child(), SIGKILL), 0);
     while (converter_write(converter, tar.data, 1000, &error))
         ;
     cr_expect_eq(error.code, ERROR_PULL_FAILED, "no SIGPIPE, but an error");
@@ -487,7 +476,7 @@ Test(convert, a_process_that_others_kill_says_nothing_against_its_layer)
         struct error error = {0};
         struct converter *converter = converter_start(&request, output, &error);
         cr_assert_not_null(converter);
-        cr_assert_eq(kill(find_child(), deaths[i].signal), 0);
+        cr_assert_eq(kill(boxes_child(), deaths[i].signal), 0);
         struct convert_report report;
         cr_expect_not(converter_finish(converter, &report, &error));
         cr_expect_eq(error.code, deaths[i].code, "%s", error.message);
@@ -521,7 +510,7 @@ Test(convert, a_process_that_does_not_go_on_is_killed_at_its_deadline)
     struct error error = {0};
     struct converter *converter = converter_start(&request, output, &error);
     cr_assert_not_null(converter);
-    cr_assert_eq(kill(find_child(), SIGSTOP), 0);
+    cr_assert_eq(kill(boxes_child(), SIGSTOP), 0);
     cr_expect_not(converter_write(converter, tar.data, tar.size, &error));
     struct convert_report report;
     cr_expect_not(converter_finish(converter, &report, &error));
@@ -541,7 +530,7 @@ Test(convert, a_cancel_ends_a_process_that_keeps_us_waiting)
         struct converter *converter = converter_start(&request, output, &error);
         cr_assert_not_null(converter);
         converter_set_cancel(converter, &cancel);
-        cr_assert_eq(kill(find_child(), SIGSTOP), 0);
+        cr_assert_eq(kill(boxes_child(), SIGSTOP), 0);
         if (!finish_early)
             cr_expect_not(converter_write(converter, tar.data, tar.size, &error));
         struct convert_report report;
