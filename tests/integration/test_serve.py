@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from urllib.parse import quote
 
 import pulling
 import pytest
@@ -237,6 +238,44 @@ def test_a_catalogue_that_goes_away_is_told_and_comes_back(make_larder, new_dire
         server.start()
         wait_until(lambda: node.get("/readyz").status_code == 200, "ready again")
         assert node.get("/images").status_code == 200
+        node.stop()
+    finally:
+        server.close()
+
+
+DATABASE_PASSWORD = "s3cr:t @/p'w\\%"
+CONNINFOS = {
+    "a URI": "postgresql://postgres:{encoded}@127.0.0.1:{port}/larder",
+    "a URI's parameter": "postgresql://127.0.0.1:{port}/larder?user=postgres&password={encoded}",
+    "keywords": "host=127.0.0.1 port={port} dbname=larder user=postgres password='{quoted}'",
+    "keywords of two servers": "host=127.0.0.1,127.0.0.1 port={port},{port} dbname=larder"
+    " user=postgres password='{quoted}'",
+}
+
+
+@pytest.mark.parametrize("form", CONNINFOS)
+def test_the_databases_password_is_never_told(make_larder, new_directory, form):
+    server = Postgres(new_directory("secret")).start()
+    conninfo = CONNINFOS[form].format(
+        port=server.port,
+        encoded=quote(DATABASE_PASSWORD, safe=""),
+        quoted=DATABASE_PASSWORD.replace("\\", "\\\\").replace("'", "\\'"),
+    )
+    try:
+        blob_dir = blob_dir_of(server.create_database("larder"), new_directory("blobs"))
+        node = make_larder(database=conninfo, blob_dir=blob_dir)
+        assert node.get("/readyz").status_code == 200
+        server.stop()
+        wait_until(lambda: node.get("/readyz").status_code == 503, "it notices")
+        said = [node.get(path).text for path in ("/readyz", "/images", "/images/a", "/pulls", "/nodes")]
+        said.append(node.post("/images:pull", json={"reference": "127.0.0.1:1/a/b"}).text)
+        assert all("CatalogueUnavailable" in text for text in said[1:]), said
+        said += [node.get("/metrics").text, run("migrate", "--database", conninfo).stderr]
+        wait_until(lambda: "connect to PostgreSQL" in node.log(), "it is logged")
+        assert all(said)
+        for text in (*said, node.log()):
+            assert "s3cr" not in text
+        server.start()
         node.stop()
     finally:
         server.close()
