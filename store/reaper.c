@@ -3,6 +3,7 @@
 #include "store/crash_point.h"
 #include "store/described.h"
 #include "store/metrics.h"
+#include "store/turn.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -24,10 +25,10 @@ struct batch {
     struct arena *arena;
     struct catalogue_session *session;
     struct blobdir *blobdir;
-    pthread_mutex_t *turn; /* to unlink: one walk does at a time */
-    int64_t locked_us;     /* before the locks were taken */
-    struct rows rows;      /* kind, digest, locked, reference */
-    bool *is_described;    /* of each row: of a reference that is in the catalogue */
+    struct turn *turn;  /* to unlink: one walk does at a time */
+    int64_t locked_us;  /* before the locks were taken */
+    struct rows rows;   /* kind, digest, locked, reference */
+    bool *is_described; /* of each row: of a reference that is in the catalogue */
     /* what was done */
     const char **kinds;
     const char **digests;
@@ -207,16 +208,6 @@ static bool sync_directories(struct blobdir *blobdir, const bool *is_touched, st
     return true;
 }
 
-/* No longer than the locks may be trusted: where the other one's directory hangs, ours are not kept
- * from others too. */
-static bool take_turn(struct batch *batch)
-{
-    int64_t until_us = batch->locked_us + UNLINK_FOR_US;
-    const struct timespec until = {.tv_sec = until_us / 1000000,
-                                   .tv_nsec = until_us % 1000000 * 1000};
-    return pthread_mutex_clocklock(batch->turn, CLOCK_MONOTONIC, &until) == 0;
-}
-
 /* With each row that is ours, as long as its lock may be trusted. */
 static void for_locked(struct batch *batch, bool described,
                        void (*act)(struct batch *batch, size_t row))
@@ -236,11 +227,12 @@ static void unlink_locked(struct batch *batch)
     if (count > 0)
         CRASH_POINT(REAP_LOCKED);
     for_locked(batch, true, renew_row);
-    batch->had_no_turn = !take_turn(batch);
+    /* Where the other one's directory hangs, ours are not kept from others too. */
+    batch->had_no_turn = !turn_take(batch->turn, batch->locked_us + UNLINK_FOR_US);
     if (batch->had_no_turn)
         return;
     for_locked(batch, false, unlink_row);
-    pthread_mutex_unlock(batch->turn);
+    turn_give_back(batch->turn);
 }
 
 /* Deletes the rows, and adds to the figures of the prunes that condemned them. */
@@ -352,8 +344,9 @@ static bool reap_batch(struct catalogue *catalogue, struct batch *batch,
 bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const struct blob_id *files,
                  size_t file_count, struct reaped *reaped, struct error *error)
 {
-    pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER; /* of nobody else */
+    struct turn turn; /* of nobody else */
     struct tally tally = {0};
+    turn_init(&turn);
     bool goes_on = true;
     for (size_t i = 0; i < file_count && goes_on; i += FILES_A_BATCH) {
         cleanup_arena struct arena arena = {0};
@@ -366,13 +359,14 @@ bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const str
         CRASH_POINT(REAP_BEGUN);
         goes_on = reap_batch(catalogue, &batch, &choice, &tally);
     }
+    turn_destroy(&turn);
     return finish(&tally, blobdir, reaped, error);
 }
 
 /* On its way through all that is condemned, beside another one: each takes what nobody has. */
 struct walk {
     const struct reaper_pass *pass;
-    pthread_mutex_t *turn;
+    struct turn *turn;
     struct tally tally;
     char kind[16]; /* of the last row it had */
     char digest[DIGEST_TEXT_SIZE];
@@ -407,17 +401,18 @@ static void *run_walk(void *walk)
  * turn: two at once would leave the reads less of the machine. */
 bool reaper_run_pass(const struct reaper_pass *pass, struct reaped *reaped, struct error *error)
 {
-    pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+    struct turn turn;
     struct walk first = {.pass = pass, .turn = &turn};
     struct walk second = {.pass = pass, .turn = &turn};
     pthread_t thread;
+    turn_init(&turn);
     if (step(&first)) {
         bool has_second = pthread_create(&thread, NULL, run_walk, &second) == 0;
         run_walk(&first);
         if (has_second)
             pthread_join(thread, NULL);
     }
-    pthread_mutex_destroy(&turn);
+    turn_destroy(&turn);
     tally_add(&first.tally, &second.tally);
     return finish(&first.tally, pass->blobdir, reaped, error);
 }

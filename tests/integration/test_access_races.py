@@ -217,13 +217,13 @@ PASSWORD = "s3cret-of-the-registry"
 
 @pytest.fixture
 def registry(tmp_path):
-    """Its tokens are good for two requests: pulls go on with one another's until they run out. It
+    """Its tokens are good for six requests: pulls go on with one another's until they run out. It
     refuses the tag `refused` with the password in its words."""
     builder = Builder(tmp_path / "layout")
     for name in ("one", "refused"):
         builder.add(name, [[file(b"file%d" % i)] for i in range(4)])
     with FaultRegistry(builder.layout) as running:
-        running.require_bearer("user", PASSWORD, uses=2)
+        running.require_bearer("user", PASSWORD, uses=6)
         running.fault("manifests", "refused", Fault(status=403, message=PASSWORD, always=True))
         yield running
 

@@ -128,6 +128,7 @@ def test_a_node_whose_directory_hangs_beats_on_for_a_while_and_is_taken_over_the
 
 def file_locks(database):
     held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid BETWEEN {} AND {}"
+    held += " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     return int(sql(database, held.format(FILE_LOCKS, FILE_LOCKS + 3))[0][0])
 
 

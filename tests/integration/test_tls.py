@@ -323,7 +323,9 @@ def test_a_handshake_that_pauses_outlives_many_reloads(make_larder, server, auth
         client = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
+        listener.settimeout(60)
         near = listener.accept()[0]
+        near.settimeout(60)
     with near, socket.create_connection((host, int(port)), timeout=60) as far:
         far.sendall(near.recv(65536))
         answer = far.recv(65536)
