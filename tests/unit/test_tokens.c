@@ -130,6 +130,23 @@ Test(tokens, a_nul_and_a_file_without_end_are_refused)
     tokens_free(tokens);
 }
 
+Test(tokens, there_may_be_ten_thousand_and_no_more)
+{
+    enum { MOST = 10000, LINE_SIZE = 5 + 10 + 64 + 1 };
+    cleanup_arena struct arena arena = {0};
+    struct error error = {0};
+    char *text = arena_alloc(&arena, (MOST + 1) * LINE_SIZE + 1);
+    size_t size = 0;
+    for (int i = 0; i < MOST; i++)
+        size += (size_t)sprintf(text + size, "h%d host %064d\n", i, i + 1);
+    struct tokens *tokens = tokens_parse(text, size, &error);
+    cr_expect(tokens, "%s", error.message);
+    tokens_free(tokens);
+    size += (size_t)sprintf(text + size, "more host " ONE "\n");
+    cr_expect_null(tokens_parse(text, size, &error));
+    cr_expect(strstr(error.message, "10000"), "%s", error.message);
+}
+
 Test(tokens, a_file_that_everybody_may_write_is_refused)
 {
     char path[] = "/tmp/larder-tokens-XXXXXX";
