@@ -135,14 +135,15 @@ Test(tokens, there_may_be_ten_thousand_and_no_more)
     enum { MOST = 10000, LINE_SIZE = 5 + 10 + 64 + 1 };
     cleanup_arena struct arena arena = {0};
     struct error error = {0};
-    char *text = arena_alloc(&arena, (MOST + 1) * LINE_SIZE + 1);
+    const size_t room = (MOST + 1) * LINE_SIZE + 1;
+    char *text = arena_alloc(&arena, room);
     size_t size = 0;
     for (int i = 0; i < MOST; i++)
-        size += (size_t)sprintf(text + size, "h%d host %064d\n", i, i + 1);
-    struct tokens *tokens = tokens_parse(text, size, &error);
+        size += (size_t)snprintf(text + size, room - size, "h%d host %064d\n", i, i + 1);
+    cleanup_tokens struct tokens *tokens = tokens_parse(text, size, &error);
     cr_expect(tokens, "%s", error.message);
-    tokens_free(tokens);
-    size += (size_t)sprintf(text + size, "more host " ONE "\n");
+    size += (size_t)snprintf(text + size, room - size, "more host " ONE "\n");
+    cr_assert_lt(size, room);
     cr_expect_null(tokens_parse(text, size, &error));
     cr_expect(strstr(error.message, "10000"), "%s", error.message);
 }
