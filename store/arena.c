@@ -23,6 +23,7 @@ void arena_free(struct arena *arena)
         arena->blocks = block->next;
         free(block);
     }
+    arena->block_bytes = 0;
 }
 
 void arena_reset(struct arena *arena)
@@ -36,6 +37,7 @@ void arena_reset(struct arena *arena)
         else
             free(block);
     }
+    arena->block_bytes = kept ? kept->size : 0;
     if (!kept)
         return;
     memset(kept->bytes, 0, kept->used);
@@ -63,6 +65,7 @@ static struct arena_block *arena_block_for(struct arena *arena, size_t size)
     struct arena_block *block = block_new(size > BLOCK_SIZE ? size : BLOCK_SIZE);
     block->next = newest;
     arena->blocks = block;
+    arena->block_bytes += block->size;
     return block;
 }
 

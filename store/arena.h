@@ -15,6 +15,7 @@ struct arena_block;
 
 struct arena {
     struct arena_block *blocks; /* owned; newest first */
+    size_t block_bytes;         /* of all of them */
 };
 
 /* Frees every piece; the arena may be used again. */

@@ -21,6 +21,9 @@ struct compose_layer {
     uint64_t size_bytes;   /* as recorded; checked against the superblock */
 };
 
+/* What one image may take of a node's memory while it is composed. */
+#define COMPOSE_MAX_TREE_BYTES (UINT64_C(1) << 30)
+
 struct compose_result {
     uint64_t entries;
     uint64_t fsmeta_size_bytes;
@@ -30,10 +33,12 @@ struct compose_result {
  * and writing; stays the caller's; not yet fsynced). The same layer may stand
  * there twice. The UUID comes from the manifest's digest. Layer files are read
  * through bounds checks: a damaged one fails with ERROR_DIGEST_MISMATCH naming
- * it. Thread-safe. */
+ * it. The tree is in memory, some 200 bytes for each entry of each layer: one that comes to take
+ * more than max_tree_bytes is ERROR_LAYER_TOO_LARGE, before the next directory. Thread-safe. */
 [[nodiscard]] bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count,
-                                  const struct digest *manifest_digest, int output_fd,
-                                  struct compose_result *result, struct error *error);
+                                  uint64_t max_tree_bytes, const struct digest *manifest_digest,
+                                  int output_fd, struct compose_result *result,
+                                  struct error *error);
 
 /* Checks that the file is an EROFS image of ours, whole: superblock, checksum,
  * size, and every inode, directory and extent within bounds. */

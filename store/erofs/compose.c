@@ -6,11 +6,11 @@
 #include <stdlib.h>
 
 static bool take_layer(struct erofs_tree *tree, const struct compose_layer *layer, uint16_t number,
-                       struct erofs_device *device, struct error *error)
+                       uint64_t max_tree_bytes, struct erofs_device *device, struct error *error)
 {
     cleanup(erofs_reader_close) struct erofs_reader reader;
     if (!erofs_reader_open(&reader, layer->fd, layer->size_bytes, error) ||
-        !erofs_merge_layer(tree, &reader, number, error)) {
+        !erofs_merge_layer(tree, &reader, number, max_tree_bytes, error)) {
         char diff_id[DIGEST_TEXT_SIZE];
         digest_format(&layer->diff_id, diff_id);
         return error_context(error, "layer %s", diff_id);
@@ -30,7 +30,7 @@ static bool compose(struct erofs_tree *tree, struct erofs_output *output,
     return true;
 }
 
-bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count,
+bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count, uint64_t max_tree_bytes,
                     const struct digest *manifest_digest, int output_fd,
                     struct compose_result *result, struct error *error)
 {
@@ -43,7 +43,7 @@ bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count,
     cleanup(erofs_tree_close) struct erofs_tree tree;
     erofs_tree_open(&tree);
     for (size_t i = 0; i < layer_count; i++)
-        if (!take_layer(&tree, &layers[i], (uint16_t)(i + 1), &devices[i], error))
+        if (!take_layer(&tree, &layers[i], (uint16_t)(i + 1), max_tree_bytes, &devices[i], error))
             return false;
 
     cleanup(erofs_output_close) struct erofs_output output;

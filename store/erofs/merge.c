@@ -27,7 +27,8 @@ struct merge {
     struct erofs_inode *lower_root; /* before this layer */
     struct erofs_inode **by_nid;    /* owned; the layer's hard-linked files so far */
     uint64_t entries_left;          /* more cannot be in the layer's bytes */
-    struct pending *stack;          /* owned */
+    uint64_t max_tree_bytes;
+    struct pending *stack; /* owned */
     size_t stack_count;
     size_t stack_capacity;
     struct link *links; /* owned */
@@ -347,8 +348,20 @@ static bool resolve_links(struct merge *merge, struct error *error)
     return true;
 }
 
+/* A layer may stand in an image many times, and each time its files take memory anew. */
+static bool check_tree_size(const struct merge *merge, struct error *error)
+{
+    const struct erofs_tree *tree = merge->tree;
+    uint64_t bytes = tree->arena.block_bytes + tree->slot_count * sizeof(*tree->slots);
+    return bytes <= merge->max_tree_bytes ||
+           error_set(error, ERROR_LAYER_TOO_LARGE,
+                     "the layers up to this one have so many entries that their tree takes %" PRIu64
+                     " bytes of memory, and the limit is %" PRIu64,
+                     bytes, merge->max_tree_bytes);
+}
+
 bool erofs_merge_layer(struct erofs_tree *tree, struct erofs_reader *layer, uint16_t number,
-                       struct error *error)
+                       uint64_t max_tree_bytes, struct error *error)
 {
     cleanup(merge_close) struct merge merge = {
         .tree = tree,
@@ -356,6 +369,7 @@ bool erofs_merge_layer(struct erofs_tree *tree, struct erofs_reader *layer, uint
         .number = number,
         .lower_root = tree->root,
         .entries_left = layer->region_size / sizeof(struct erofs_disk_dirent),
+        .max_tree_bytes = max_tree_bytes,
         .by_nid = calloc(layer->slot_count, sizeof(struct erofs_inode *)),
     };
     if (!merge.by_nid)
@@ -363,7 +377,8 @@ bool erofs_merge_layer(struct erofs_tree *tree, struct erofs_reader *layer, uint
     if (!merge_root(&merge, error))
         return false;
     while (merge.stack_count > 0)
-        if (!merge_directory(&merge, merge.stack[--merge.stack_count], error))
+        if (!merge_directory(&merge, merge.stack[--merge.stack_count], error) ||
+            !check_tree_size(&merge, error))
             return false;
     return resolve_links(&merge, error);
 }

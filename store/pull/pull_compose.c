@@ -77,7 +77,8 @@ static bool publish_fsmeta(struct pull_task *task, struct file_lock *lock,
     }
     int fd = blob_draft_fd(draft);
     struct compose_result result;
-    return compose_fsmeta(layers, count, &task->manifest_digest, fd, &result, error) &&
+    return compose_fsmeta(layers, count, COMPOSE_MAX_TREE_BYTES, &task->manifest_digest, fd,
+                          &result, error) &&
            erofs_file_check(fd, result.fsmeta_size_bytes, error) &&
            publish(task, lock, draft, result.fsmeta_size_bytes, published, error);
 }

@@ -183,7 +183,9 @@ static bool compose(const struct stack *stack, struct error *error)
     in_directory(stack, fsmeta, path);
     cleanup_fd int fd = create_file(path, error);
     struct compose_result result;
-    if (fd < 0 || !compose_fsmeta(stack->layers, stack->count, &digest, fd, &result, error) ||
+    if (fd < 0 ||
+        !compose_fsmeta(stack->layers, stack->count, COMPOSE_MAX_TREE_BYTES, &digest, fd, &result,
+                        error) ||
         !erofs_file_check(fd, result.fsmeta_size_bytes, error) ||
         !write_vmdk(stack, fsmeta, result.fsmeta_size_bytes, vmdk, error))
         return false;

@@ -277,7 +277,7 @@ static bool print_stack(const struct bytes *tars, size_t count, struct compose_l
     cleanup_fd int fd = memfd_create("fsmeta", MFD_CLOEXEC);
     struct compose_result composed;
     struct digest digest = digest_of("test", 4);
-    if (!compose_fsmeta(layers, count, &digest, fd, &composed, error))
+    if (!compose_fsmeta(layers, count, COMPOSE_MAX_TREE_BYTES, &digest, fd, &composed, error))
         return false;
     struct view view = {.layers = layers, .text = text, .error = error};
     view.pool.arena = &view.arena;

@@ -149,6 +149,36 @@ Test(layer_file, data_that_is_skipped_takes_no_memory)
                  SKIPPED_PIECES, after.ru_maxrss - before.ru_maxrss);
 }
 
+/* A manifest may name one small layer again and again, and each time its files are in memory. */
+Test(layer_file, a_tree_that_takes_too_much_memory_is_refused)
+{
+    enum { FILES = 300, TIMES = 64 };
+    static const uint64_t max_tree_bytes = 128 * 1024;
+    char lines[FILES * 16];
+    size_t used = 0;
+    for (int i = 0; i < FILES; i++)
+        used += (size_t)snprintf(lines + used, sizeof(lines) - used, "f d%d/f%d x\n", i % 7, i);
+    struct layer_result result;
+    struct error error = {0};
+    cleanup_fd int fd = layer_of_lines(lines, &result);
+    struct compose_layer layers[TIMES];
+    for (size_t i = 0; i < TIMES; i++)
+        layers[i] = (struct compose_layer){
+            .diff_id = digest_of("it", 2), .fd = fd, .size_bytes = result.erofs_size_bytes};
+
+    struct compose_result composed;
+    cleanup_fd int once = memfd_create("fsmeta", MFD_CLOEXEC);
+    cleanup_fd int often = memfd_create("fsmeta", MFD_CLOEXEC);
+    cr_expect(
+        compose_fsmeta(layers, 1, max_tree_bytes, &layers[0].diff_id, once, &composed, &error),
+        "%s", error.message);
+    cr_expect_eq(composed.entries, FILES + 7 + 1);
+    cr_assert_not(compose_fsmeta(layers, TIMES, max_tree_bytes, &layers[0].diff_id, often,
+                                 &composed, &error));
+    cr_expect_eq(error.code, ERROR_LAYER_TOO_LARGE);
+    cr_expect(strstr(error.message, "so many entries"), "%s", error.message);
+}
+
 static char *view_of_bytes(const void *bytes, size_t size)
 {
     struct bytes tar = {.at = malloc(size + 1), .size = size};
@@ -228,7 +258,8 @@ Test(layer_file, damage_is_found_or_harmless)
         cleanup_fd int sink = memfd_create("fsmeta", MFD_CLOEXEC);
         bool sound = erofs_file_check(fd, size, &error);
         caught += !sound;
-        if (compose_fsmeta(layers, 2, &layers[0].diff_id, sink, &composed, &error))
+        if (compose_fsmeta(layers, 2, COMPOSE_MAX_TREE_BYTES, &layers[0].diff_id, sink, &composed,
+                           &error))
             cr_expect(erofs_file_check(sink, composed.fsmeta_size_bytes, &error),
                       "byte %zu: fsmeta of whatever was read is sound: %s", at, error.message);
         cr_assert_eq(pwrite(fd, bytes + at, 1, (off_t)at), 1);
