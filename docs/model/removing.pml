@@ -70,7 +70,6 @@ proctype Pull(byte me; byte i; byte n)
 {
     byte mine;
     bool whole;
-    bool built;
     bool tried_again;
 
 begin:
@@ -94,7 +93,6 @@ begin:
               * saves publishing in vain.) */
         if :: killed -> goto over :: else fi;
         file_layer = true;
-        built = true;
         printf("node %d: pull %d publishes the layer's file\n", n, i);
         check()
     }
@@ -114,7 +112,7 @@ add:
         if :: killed -> goto over :: else fi;
         unlock(lock_layer, me);
         mine = 0;
-        if :: goto cancelled :: built = false fi
+        if :: goto cancelled :: skip fi
     }
     atomic { /* file_lock_acquire() */
         killed || lock_image == NOBODY;
@@ -134,7 +132,7 @@ add:
         check();
         if /* a cancel that came by now is kept: file_lock_release(), and no commit */
         :: unlock(lock_image, me); mine = 0; goto cancelled
-        :: built = built
+        :: skip
         fi
     }
     atomic { /* catalogue_pull_done(); waits for the rows that a removal has locked */
@@ -157,14 +155,14 @@ cancelled:
     atomic { /* catalogue_pull_failed(), catalogue_drop_pull_layers() */
         if :: killed -> goto over :: else fi;
         if :: owner[i] != n || ended[i] -> goto over_unlocked :: else fi;
-        held[i] = false;
-        ended[i] = true;
         if
-        :: built && row_layer && !row_manifest && !held[0] && !held[1] ->
+        :: held[i] && row_layer && !row_manifest && !(held[0] && held[1]) ->
             row_layer = false;
             condemned_layer = true
         :: else
         fi;
+        held[i] = false;
+        ended[i] = true;
         printf("node %d: pull %d is cancelled\n", n, i);
         check();
         goto over_unlocked
@@ -189,7 +187,6 @@ over_unlocked:
         unlock(lock_layer, me);
         unlock(lock_image, me);
 over:   mine = 0;
-        built = false;
         tried_again = false
     }
 }

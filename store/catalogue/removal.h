@@ -22,8 +22,9 @@ struct condemned {
                                           struct arena *arena, struct condemned *condemned,
                                           struct id_list *users, struct error *error);
 
-/* Takes away what a pull built and nothing else reaches: one that ends on this node
- * (node_id), or that has ended. *condemned are the layer files, and those of the image
+/* Takes away what a pull held and nothing else reaches: one that ends on this node
+ * (node_id), or that has ended. Also what it found there: who built it may have gone before,
+ * and left it to this one. *condemned are the layer files, and those of the image
  * that it may have published in vain. */
 [[nodiscard]] bool catalogue_drop_pull_layers(struct catalogue *catalogue, const char *pull_id,
                                               const char *node_id, struct arena *arena,

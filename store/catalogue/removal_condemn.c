@@ -169,7 +169,8 @@ static bool drop_pull_layers(struct catalogue_session *session, void *context, s
         "     WHERE pull_id = (SELECT id FROM pulls WHERE id = $1::uuid"
         "                         AND (node_id = $2::uuid OR finished_at IS NOT NULL) FOR UPDATE)"
         "    RETURNING diff_id, state)"
-        " INSERT INTO removal_layers SELECT DISTINCT diff_id FROM let_go WHERE state = 'done'"};
+        " INSERT INTO removal_layers"
+        " SELECT DISTINCT diff_id FROM let_go WHERE state IN ('done', 'reused')"};
     /* Condemned before they were published. */
     static const struct statement list_unborn = {
         "pull_files_unborn",

@@ -23,6 +23,7 @@ def builder(new_directory):
     builder.add("good", [base])
     builder.add("pair", [[images.file(b"small", b"s")], [images.file(b"large", b"l" * 300_000)]])
     builder.add("over-good", [base, [images.file(b"large", b"L" * 300_000)]])
+    builder.add("other-pair", [[images.file(b"small", b"s")], [images.file(b"large", b"o" * 300_000)]])
     return builder
 
 
@@ -80,6 +81,25 @@ def test_a_cancelled_pull_leaves_nothing(make_larder, shared, registry, builder,
     invariants.check(shared["database"], shared["blob_dir"])
     registry.faults.clear()
     pulling.pull(node, f"{registry.host}/a/b:pair")
+
+
+def test_two_cancelled_pulls_leave_nothing_of_what_they_shared(
+    make_larder, shared, registry, builder
+):
+    """One built it, the other found it there and needed it a little longer."""
+    node = make_larder(**shared)
+    paths = []
+    for name in ("pair", "other-pair"):
+        stall(registry, builder, name)
+        paths.append(start_pull(node, f"{registry.host}/a/b:{name}"))
+    assert [node.get(path).json()["layers"][0]["state"] for path in paths] == ["done", "reused"]
+    node.delete(paths[0])
+    wait_for_end(node, paths[0], "cancelled")
+    assert len(invariants.published(shared["blob_dir"])) == 1, "the other pull needs it"
+    node.delete(paths[1])
+    wait_for_end(node, paths[1], "cancelled")
+    assert not invariants.published(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
 
 
 def test_what_another_image_needs_survives_a_cancel(make_larder, shared, registry, builder):
