@@ -193,7 +193,8 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
         return;
     }
     /* Before its end is told, so that who hears of it finds nothing. */
-    if (pull_leaves_nothing(why->code) && !pull_leave_nothing(&puller->config, pull->id, &error))
+    if (pull_leaves_nothing(pull, why->code) &&
+        !pull_leave_nothing(&puller->config, pull->id, &error))
         puller_log(puller, "what the pull built stays until a prune", pull, &error, NULL);
     if (why->code == ERROR_CATALOGUE_UNAVAILABLE ||
         !catalogue_pull_failed(puller->config.catalogue, puller->node_id, pull->id, why, &error)) {

@@ -18,13 +18,18 @@ struct load {
     size_t done_count;       /* of them are committed */
 };
 
+/* Nothing is wrong with the archive: it may be sent again, to this node or another. */
+static bool refuse_for_now(const char *why, struct error *error)
+{
+    error_set(error, ERROR_CATALOGUE_UNAVAILABLE, "this node %s; send the archive again", why);
+    error->retry_after_seconds = 1;
+    return false;
+}
+
 /* What a load that stands in the way of the node's end is told. */
 static bool refuse_stopping(struct error *error)
 {
-    error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
-              "this node is being stopped; send the archive again");
-    error->retry_after_seconds = 1;
-    return false;
+    return refuse_for_now("is being stopped", error);
 }
 
 /* The body, for as long as the node runs. */
@@ -135,12 +140,23 @@ static bool is_asked_for(const struct load *load)
     return false;
 }
 
+/* Whether other nodes took this one for dead, and ended what it was to load. */
+static bool is_lost(const struct load *load)
+{
+    for (size_t i = load->done_count; i < load->begun_count; i++)
+        if (atomic_load(&load->tasks[i].stop) && !atomic_load(&load->tasks[i].cancelled))
+            return true;
+    return false;
+}
+
 /* The archive is the sender's: what is wrong in it is no registry's fault. */
 static void explain(const struct load *load, struct error *error)
 {
-    if (error->code == ERROR_PULL_CANCELLED && !is_asked_for(load) &&
-        puller_are_loads_stopping(load->puller))
+    bool is_unasked = error->code == ERROR_PULL_CANCELLED && !is_asked_for(load);
+    if (is_unasked && puller_are_loads_stopping(load->puller))
         (void)refuse_stopping(error);
+    else if (is_unasked && is_lost(load))
+        (void)refuse_for_now("did not answer for so long that it was taken for dead", error);
     if (error->code == ERROR_DIGEST_MISMATCH) {
         error->code = ERROR_INVALID_ARGUMENT;
         (void)error_context(error, "the archive is damaged");
@@ -168,8 +184,7 @@ static void end_pull(struct load *load, struct pull_task *task, const struct err
 static void fail(struct load *load, struct error *error)
 {
     explain(load, error);
-    /* Backwards: a layer goes with the pull that built it, when those that reused it are gone. */
-    for (size_t i = load->begun_count; i-- > load->done_count;)
+    for (size_t i = load->done_count; i < load->begun_count; i++)
         end_pull(load, &load->tasks[i], error);
 }
 

@@ -111,9 +111,9 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 
 /* Does a pull that ends for that reason leave nothing, not even its finished layers? They are
  * kept for a retry where one may help: the registry or the network was the reason. */
-[[nodiscard]] bool pull_leaves_nothing(enum error_code why);
+[[nodiscard]] bool pull_leaves_nothing(const struct pull *pull, enum error_code why);
 
-/* Takes away what the pull built and nothing else reaches, so that the directory is as it was
+/* Takes away what the pull held and nothing else reaches, so that the directory is as it was
  * before. The pull runs here and is about to end, or has ended. */
 [[nodiscard]] bool pull_leave_nothing(const struct puller_config *config, const char *pull_id,
                                       struct error *error);

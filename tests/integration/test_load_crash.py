@@ -8,7 +8,7 @@ import pytest
 import archives
 import images
 import pulling
-from daemons import wait_until
+from daemons import Stopped, wait_until
 from erofsmount import fsck
 from postgres import Postgres
 from problems import expect_problem
@@ -63,6 +63,16 @@ def wait_state(larder, *states, seconds=60):
     return newest_pull(larder)
 
 
+def wait_for_a_layer(larder):
+    """That one is built, another still under way."""
+    wait_until(
+        lambda: (pull := newest_pull(larder))
+        and "done" in [layer["state"] for layer in pull["layers"]],
+        "a layer is built",
+    )
+    assert newest_pull(larder)["state"] == "fetching"
+
+
 def leftovers(larder):
     return [path for path in (larder.blob_dir / "tmp").rglob("*") if path.is_file()]
 
@@ -111,14 +121,33 @@ def test_nobody_takes_over_the_load_of_a_killed_node(
     }
     one, two = make_larder(**shared), make_larder(**shared)
     sender = Sender(one, archive)
-    wait_state(two, "fetching")
+    wait_for_a_layer(two)
     one.kill9()
     sender.join()
     pull = wait_state(two, "failed", seconds=30)
     assert pull["policy"] == "load"
     assert "send it again" in pull["error"]["detail"], pull
+    assert not pulling.published_files(two), "what it had built is gone"
     archives.load(two, archive)
     assert_whole(two, debian, tmp_path)
+
+
+def test_a_node_that_was_taken_for_dead_in_a_load_says_so(make_larder, postgres, new_directory, archive):
+    """Nobody cancelled it."""
+    shared = {
+        "database": postgres.create_database("load_taken_for_dead"),
+        "blob_dir": new_directory("load-taken-for-dead-blobs"),
+    }
+    hangs, other = make_larder(**shared), make_larder(**shared)
+    sender = Sender(hangs, archive)
+    wait_state(other, "fetching")
+    with Stopped([hangs.pid]):
+        wait_state(other, "failed", seconds=30)
+    sender.join()
+    problem = expect_problem(sender.answer, 503, "CatalogueUnavailable")
+    assert "taken for dead" in problem["detail"] and "send the archive again" in problem["detail"]
+    assert sender.answer.headers["Retry-After"] == "1"
+    archives.load(hangs, archive)
 
 
 def test_a_cancelled_load_is_told_and_leaves_nothing(make_larder, archive):
@@ -212,7 +241,7 @@ def test_a_load_without_its_catalogue_fails_and_is_not_running_for_ever(
     try:
         larder = make_larder(database=server.create_database("load_restarted"))
         sender = Sender(larder, archive)
-        wait_state(larder, "fetching")
+        wait_for_a_layer(larder)
         server.kill9()
         sender.join()
         expect_problem(sender.answer, 503, "CatalogueUnavailable")
@@ -221,6 +250,7 @@ def test_a_load_without_its_catalogue_fails_and_is_not_running_for_ever(
         pull = wait_state(larder, "failed", seconds=30)
         assert "send it again" in pull["error"]["detail"]
         assert leftovers(larder) == []
+        assert not pulling.published_files(larder), "what it had built is gone"
         archives.load(larder, archive)
         larder.close()
     finally:
