@@ -10,8 +10,9 @@
 #include <string.h>
 
 enum {
-    LOOK_EVERY_US = 75 * 1000,      /* at a pull of another node's, or of nobody's yet */
-    PROGRESS_EVERY_US = 200 * 1000, /* its node writes it down every 500 ms */
+    LOOK_EVERY_US = 75 * 1000,            /* at a pull of another node's, or of nobody's yet */
+    LOOK_HERE_EVERY_US = 2 * 1000 * 1000, /* which may be another node's by now */
+    PROGRESS_EVERY_US = 200 * 1000,       /* its node writes it down every 500 ms */
     SLEEP_MAX_US = 60 * 1000000,
 };
 
@@ -148,7 +149,7 @@ static void settle_all(struct pull_watch *watch, struct watched *watched, struct
     }
 }
 
-/* Of a pull that runs here, pull_watch_note_end() tells. */
+/* Of the end of a pull that runs here, pull_watch_note_end() tells. */
 static bool runs_here(const struct pull_watch *watch, const struct look *look)
 {
     return look->found && look->pull.node_id && strcmp(look->pull.node_id, watch->node->id) == 0;
@@ -158,7 +159,7 @@ static int64_t next_look_us(const struct pull_watch *watch, const struct watched
                             const struct look *look)
 {
     int64_t now_us = clock_now_us();
-    int64_t at_us = now_us + (runs_here(watch, look) ? SLEEP_MAX_US : LOOK_EVERY_US);
+    int64_t at_us = now_us + (runs_here(watch, look) ? LOOK_HERE_EVERY_US : LOOK_EVERY_US);
     for (const struct request *request = watched->waiting; request; request = request->wait.next) {
         int64_t needed_us =
             request->stream.is_open ? now_us + PROGRESS_EVERY_US : request->wait.deadline_us;

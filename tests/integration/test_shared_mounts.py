@@ -119,7 +119,10 @@ def test_a_node_whose_directory_hangs_beats_on_for_a_while_and_is_taken_over_the
             time.sleep(0.5)
         assert oldest < 5, "every second, unless the machine is busy"
         assert other.get(path).json()["finished_at"] is None, "the node that hangs took it"
-        wait_until(lambda: other.get(path).json()["state"] == "done", "it is taken over", 120)
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(pull, hangs, reference)
+            wait_until(lambda: other.get(path).json()["state"] == "done", "it is taken over", 120)
+            assert waiting.result(timeout=20)["id"] == asked["id"], "who waits there hears of it"
         assert "pull started" in hangs.log() and "pull started" in other.log()
     wait_until(lambda: float(sql(own_database, age)[0][0]) < 3, "it beats again", 30)
     read_all(hangs, inspect(hangs, reference), mounts[0])
