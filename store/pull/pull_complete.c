@@ -16,8 +16,8 @@ static bool files_are_whole(struct blobdir *blobdir, const struct image_detail *
     return true;
 }
 
-/* One for a lesser platform that would run here does not count: the registry may have
- * the one that was asked for. */
+/* One for a lesser platform that would run there does not count, unless the registry is not to be
+ * asked: it may have the one that was asked for. */
 static bool is_for(const struct image_handle *image, const struct platform *wanted)
 {
     struct platform found;
@@ -26,9 +26,10 @@ static bool is_for(const struct image_handle *image, const struct platform *want
            platform_equal(&found, wanted);
 }
 
-/* *complete: the image is here for that very platform, with every file it needs. */
+/* *complete: the image is here for that very platform, or a lesser one, with every file it
+ * needs. */
 static bool find_complete(const struct puller_config *config, const struct reference *reference,
-                          const struct platform *platform, struct arena *arena,
+                          const struct platform *platform, bool or_lesser, struct arena *arena,
                           struct image_detail *detail, bool *complete, struct error *error)
 {
     const struct platform_choice choice = {.wanted = platform,
@@ -36,7 +37,8 @@ static bool find_complete(const struct puller_config *config, const struct refer
     *complete = false;
     if (!catalogue_inspect_image(config->catalogue, reference, &choice, arena, detail, error))
         return error->code == ERROR_IMAGE_NOT_FOUND || error->code == ERROR_PLATFORM_NOT_FOUND;
-    *complete = is_for(&detail->handle, platform) && files_are_whole(config->blobdir, detail);
+    *complete = (or_lesser || is_for(&detail->handle, platform)) &&
+                files_are_whole(config->blobdir, detail);
     return true;
 }
 
@@ -64,8 +66,8 @@ bool pull_answer_from_cache(const struct puller_config *config, const struct pul
     *answered = false;
     if (request->policy == PULL_ALWAYS || (request->force && request->policy != PULL_NEVER))
         return true;
-    if (!find_complete(config, request->reference, request->platform, arena, &detail, &complete,
-                       error))
+    if (!find_complete(config, request->reference, request->platform, request->policy == PULL_NEVER,
+                       arena, &detail, &complete, error))
         return false;
     if (complete) {
         *answered = catalogue_record_cached_pull(config->catalogue, config->node_id, request,
@@ -93,8 +95,8 @@ bool pull_confirm(struct pull_task *task, bool *confirmed, struct error *error)
     char text[DIGEST_TEXT_SIZE];
     bool complete = false;
     *confirmed = false;
-    if (!find_complete(config, &task->reference, &task->wanted, &task->arena, &detail, &complete,
-                       error))
+    if (!find_complete(config, &task->reference, &task->wanted, false, &task->arena, &detail,
+                       &complete, error))
         return false;
     if (!complete)
         return true;

@@ -92,6 +92,20 @@ def test_a_use_is_written_once_a_minute_and_waits_for_nobody(larder, registry, n
     assert pulling.inspect(larder, reference)["handle"]["last_used_at"] > used
 
 
+def test_never_takes_what_is_here_for_a_lesser_platform(larder, registry, name):
+    """As GET does; the other policies ask for better."""
+    reference = f"{name}:one"
+    better = {"platform": "linux/amd64/v3"}
+    first = pulling.pull(larder, reference)
+    assert larder.get(f"/images/{reference}", params=better).status_code == 200
+    asked(registry)
+    pulled = pulling.pull(larder, reference, policy="never", **better)
+    assert pulled["manifest_digest"] == first["manifest_digest"]
+    assert asked(registry) == []
+    pulling.pull(larder, reference, **better)
+    assert ("GET", "manifests") in asked(registry)
+
+
 def test_always_follows_a_tag_that_moved_and_fetches_what_is_new(larder, registry, two, name):
     pulling.pull(larder, f"{name}:moving")
     asked(registry)
