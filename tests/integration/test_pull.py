@@ -288,10 +288,15 @@ def test_a_registry_that_is_down_is_said(larder):
     assert f"127.0.0.1:{port}" in problem["detail"]
 
 
-def test_the_same_pull_asked_twice_at_once_is_one(larder, registry, built_images):
+def test_the_same_pull_asked_twice_at_once_is_one(
+    make_larder, postgres, new_directory, registry, built_images
+):
+    """Of whichever node."""
+    shared = {"database": postgres.create_database("twice"), "blob_dir": new_directory("twice")}
+    larder, other = make_larder(**shared), make_larder(**shared)
     images.push_to(registry, built_images["layers25"], "kinds/twice:1")
     body = {"reference": f"{registry}/kinds/twice:1"}
-    answers = [larder.post("/images:pull", json=body) for _ in range(3)]
+    answers = [node.post("/images:pull", json=body) for node in (larder, other, larder)]
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert answers[0].headers["Location"] == f"/pulls/{answers[0].json()['id']}"
