@@ -133,6 +133,18 @@ static bool take_inode(struct merge *merge, const struct erofs_read_inode *from,
 
 /* Entries. */
 
+/* A layer may stand in an image many times, and each time its files take memory anew. */
+static bool check_tree_size(const struct merge *merge, struct error *error)
+{
+    const struct erofs_tree *tree = merge->tree;
+    uint64_t bytes = tree->arena.block_bytes + tree->slot_count * sizeof(*tree->slots);
+    return bytes <= merge->max_tree_bytes ||
+           error_set(error, ERROR_LAYER_TOO_LARGE,
+                     "the layers up to this one have so many entries that their tree takes %" PRIu64
+                     " bytes of memory, and the limit is %" PRIu64,
+                     bytes, merge->max_tree_bytes);
+}
+
 static bool merge_whiteout(struct merge *merge, struct erofs_inode *directory,
                            const struct erofs_read_entry *from)
 {
@@ -225,6 +237,8 @@ static bool merge_entry(struct merge *merge, struct erofs_inode *directory,
         return erofs_damaged(error, "its directories form a cycle");
     if (is_dots(entry))
         return true;
+    if (!check_tree_size(merge, error))
+        return false;
     struct erofs_read_inode inode;
     if (!erofs_reader_inode(merge->layer, entry->nid, &inode, error))
         return false;
@@ -348,18 +362,6 @@ static bool resolve_links(struct merge *merge, struct error *error)
     return true;
 }
 
-/* A layer may stand in an image many times, and each time its files take memory anew. */
-static bool check_tree_size(const struct merge *merge, struct error *error)
-{
-    const struct erofs_tree *tree = merge->tree;
-    uint64_t bytes = tree->arena.block_bytes + tree->slot_count * sizeof(*tree->slots);
-    return bytes <= merge->max_tree_bytes ||
-           error_set(error, ERROR_LAYER_TOO_LARGE,
-                     "the layers up to this one have so many entries that their tree takes %" PRIu64
-                     " bytes of memory, and the limit is %" PRIu64,
-                     bytes, merge->max_tree_bytes);
-}
-
 bool erofs_merge_layer(struct erofs_tree *tree, struct erofs_reader *layer, uint16_t number,
                        uint64_t max_tree_bytes, struct error *error)
 {
@@ -377,8 +379,7 @@ bool erofs_merge_layer(struct erofs_tree *tree, struct erofs_reader *layer, uint
     if (!merge_root(&merge, error))
         return false;
     while (merge.stack_count > 0)
-        if (!merge_directory(&merge, merge.stack[--merge.stack_count], error) ||
-            !check_tree_size(&merge, error))
+        if (!merge_directory(&merge, merge.stack[--merge.stack_count], error))
             return false;
     return resolve_links(&merge, error);
 }

@@ -240,7 +240,7 @@ static bool compose(struct pull_task *task, struct error *error)
 static bool may_be_of_damage(enum error_code code)
 {
     return code != ERROR_PULL_CANCELLED && code != ERROR_CATALOGUE_UNAVAILABLE &&
-           code != ERROR_STORAGE_FULL;
+           code != ERROR_STORAGE_FULL && code != ERROR_LAYER_TOO_LARGE;
 }
 
 /* Whether a file is as it was recorded is not looked at when it is reused: that would be to read
