@@ -151,8 +151,7 @@ static bool directory_hangs(struct puller *puller)
     return since_us > 0 && metric_now_us() - since_us > HANGS_MS * INT64_C(1000);
 }
 
-/* Was a pull that runs here cancelled on another node, or taken over by one? */
-static void look_after_running(struct puller *puller)
+void puller_look_after(struct puller *puller)
 {
     cleanup_arena struct arena arena = {0};
     struct id_list running;
@@ -186,14 +185,14 @@ static void finish_task(struct puller *puller, struct pull_task *task, bool done
     }
     /* A cancel may have stood in the way of its commit that has not been heard of here. */
     if (why->code == ERROR_PULL_CANCELLED && !atomic_load(&task->cancelled))
-        look_after_running(puller);
+        puller_look_after(puller);
     if (why->code == ERROR_PULL_CANCELLED && !atomic_load(&task->cancelled)) {
         metric_add(METRIC_PULLS_ENDED, 1, ENDED_GIVEN_BACK);
         puller_log(puller, "pull given back", pull, why, NULL);
         return;
     }
     /* Before its end is told, so that who hears of it finds nothing. */
-    if (pull_leaves_nothing(pull, why->code) &&
+    if (pull_leaves_nothing(task, why->code) &&
         !pull_leave_nothing(&puller->config, pull->id, &error))
         puller_log(puller, "what the pull built stays until a prune", pull, &error, NULL);
     if (why->code == ERROR_CATALOGUE_UNAVAILABLE ||
@@ -353,7 +352,7 @@ static void *heartbeat_thread(void *context)
     for (unsigned looks = 0; !is_stopping(puller); looks++) {
         if (looks % LOOKS_A_BEAT == 0)
             beat(puller, &last);
-        look_after_running(puller);
+        puller_look_after(puller);
         wait_for_work(puller, wakes_so_far(puller), LOOK_INTERVAL_MS);
     }
     return NULL;

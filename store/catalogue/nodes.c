@@ -127,11 +127,11 @@ bool catalogue_look_after_pulls(struct catalogue *catalogue, const char *node_id
                                 struct error *error)
 {
     static const struct statement look = {
-        "pulls_look_after", "SELECT r.id, p.id IS NOT NULL"
-                            "  FROM unnest($1::text[]) AS r (id)"
-                            "  LEFT JOIN pulls p ON p.id = r.id::uuid AND p.node_id = $2::uuid"
-                            "   AND p.finished_at IS NULL"
-                            " WHERE p.id IS NULL OR p.cancel_requested"};
+        "pulls_look_after",
+        "SELECT r.id, p.id IS NOT NULL AND p.state <> 'done' AND p.cancel_requested"
+        "  FROM unnest($1::text[]) AS r (id)"
+        "  LEFT JOIN pulls p ON p.id = r.id::uuid AND p.node_id = $2::uuid"
+        " WHERE p.id IS NULL OR p.finished_at IS NOT NULL OR p.cancel_requested"};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     if (!session || !QUERY(session, &look, arena, &rows, error,

@@ -121,8 +121,9 @@ struct pull_page {
 
 /* --- for the node that runs pulls --- */
 
-/* Of the pulls that run here: those that someone wants cancelled, and those that are this
- * node's no more, because they ended or others took the node for dead. */
+/* Of the pulls that run here: those that someone wants cancelled, or cancelled while this node was
+ * taken for dead, and those that are this node's no more, because they ended or another has them.
+ */
 [[nodiscard]] bool catalogue_look_after_pulls(struct catalogue *catalogue, const char *node_id,
                                               const struct id_list *running, struct arena *arena,
                                               struct id_list *cancelled, struct id_list *lost,

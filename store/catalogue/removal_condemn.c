@@ -162,15 +162,20 @@ struct drop {
 
 static bool drop_pull_layers(struct catalogue_session *session, void *context, struct error *error)
 {
+    /* Of two at once each would see the other's hold, and leave the layer to it. */
+    static const struct statement alone = {
+        "pull_drop_lock", "SELECT pg_advisory_xact_lock(hashtext('larder pull drop'))"};
     static const struct statement drop_holds = {
         "pull_layers_drop",
-        "WITH let_go AS ("
-        "    UPDATE pull_layers SET held_diff_id = NULL"
-        "     WHERE pull_id = (SELECT id FROM pulls WHERE id = $1::uuid"
-        "                         AND (node_id = $2::uuid OR finished_at IS NOT NULL) FOR UPDATE)"
-        "    RETURNING diff_id, state)"
-        " INSERT INTO removal_layers"
-        " SELECT DISTINCT diff_id FROM let_go WHERE state IN ('done', 'reused')"};
+        "WITH held AS ("
+        "    SELECT l.pull_id, l.position, l.diff_id"
+        "      FROM pulls p JOIN pull_layers l ON l.pull_id = p.id"
+        "     WHERE p.id = $1::uuid AND (p.node_id = $2::uuid OR p.finished_at IS NOT NULL)"
+        "       AND l.held_diff_id IS NOT NULL FOR UPDATE),"
+        " let_go AS ("
+        "    UPDATE pull_layers l SET held_diff_id = NULL FROM held h"
+        "     WHERE l.pull_id = h.pull_id AND l.position = h.position)"
+        " INSERT INTO removal_layers SELECT DISTINCT diff_id FROM held"};
     /* Condemned before they were published. */
     static const struct statement list_unborn = {
         "pull_files_unborn",
@@ -182,7 +187,8 @@ static bool drop_pull_layers(struct catalogue_session *session, void *context, s
     const struct drop *drop = context;
     struct rows rows;
     struct rows names[2];
-    if (!QUERY(session, &drop_holds, drop->arena, &rows, error, drop->pull_id, drop->node_id) ||
+    if (!removal_run(session, &alone, error) ||
+        !QUERY(session, &drop_holds, drop->arena, &rows, error, drop->pull_id, drop->node_id) ||
         !condemn_naming(session, &condemn_listed_layers, drop->arena, &names[0], error) ||
         !QUERY(session, &list_unborn, drop->arena, &names[1], error, drop->pull_id))
         return false;

@@ -183,6 +183,9 @@ static void end_pull(struct load *load, struct pull_task *task, const struct err
 
 static void fail(struct load *load, struct error *error)
 {
+    /* PostgreSQL may have said so before the next look was due. */
+    if (error->code == ERROR_PULL_CANCELLED && !is_asked_for(load))
+        puller_look_after(load->puller);
     explain(load, error);
     for (size_t i = load->done_count; i < load->begun_count; i++)
         end_pull(load, &load->tasks[i], error);

@@ -110,8 +110,9 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 [[nodiscard]] bool pull_describe_image(struct pull_task *task, int fd, struct error *error);
 
 /* Does a pull that ends for that reason leave nothing, not even its finished layers? They are
- * kept for a retry where one may help: the registry or the network was the reason. */
-[[nodiscard]] bool pull_leaves_nothing(const struct pull *pull, enum error_code why);
+ * kept for a retry where one may help: the registry or the network was the reason. So are those
+ * that a lost catalogue's description told of: they may be nowhere else. */
+[[nodiscard]] bool pull_leaves_nothing(const struct pull_task *task, enum error_code why);
 
 /* Takes away what the pull held and nothing else reaches, so that the directory is as it was
  * before. The pull runs here and is about to end, or has ended. */
@@ -141,6 +142,9 @@ void puller_end_taking(struct puller *puller);
  * written down, or cannot be. */
 void puller_show(struct puller *puller, struct pull_task *task);
 void puller_hide(struct puller *puller, struct pull_task *task);
+
+/* Stops those that run here and are cancelled on another node, or were taken over by one. */
+void puller_look_after(struct puller *puller);
 
 /* Loads are to end (puller_stop_loads). */
 [[nodiscard]] bool puller_are_loads_stopping(struct puller *puller);

@@ -247,6 +247,16 @@ def test_more_uploads_than_the_node_takes_are_told_to_come_again(node):
     node.delete("/images/q.io/faults/good:1")
 
 
+def test_a_load_that_is_too_large_in_the_end_leaves_none_of_its_images_layers(make_larder):
+    """The last image needs what the first two built, and is refused before it has taken it."""
+    one, two = (tar_of(Layer((file(name, os.urandom(600_000)),))) for name in (b"one", b"two"))
+    images = [(["q.io/a/one:1"], [one]), (["q.io/a/two:1"], [two]), (["q.io/a/both:1"], [one, two])]
+    larder = make_larder(flags=["--max-image-bytes", "1MiB"])
+    answer = larder.post("/images:load", data=docker_save(images).data())
+    expect_problem(answer, 422, "LayerTooLarge")
+    assert not pulling.published_files(larder)
+
+
 def test_a_node_that_stops_does_not_wait_for_a_sender(make_larder):
     larder = make_larder()
     connection = begin_upload(larder, GOOD[:3000])

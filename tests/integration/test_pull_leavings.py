@@ -9,6 +9,7 @@ import pytest
 import images
 import invariants
 import pulling
+from cataloguerows import Psql
 from cutting_proxy import CuttingProxy
 from daemons import wait_until
 from fault_registry import Fault, FaultRegistry
@@ -100,6 +101,54 @@ def test_two_cancelled_pulls_leave_nothing_of_what_they_shared(
     wait_for_end(node, paths[1], "cancelled")
     assert not invariants.published(shared["blob_dir"])
     invariants.check(shared["database"], shared["blob_dir"])
+
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('relation', 'advisory')"
+
+
+def test_two_pulls_that_are_cancelled_at_once_do_not_leave_it_to_each_other(
+    make_larder, shared, registry, builder
+):
+    node = make_larder(**shared)
+    paths = []
+    for name in ("pair", "other-pair"):
+        stall(registry, builder, name)
+        paths.append(start_pull(node, f"{registry.host}/a/b:{name}"))
+    with Psql(shared["database"]) as other:
+        other.run("BEGIN")
+        other.run("LOCK TABLE condemned_files IN SHARE ROW EXCLUSIVE MODE")
+        for path in paths:
+            assert node.delete(path).status_code == 204
+        wait_until(lambda: sql(shared["database"], WAITING) == [["2"]], "both are at it")
+        other.run("ROLLBACK")
+    for path in paths:
+        wait_for_end(node, path, "cancelled")
+    assert not invariants.published(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
+def test_what_a_lost_catalogue_left_survives_a_pull_that_fails(
+    make_larder, shared, postgres, registry, builder
+):
+    """The registry may have it no more."""
+    first = make_larder(**shared)
+    pulling.pull(first, f"{registry.host}/a/b:pair")
+    lower, upper = pulling.inspect(first, f"{registry.host}/a/b:pair")["files"]["layers"]
+    first.close()
+    (shared["blob_dir"] / "larder.id").unlink()  # no node takes another catalogue's directory
+    (shared["blob_dir"] / upper["path"]).unlink()
+    blob = builder.images["pair"].manifest()["layers"][-1]["digest"]
+    registry.fault("blobs", blob, Fault(content=b"something else", always=True))
+    empty = postgres.create_database("leavings_after_a_loss")
+    node = make_larder(database=empty, blob_dir=shared["blob_dir"])
+    problem = pulling.refused(node, f"{registry.host}/a/b:pair")
+    assert problem["code"] == "DigestMismatch"
+    assert (shared["blob_dir"] / lower["path"]).exists()
+    asked = len(registry.requests)
+    registry.faults.clear()
+    pulled = pulling.pull(node, f"{registry.host}/a/b:pair")
+    assert [layer["state"] for layer in pulled["layers"]] == ["reused", "done"]
+    assert len(registry.requests) > asked
 
 
 def test_what_another_image_needs_survives_a_cancel(make_larder, shared, registry, builder):
