@@ -38,8 +38,9 @@ struct layer_result {
 /* Reads the whole source, also what follows the end-of-archive marker, and writes
  * the layer file to output_fd (empty, open for reading and writing; stays the
  * caller's; not yet fsynced). Write-back is started while writing. Fails with
- * ERROR_UNSUPPORTED_LAYER naming the member, ERROR_LAYER_TOO_LARGE,
- * ERROR_STORAGE_FULL or the source's own error; the output is then garbage. */
+ * ERROR_UNSUPPORTED_LAYER naming the member (or telling that the metadata of all is
+ * too large), ERROR_LAYER_TOO_LARGE, ERROR_STORAGE_FULL or the source's own error;
+ * the output is then garbage. */
 [[nodiscard]] bool layer_build(const struct tar_source *source, const struct digest *diff_id,
                                const struct layer_limits *limits, int output_fd,
                                struct layer_result *result, struct error *error);

@@ -4,9 +4,14 @@
 
 #include <assert.h>
 #include <endian.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+/* Who reads a file keeps its metadata in memory, a converter within 1.5 GiB for all that it
+ * does. Two million entries with ordinary names take a third of this. */
+#define MAX_METADATA_BYTES (UINT64_C(768) << 20)
 
 /* Where the parts of the metadata begin in the file. */
 struct writer {
@@ -362,6 +367,22 @@ static bool write_head(const struct writer *writer, const struct erofs_image *im
     return erofs_output_write_start(writer->output, head, size, error);
 }
 
+/* Before anything is written: kilobytes of tar can ask for gigabytes of indexes. */
+static bool check_size(const struct writer *writer, uint64_t first_block, uint64_t total,
+                       struct error *error)
+{
+    uint64_t size = (total - first_block) * EROFS_BLOCK_SIZE;
+    if (size > MAX_METADATA_BYTES)
+        return error_set(error, ERROR_UNSUPPORTED_LAYER,
+                         "the metadata would take %" PRIu64 " bytes, more than the limit of "
+                         "%" PRIu64,
+                         size, MAX_METADATA_BYTES);
+    if (total > EROFS_MAX_BLOCKS)
+        return error_set(error, ERROR_LAYER_TOO_LARGE, "the EROFS file would exceed 16 TiB");
+    uint64_t end = total * EROFS_BLOCK_SIZE;
+    return erofs_output_has_room(writer->output, end - erofs_output_offset(writer->output), error);
+}
+
 static bool plan_blocks(struct writer *writer, struct error *error)
 {
     const struct erofs_layout *layout = &writer->layout;
@@ -369,8 +390,8 @@ static bool plan_blocks(struct writer *writer, struct error *error)
     uint64_t meta_block = xattr_block + blocks_of(layout->shared_bytes);
     uint64_t content_block = meta_block + blocks_of(layout->inode_bytes);
     uint64_t total = content_block + layout->block_count;
-    if (total > EROFS_MAX_BLOCKS || layout->shared_bytes / 4 >= EROFS_XATTR_INLINE)
-        return error_set(error, ERROR_LAYER_TOO_LARGE, "the EROFS file would exceed 16 TiB");
+    if (!check_size(writer, xattr_block, total, error))
+        return false;
     writer->xattr_block = (uint32_t)xattr_block;
     writer->meta_block = (uint32_t)meta_block;
     writer->content_block = (uint32_t)content_block;

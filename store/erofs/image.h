@@ -32,7 +32,9 @@ struct erofs_image {
 
 /* Writes the tree's metadata at the output's offset, finishes the output, and
  * writes the head. *inode_count becomes the number of inodes written. Consumes the
- * tree: it can only be closed after it. */
+ * tree: it can only be closed after it. Fails before any metadata is written with
+ * ERROR_UNSUPPORTED_LAYER when that would be over 768 MiB, and with
+ * ERROR_LAYER_TOO_LARGE when the file would exceed the output's limit or 16 TiB. */
 [[nodiscard]] bool erofs_image_write(struct erofs_tree *tree, const struct erofs_image *image,
                                      struct erofs_output *output, uint64_t *inode_count,
                                      struct error *error);

@@ -213,15 +213,19 @@ bool erofs_layout_is_plain(const struct erofs_inode *inode)
            file->extent.block_count == blocks_of(inode->size);
 }
 
-static bool is_contiguous(const struct erofs_inode *inode)
+/* One hole, or one run: chunks of any size describe it. */
+static bool is_of_one_piece(const struct erofs_inode *inode)
 {
-    return inode->file.extent_count == 1 && inode->file.extent.file_block == 0 &&
-           inode->file.extent.block_count == blocks_of(inode->size);
+    const struct erofs_file *file = &inode->file;
+    if (file->extent_count == 0)
+        return true;
+    return file->extent_count == 1 && file->extent.file_block == 0 &&
+           file->extent.block_count == blocks_of(inode->size);
 }
 
 unsigned erofs_layout_chunk_bits(const struct erofs_inode *inode)
 {
-    if (!is_contiguous(inode))
+    if (!is_of_one_piece(inode))
         return inode->file.chunk_bits;
     unsigned bits = 0;
     while (bits < EROFS_MAX_CHUNK_BITS && UINT64_C(1) << bits < blocks_of(inode->size))

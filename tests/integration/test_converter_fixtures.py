@@ -16,7 +16,7 @@ from treewalk import walk
 # the sha256 over fsmeta and then all layer files.
 PINNED = {
     "dialect_pax": "f9d19f6bdf6e7d40ae4abb192167db2cee717ce280041602dd4a162d101a4e2e",
-    "sparse_old_gnu": "099d43d1fcea3d852b40200091a87935046d28c54b70fce59ebfc79e27caec68",
+    "sparse_old_gnu": "69e277465abc45104cfeb1d285588540650a88784f35d923ca88b69a2154f508",
     "xattrs_pax": "bdfcc08e9015e3ebea1e41c5831dbbbb726eb105ded3618d1f81199807abc94b",
     "hard_links_of_every_kind": "a132744834a5a0d62db1350445fa7a9d121a9aafebdd0eb28e66557bb494086c",
     "whiteout_after_its_directory": "f48c1b7cd9feee7c39a7fce634c167c21120d5df9d8865a9ce8e5d170869e7c3",

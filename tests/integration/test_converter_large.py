@@ -60,6 +60,19 @@ def test_sparse_file_of_five_gibibytes(kind, tmp_path):
     assert_both_views(stack, str(tmp_path), assert_pieces)
 
 
+def test_files_that_are_one_hole(tmp_path):
+    sizes = {b"page": 4096, b"gibibytes": SIZE, b"tebibytes": 8 * 1024 * GIB + 1, b"most": 2**63 - 2}
+    tar = b"".join(sparsetar.old_gnu(name, [], size) for name, size in sizes.items()) + END
+
+    def check(root_fd):
+        for name, size in sizes.items():
+            assert os.stat(name, dir_fd=root_fd).st_size == size
+            for offset in (0, size // 2, size - 100):
+                assert read_at(root_fd, name, offset, 100) == bytes(100), f"{name} at {offset}"
+
+    assert_both_views(convert(str(tmp_path), [tar]), str(tmp_path), check)
+
+
 def write_dense(path, size):
     """A tar with one file of `size` bytes in which each 1 MiB block begins with its number.
 
