@@ -54,6 +54,12 @@ static int compare_sizes_descending(const void *one, const void *other)
     return a < b ? 1 : a > b ? -1 : 0;
 }
 
+/* What a directory may get when the tar has ended. */
+static const struct erofs_xattr opaque_mark = {
+    .name_size = sizeof(EROFS_MARK_OPAQUE) - 1,
+    .value_size = 1,
+};
+
 bool erofs_xattr_set_fits(const struct erofs_xattr_set *set)
 {
     if (!set)
@@ -65,7 +71,8 @@ bool erofs_xattr_set_fits(const struct erofs_xattr_set *set)
         sizes[i] = erofs_xattr_disk_size(set->items[i]);
     qsort(sizes, set->count, sizeof(*sizes), compare_sizes_descending);
 
-    uint64_t inline_bytes = 4 * (uint64_t)EROFS_MAX_SHARED_XATTRS;
+    uint64_t inline_bytes =
+        4 * (uint64_t)EROFS_MAX_SHARED_XATTRS + erofs_xattr_disk_size(&opaque_mark);
     for (size_t i = 0; i < set->count; i++)
         if (i >= EROFS_MAX_SHARED_XATTRS || sizes[i] <= EROFS_XATTR_LARGE)
             inline_bytes += sizes[i];

@@ -59,7 +59,7 @@ static inline uint32_t erofs_xattr_disk_size(const struct erofs_xattr *xattr)
 /* From here on an attribute goes to the shared area even when used once. */
 enum { EROFS_XATTR_LARGE = 1024 };
 
-/* Whether EROFS can hold the set, however it is shared. */
+/* Whether EROFS can hold the set, however it is shared, and an opaque mark beside it. */
 [[nodiscard]] bool erofs_xattr_set_fits(const struct erofs_xattr_set *set);
 
 /* All attributes and sets of one tree. Zero-initialise; everything lives in `arena`

@@ -2,9 +2,14 @@
 #include "layer_view.h"
 
 #include "store/cleanup.h"
+#include "store/compose.h"
+#include "store/erofs/image.h"
+#include "store/layer/layer_tree.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct rule {
     const char *promise;
@@ -191,4 +196,97 @@ Test(layer_rules, what_cannot_be_right_is_refused_by_name)
         cr_expect(strncmp(view, "UnsupportedLayer: ", 18) == 0 && strstr(view, bad[i].member),
                   "expected a refusal with: %s; got: %s", bad[i].member, view);
     }
+}
+
+Test(layer_rules, more_attributes_than_a_file_can_have_are_refused_by_name)
+{
+    char value[901];
+    memset(value, 'v', 900);
+    value[900] = '\0';
+    char *lines = NULL;
+    size_t size = 0;
+    FILE *text = open_memstream(&lines, &size);
+    fputs("f good 1\nf a/fat 1", text);
+    for (int i = 0; i < 300; i++)
+        fprintf(text, " user.%03d=%s", i, value);
+    fclose(text);
+    cleanup_free char *owned = lines;
+    const char *layers[] = {lines, NULL};
+    cleanup_free char *view = view_of(layers);
+    cr_expect_str_eq(view,
+                     "UnsupportedLayer: \"a/fat\" has more extended attributes than EROFS can "
+                     "hold");
+}
+
+/* 255 attributes that are large enough to be shared, and the rest of `inline_bytes`. */
+static struct erofs_xattr_set *many_attributes(struct erofs_xattr_pool *pool, uint32_t inline_bytes)
+{
+    static const char value[EROFS_XATTR_LARGE] = "";
+    const uint32_t most = 1024;
+    const uint32_t head = sizeof(struct erofs_disk_xattr) + 3;
+    struct erofs_xattr *items[600];
+    size_t count = 0;
+    for (; inline_bytes > 0; count++) {
+        uint32_t size = inline_bytes > most + head ? most : inline_bytes;
+        char name[8];
+        snprintf(name, sizeof(name), "%03zu", count);
+        items[count] =
+            erofs_xattr_intern(pool, EROFS_XATTR_USER, name, 3, value, (uint16_t)(size - head));
+        inline_bytes -= size;
+    }
+    for (size_t end = count + EROFS_MAX_SHARED_XATTRS; count < end; count++) {
+        char name[8];
+        snprintf(name, sizeof(name), "%03zu", count);
+        items[count] = erofs_xattr_intern(pool, EROFS_XATTR_USER, name, 3, value, sizeof(value));
+    }
+    return erofs_xattr_set_intern(pool, items, count);
+}
+
+/* Whether the tree as it is makes a file that can be read back. */
+static void expect_sound_image(struct layer_tree *layer)
+{
+    cleanup_fd int fd = memfd_create("layer", MFD_CLOEXEC);
+    cleanup(erofs_output_close) struct erofs_output output;
+    erofs_output_open(&output, fd, UINT64_C(1) << 30);
+    const struct digest identity = {{0}};
+    struct erofs_image image = {.identity = &identity};
+    struct error error = {0};
+    uint64_t entries = 0;
+    cr_assert(erofs_output_skip(&output, erofs_image_head_size(0), &error) &&
+                  erofs_image_write(&layer->tree, &image, &output, &entries, &error),
+              "%s", error.message);
+    cr_expect(erofs_file_check(fd, erofs_output_offset(&output), &error), "%s", error.message);
+}
+
+/* Adds an opaque directory with that many attributes: refused by name, or sound. */
+static bool is_opaque_directory_taken(uint32_t inline_bytes)
+{
+    cleanup(layer_tree_close) struct layer_tree layer;
+    layer_tree_open(&layer, &wide_limits);
+    struct tar_member directory = {.name = "a/x", .type = TAR_DIRECTORY};
+    struct tar_member marker = {.name = "a/x/.wh..wh..opq", .type = TAR_FILE};
+    struct erofs_inode *file;
+    struct error error = {0};
+    cr_assert(layer_tree_add(&layer, &marker, NULL, &file, &error), "%s", error.message);
+    if (!layer_tree_add(&layer, &directory, many_attributes(&layer.tree.xattrs, inline_bytes),
+                        &file, &error)) {
+        cr_expect_eq(error.code, ERROR_UNSUPPORTED_LAYER);
+        cr_expect(strstr(error.message, "\"a/x\" has more extended attributes"), "%s",
+                  error.message);
+        return false;
+    }
+    layer_tree_finish(&layer);
+    expect_sound_image(&layer);
+    return true;
+}
+
+Test(layer_rules, an_opaque_directory_whose_attributes_just_fit_has_room_for_its_mark)
+{
+    const uint32_t near = 4 * (EROFS_MAX_XATTR_COUNT - EROFS_MAX_SHARED_XATTRS - 20);
+    const uint32_t far = 4 * EROFS_MAX_XATTR_COUNT;
+    uint32_t size = near;
+    while (size < far && is_opaque_directory_taken(size))
+        size += 4;
+    cr_expect_gt(size, near, "what leaves room is taken");
+    cr_expect_lt(size, far, "what does not is refused");
 }
