@@ -170,7 +170,7 @@ static bool find_link_target(struct layer_tree *layer, const char *target,
     if (!layer_walk_to_parent(&walk, &name, &name_size, error))
         return error_context(error, "hard link");
     const struct erofs_entry *found = NULL;
-    if (walk.directory)
+    if (walk.missing == 0)
         found = erofs_tree_find(&layer->tree, walk.directory, name, name_size);
     if (!found || !found->inode)
         return make_lower_link(layer, name, name_size, inode, error);

@@ -62,7 +62,9 @@ static bool walk_path(struct layer_walk *walk, const char *path, struct error *e
 
 static bool walk_up(struct layer_walk *walk)
 {
-    if (walk->directory)
+    if (walk->missing > 0)
+        walk->missing--;
+    else
         walk->directory = walk->directory->directory.parent;
     (void)layer_path_pop(&walk->layer->resolved); /* the root's parent is the root */
     return true;
@@ -86,7 +88,7 @@ static bool walk_missing(struct layer_walk *walk, const char *name, size_t name_
     struct layer_tree *layer = walk->layer;
     layer_path_push(&layer->resolved, name, name_size);
     if (!walk->make_missing) {
-        walk->directory = NULL;
+        walk->missing++;
         return true;
     }
     if (layer_name_is_whiteout(name, name_size))
@@ -107,7 +109,7 @@ static bool walk_name(struct layer_walk *walk, const char *name, size_t name_siz
         return layer_refuse(walk->layer, error, "has a component of more than %d bytes",
                             EROFS_NAME_MAX);
     struct erofs_entry *entry = NULL;
-    if (walk->directory)
+    if (walk->missing == 0)
         entry = erofs_tree_find(&walk->layer->tree, walk->directory, name, name_size);
     struct erofs_inode *inode = entry ? entry->inode : NULL;
     if (!inode)

@@ -11,7 +11,8 @@
 
 struct layer_walk {
     struct layer_tree *layer;
-    struct erofs_inode *directory; /* NULL: beyond what this layer has */
+    struct erofs_inode *directory; /* the last one on the way that this layer has */
+    uint32_t missing;              /* components below it, which only a lower layer can have */
     bool make_missing;             /* as implied directories */
 };
 

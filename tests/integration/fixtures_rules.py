@@ -190,6 +190,17 @@ fixture(
     ],
     [hardlink(b"up", b"way/back/low"), hardlink(b"up2", b"up")],
 )
+fixture(
+    "hard_link_up_from_a_directory_that_only_a_lower_layer_has",
+    [directory(b"lower/deep"), directory(b"real"), file(b"real/f", b"old")],
+    [
+        file(b"real/f", b"new"),
+        symlink(b"way", b"lower/deep/../../real"),
+        symlink(b"out", b"lower/../../real"),
+        hardlink(b"one", b"way/f"),
+        hardlink(b"two", b"out/f"),
+    ],
+)
 fixture("hard_link_to_a_lower_symlink", [symlink(b"low", b"t")], [hardlink(b"up", b"low")])
 fixture("hard_link_to_a_lower_device", [device(b"low", "char", 1, 5)], [hardlink(b"up", b"low")])
 fixture("hard_link_over_a_lower_directory", [file(b"low"), file(b"d/x")], [hardlink(b"d", b"low")])

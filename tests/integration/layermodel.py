@@ -218,16 +218,19 @@ class LayerTree:
         Returns the Node, or None and where to look in the layers below.
         """
         trail, names, todo, links = [self.root], [], list(parts), 0
+        missing = 0  # of the names, those below trail[-1], which only a lower layer can have
         while todo:
             part = todo.pop(0)
             if part in (b"", b"."):
                 continue
             if part == b"..":
-                trail, names = trail[:-1] or trail, names[:-1]
+                trail = trail if missing else trail[:-1] or trail
+                names, missing = names[:-1], max(missing - 1, 0)
                 continue
-            child = trail[-1].children.get(part)
+            child = None if missing else trail[-1].children.get(part)
             if child is None:
-                return None, components(b"/".join([*names, part, *todo]))
+                names, missing = [*names, part], missing + 1
+                continue
             if not todo:
                 return child, None
             if child.kind == "symlink":
@@ -241,7 +244,7 @@ class LayerTree:
                 trail, names = [*trail, child], [*names, part]
             else:
                 raise Refused(f"{part!r} is no directory any more")
-        return trail[-1], None
+        return (None, components(b"/".join(names))) if missing else (trail[-1], None)
 
 
 def apply_layer(members):

@@ -129,6 +129,21 @@ Test(layer_rules, hard_links_share_one_inode)
         {"through a symlink of the same layer",
          {"f u/b/x old", "l b u/b\nh y b/x"},
          ROOT "b l 777 u/b\nu d 755\nu/b d 755\nu/b/x f 644 n2 old\ny f 644 n2 old\n"},
+        {"through a directory that only a lower layer has, and up again",
+         {"d low/er\nd real\nf real/f old",
+          "f real/f new\nl way low/er/../../real\nl up low/er/../../../../real\nh h way/f\n"
+          "h i up/f"},
+         ROOT "h f 644 n3 new\ni f 644 n3 new\nlow d 755\nlow/er d 755\nreal d 755\n"
+              "real/f f 644 n3 new\nup l 777 low/er/../../../../real\n"
+              "way l 777 low/er/../../real\n"},
+        {"up, but not as far as it led down",
+         {"f low/real/f old", "f real/f new\nl way low/er/../real\nh h way/f"},
+         ROOT "h f 644 n2 old\nlow d 755\nlow/real d 755\nlow/real/f f 644 n2 old\n"
+              "real d 755\nreal/f f 644 new\nway l 777 low/er/../real\n"},
+        {"and from there through a symlink",
+         {"d low", "f real/f new\nl link real\nl way low/../link\nh h way/f"},
+         ROOT "h f 644 n2 new\nlink l 777 real\nlow d 755\nreal d 755\nreal/f f 644 n2 new\n"
+              "way l 777 low/../link\n"},
         {"symlinks and devices",
          {"l s t\nh s2 s\nc d 5:70000\nh d2 d"},
          ROOT "d c 644 n2 5:70000\nd2 c 644 n2 5:70000\ns l 777 n2 t\ns2 l 777 n2 t\n"},
