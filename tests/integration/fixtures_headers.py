@@ -1,6 +1,6 @@
 """Headers that lenient readers forgive and then get wrong: right here, or refused."""
 
-from fixture import NOON, directory, file, fixture, hardlink, refused, symlink
+from fixture import NOON, device, directory, fifo, file, fixture, hardlink, refused, symlink
 from tarbytes import (
     BLOCK,
     END,
@@ -345,6 +345,36 @@ for name, typeflag in TYPES.items():
             directory(b"d"),
             AFTER,
         ],
+    )
+# A size in the header itself: behind a PAX header, be it another member's or everybody's, POSIX
+# lets a hard link have a body. Nothing else has one.
+for name, head in {
+    "another_members_pax_header": pax_header([(b"uid", b"0")]),
+    "a_global_pax_header": pax_header([(b"comment", b"c")], typeflag=b"g"),
+}.items():
+    link = header(b"m", typeflag=b"1", link=b"t", size=8, mtime=SECONDS)
+    refused(
+        f"hard_link_with_a_size_behind_{name}",
+        '"m" has a size, which only files have',
+        [file(b"t", b"x", raw=raw_file(b"t", b"x", head)), file(b"m", raw=link), AFTER],
+    )
+    fixture(
+        f"other_members_with_a_size_behind_{name}",
+        [
+            file(b"t", b"x", raw=raw_file(b"t", b"x", head)),
+            symlink(
+                b"s", b"t", raw=header(b"s", typeflag=b"2", link=b"t", size=8, mtime=SECONDS)
+            ),
+            directory(
+                b"d", raw=header(b"d/", typeflag=b"5", mode=0o755, size=8, mtime=SECONDS)
+            ),
+            fifo(b"p", raw=header(b"p", typeflag=b"6", size=8, mtime=SECONDS)),
+            device(
+                b"c", "char", 1, 3, raw=header(b"c", typeflag=b"3", rdev=(1, 3), size=8, mtime=SECONDS)
+            ),
+            AFTER,
+        ],
+        umoci=name != "a_global_pax_header",
     )
 refused(
     "file_with_content_and_a_slash_behind_its_name", "f/", [file(b"f", raw=raw_file(b"f/", b"x"))]
