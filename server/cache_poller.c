@@ -10,6 +10,7 @@ enum {
     BEAT_MAX_MS = 125, /* however long the lease is */
     AWAY_PAUSE_MS = 250,
     TIMEOUT_MS = 1000, /* of a statement, and to connect */
+    TRIM_FIRST_MS = 2000, /* soon: nodes may be started anew more often than that: */
     TRIM_EVERY_MS = 60 * 1000,
 };
 
@@ -49,18 +50,19 @@ static void trim(struct cache_poller *poller)
     poller->trim_at_us = clock_now_us() + (int64_t)jitter_ms(TRIM_EVERY_MS) * 1000;
 }
 
-/* How long to sleep after it. */
+/* How long to sleep after it. On a busy node fences are all that renews: what else is to be done is
+ * done all the same. */
 static unsigned beat(void *context, const atomic_bool *)
 {
     struct cache_poller *poller = context;
     struct error why;
-    if (is_fresh(poller))
-        return poller->beat_ms / 2;
-    bool renewed = cache_lease_renew(poller->node->lease, poller->catalogue, &why);
+    bool fresh = is_fresh(poller);
+    bool renewed = fresh || cache_lease_renew(poller->node->lease, poller->catalogue, &why);
     tell(poller, renewed, &why);
-    if (renewed)
-        trim(poller);
-    return renewed ? poller->beat_ms : jitter_ms(AWAY_PAUSE_MS);
+    if (!renewed)
+        return jitter_ms(AWAY_PAUSE_MS);
+    trim(poller);
+    return fresh ? poller->beat_ms / 2 : poller->beat_ms;
 }
 
 static struct catalogue *open_catalogue(const struct node *node, struct error *error)
@@ -83,7 +85,7 @@ struct cache_poller *cache_poller_start(struct node *node, struct error *error)
     uint64_t beat_ms = node->options->max_staleness_ms / BEATS_A_LEASE;
     poller->node = node;
     poller->beat_ms = beat_ms < BEAT_MAX_MS ? (unsigned)beat_ms + 1 : BEAT_MAX_MS;
-    poller->trim_at_us = clock_now_us() + (int64_t)jitter_ms(TRIM_EVERY_MS) * 1000;
+    poller->trim_at_us = clock_now_us() + (int64_t)jitter_ms(TRIM_FIRST_MS) * 1000;
     poller->catalogue = open_catalogue(node, error);
     if (!poller->catalogue) {
         free(poller);
