@@ -12,6 +12,7 @@ enum {
     TIMEOUT_MS = 1000, /* of a statement, and to connect */
     TRIM_FIRST_MS = 2000, /* soon: nodes may be started anew more often than that: */
     TRIM_EVERY_MS = 60 * 1000,
+    TRIM_NEXT_MS = 1000, /* what is left of a long log; heartbeats come between */
 };
 
 struct cache_poller {
@@ -44,10 +45,12 @@ static bool is_fresh(const struct cache_poller *poller)
 static void trim(struct cache_poller *poller)
 {
     struct error ignored; /* the next node or the next minute does it */
+    bool is_more = false;
     if (clock_now_us() < poller->trim_at_us)
         return;
-    (void)!catalogue_trim_changes(poller->catalogue, &ignored);
-    poller->trim_at_us = clock_now_us() + (int64_t)jitter_ms(TRIM_EVERY_MS) * 1000;
+    (void)!catalogue_trim_changes(poller->catalogue, &is_more, &ignored);
+    unsigned pause_ms = jitter_ms(is_more ? TRIM_NEXT_MS : TRIM_EVERY_MS);
+    poller->trim_at_us = clock_now_us() + (int64_t)pause_ms * 1000;
 }
 
 /* How long to sleep after it. On a busy node fences are all that renews: what else is to be done is

@@ -107,10 +107,11 @@ uint64_t snapshot_progress(const char *snapshot)
     return over;
 }
 
-bool catalogue_trim_changes(struct catalogue *catalogue, struct error *error)
+bool catalogue_trim_changes(struct catalogue *catalogue, bool *is_more, struct error *error)
 {
-    /* A mark says which transactions were over when it was made; ten minutes later all
-     * nodes have read what those wrote. The oldest usable mark may go when a later one is. */
+    /* $1 seconds, $2 rows. A mark says which transactions were over when it was made; ten minutes
+     * later all nodes have read what those wrote. The oldest usable mark may go when a later one
+     * is. */
     static const struct statement trim = {
         "changes_trim",
         "WITH marked AS ("
@@ -125,10 +126,17 @@ bool catalogue_trim_changes(struct catalogue *catalogue, struct error *error)
         "     ORDER BY marked_at DESC LIMIT 1),"
         " unmarked AS ("
         "    DELETE FROM change_marks WHERE marked_at < (SELECT marked_at FROM usable))"
-        " DELETE FROM change_log WHERE xid < (SELECT oldest_running FROM usable)"};
+        " DELETE FROM change_log"
+        "  WHERE ctid = ANY (ARRAY(SELECT ctid FROM change_log"
+        "                           WHERE xid < (SELECT oldest_running FROM usable)"
+        "                           ORDER BY xid LIMIT $2::int))"};
     cleanup_arena struct arena arena = {0};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    return session &&
-           QUERY(session, &trim, &arena, &rows, error, parameter_int(&arena, CHANGES_KEPT_SECONDS));
+    if (!session ||
+        !QUERY(session, &trim, &arena, &rows, error, parameter_int(&arena, CHANGES_KEPT_SECONDS),
+               parameter_int(&arena, CHANGES_TRIMMED_MAX)))
+        return false;
+    *is_more = rows.affected == CHANGES_TRIMMED_MAX;
+    return true;
 }

@@ -36,8 +36,11 @@ void change_key_of(const struct reference *reference, char key[REFERENCE_TEXT_SI
 [[nodiscard]] uint64_t snapshot_progress(const char *snapshot);
 
 /* Lets go of what every node has read by far: changes older than ten minutes. A node
- * that did not read for half of that forgets everything instead. Cheap when called often. */
-[[nodiscard]] bool catalogue_trim_changes(struct catalogue *catalogue, struct error *error);
-enum { CHANGES_KEPT_SECONDS = 600 };
+ * that did not read for half of that forgets everything instead. Cheap when called often: one
+ * call takes CHANGES_TRIMMED_MAX rows at most, well within a second, and says whether there may
+ * be more. */
+[[nodiscard]] bool catalogue_trim_changes(struct catalogue *catalogue, bool *is_more,
+                                          struct error *error);
+enum { CHANGES_KEPT_SECONDS = 600, CHANGES_TRIMMED_MAX = 10000 };
 
 #endif

@@ -178,10 +178,13 @@ Test(changes, a_later_snapshot_has_made_more_progress)
                  "a transaction ended between them");
 }
 
-static void trim(void)
+/* True when there may be more to trim. */
+static bool trim(void)
 {
     struct error error = {0};
-    cr_assert(catalogue_trim_changes(database_catalogue, &error), "%s", error.message);
+    bool is_more = false;
+    cr_assert(catalogue_trim_changes(database_catalogue, &is_more, &error), "%s", error.message);
+    return is_more;
 }
 
 /* Transactions of other tests, in other databases of the server, keep a mark back as well. */
@@ -206,15 +209,30 @@ Test(changes, old_ones_are_trimmed_and_young_ones_kept)
 {
     add("q.io/a:1", "m1");
     wait_until_over();
-    trim();
+    (void)trim();
     cr_expect_str_eq(count_log(), "2", "they are young");
     cr_expect_str_eq(database_sql("SELECT count(*) FROM change_marks"), "1");
-    trim();
+    (void)trim();
     cr_expect_str_eq(database_sql("SELECT count(*) FROM change_marks"), "1", "one a minute");
     database_sql("UPDATE change_marks SET marked_at = now() - interval '11 minutes'");
     add("q.io/b:1", "m2");
-    trim();
+    (void)trim();
     cr_expect_str_eq(count_log(), "2", "what the mark saw end is gone, the rest is not");
+}
+
+Test(changes, a_long_log_is_trimmed_in_pieces_that_end_within_a_heartbeats_patience)
+{
+    database_sql("DELETE FROM change_log");
+    database_sql(arena_printf(&arena,
+                              "INSERT INTO change_log (key)"
+                              " SELECT n::text FROM generate_series(1, %d + 1) n",
+                              CHANGES_TRIMMED_MAX));
+    database_sql("INSERT INTO change_marks VALUES (now() - interval '11 minutes',"
+                 "                                 pg_current_xact_id())");
+    cr_expect(trim(), "there is more");
+    cr_expect_str_eq(count_log(), "1");
+    cr_expect_not(trim(), "that was all");
+    cr_expect_str_eq(count_log(), "0");
 }
 
 Test(changes, one_that_was_committed_late_is_kept_as_long)
@@ -225,10 +243,10 @@ Test(changes, one_that_was_committed_late_is_kept_as_long)
     struct rows rows;
     cr_assert(session_begin(slow, &error));
     cr_assert(session_query(slow, &log, NULL, 0, &arena, &rows, &error), "%s", error.message);
-    trim(); /* the mark is made while it runs */
+    (void)trim(); /* the mark is made while it runs */
     cr_assert(session_commit(slow, &error));
     catalogue_release(slow);
     database_sql("UPDATE change_marks SET marked_at = now() - interval '11 minutes'");
-    trim();
+    (void)trim();
     cr_expect_str_eq(count_log(), "1", "it was not over when the mark was made");
 }
