@@ -2,6 +2,7 @@
 #include "server/image_selection.h"
 #include "server/log.h"
 #include "server/node.h"
+#include "server/read_cache.h"
 #include "server/reaper_thread.h"
 #include "server/resources.h"
 #include "server/shapes.h"
@@ -38,23 +39,35 @@ static void reap(struct request *request, const struct condemned *condemned)
     reaper_thread_wake(node->reaper);
 }
 
+/* No question could do it later, if PostgreSQL goes now. */
+static void forget(struct request *request, const struct changes *changes)
+{
+    struct read_cache *cache = request->node->cache;
+    if (changes->everything)
+        read_cache_evict_all(cache);
+    for (size_t i = 0; i < changes->count; i++)
+        read_cache_evict(cache, changes->keys[i]);
+    request->memory_is_right = true;
+}
+
 bool images_remove(struct request *request, struct error *error)
 {
     struct image_selection selection;
-    struct condemned condemned;
+    struct removed_image removed;
     bool force = false;
     struct id_list *users = arena_alloc(&request->arena, sizeof(*users));
     if (!image_selection_read(request, &selection, error) ||
         !request_query_bool(request, "force", false, &force, error))
         return false;
     if (!catalogue_remove_image(request->node->catalogue, &selection.reference,
-                                selection.choice.wanted, force, &request->arena, &condemned, users,
+                                selection.choice.wanted, force, &request->arena, &removed, users,
                                 error)) {
         if (error->code == ERROR_IMAGE_IN_USE)
             request->about_sandboxes = users;
         return false;
     }
-    reap(request, &condemned);
+    forget(request, &removed.changes);
+    reap(request, &removed.condemned);
     request_answer_empty(request, 204);
     return true;
 }

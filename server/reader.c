@@ -118,11 +118,12 @@ static void answer_stale(struct request *request, struct cached_answer *answer, 
     request_add_header(request, MHD_HTTP_HEADER_WARNING, "110 larder \"Response is Stale\"");
 }
 
-/* While the catalogue is away, what was right when it went is better than nothing. */
+/* While the catalogue is away, what was right when it went is better than nothing; what is known to
+ * be wrong is not. */
 static bool try_stale(struct reader *reader, struct request *request)
 {
     int64_t age_us = cache_lease_age_us(reader->node->lease);
-    if (request->read.fresh ||
+    if (request->read.fresh || cache_lease_is_wrong(reader->node->lease) ||
         age_us / 1000 > (int64_t)reader->node->options->max_stale_if_error_ms)
         return false;
     struct cached_answer *answer =

@@ -80,6 +80,22 @@ bool catalogue_read_changes(struct catalogue *catalogue, const char *snapshot, s
     return true;
 }
 
+bool session_read_own_changes(struct catalogue_session *session, struct arena *arena,
+                              struct changes *changes, struct error *error)
+{
+    static const struct statement own = {
+        "changes_own",
+        "SELECT NULL, NULL, c.key"
+        "  FROM (SELECT) one"
+        "  LEFT JOIN (SELECT DISTINCT key FROM change_log WHERE xid = pg_current_xact_id()"
+        "              LIMIT " LIMIT ") c ON true"};
+    struct rows rows;
+    if (!session_query(session, &own, NULL, 0, arena, &rows, error))
+        return false;
+    changes_read(&rows, arena, changes);
+    return true;
+}
+
 void change_key_of(const struct reference *reference, char key[REFERENCE_TEXT_SIZE])
 {
     if (!reference->digest[0]) {

@@ -29,6 +29,11 @@ void changes_read(const struct rows *rows, struct arena *arena, struct changes *
                                           struct arena *arena, struct changes *changes,
                                           struct error *error);
 
+/* Those of the transaction that the session is in, without a moment: who commits it knows what to
+ * evict, whatever becomes of PostgreSQL afterwards. */
+[[nodiscard]] bool session_read_own_changes(struct catalogue_session *session, struct arena *arena,
+                                            struct changes *changes, struct error *error);
+
 /* Under which key a change of what this reference leads to is written. */
 void change_key_of(const struct reference *reference, char key[REFERENCE_TEXT_SIZE]);
 

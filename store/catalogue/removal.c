@@ -9,7 +9,7 @@ struct image_removal {
     const struct platform *platform; /* NULL: all */
     bool force;
     struct arena *arena; /* for what is handed out */
-    struct condemned *condemned;
+    struct removed_image *removed;
     struct id_list *users;
 };
 
@@ -152,15 +152,17 @@ static bool remove_image(struct catalogue_session *session, void *context, struc
            (request->force ? break_holds(session, error)
                            : refuse_if_used(session, request, error)) &&
            take_references(session, error) &&
-           removal_condemn_victims(session, request->arena, request->condemned, error);
+           removal_condemn_victims(session, request->arena, &request->removed->condemned, error) &&
+           session_read_own_changes(session, request->arena, &request->removed->changes, error);
 }
 
 bool catalogue_remove_image(struct catalogue *catalogue, const struct reference *reference,
                             const struct platform *platform, bool force, struct arena *arena,
-                            struct condemned *condemned, struct id_list *users, struct error *error)
+                            struct removed_image *removed, struct id_list *users,
+                            struct error *error)
 {
     *users = (struct id_list){0};
-    struct image_removal request = {reference, platform, force, arena, condemned, users};
+    struct image_removal request = {reference, platform, force, arena, removed, users};
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     return session && removal_make_tables(session, error) &&
            session_transact(session, remove_image, &request, error);

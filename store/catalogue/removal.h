@@ -5,6 +5,7 @@
 #define LARDER_STORE_CATALOGUE_REMOVAL_H
 
 #include "store/blobdir.h"
+#include "store/catalogue/changes.h"
 #include "store/catalogue/holders.h"
 
 /* Files that go now. */
@@ -13,13 +14,19 @@ struct condemned {
     size_t count;
 };
 
+/* What the removal of an image leaves to do. */
+struct removed_image {
+    struct condemned condemned;
+    struct changes changes; /* to be evicted from memory */
+};
+
 /* Removes a reference for one platform (or all, when NULL) and what it alone reaches.
  * Unless `force`: fails with ERROR_IMAGE_IN_USE when a live sandbox or a
  * snapshot would lose it, or a pin protects it; *users then names the sandboxes. */
 [[nodiscard]] bool catalogue_remove_image(struct catalogue *catalogue,
                                           const struct reference *reference,
                                           const struct platform *platform, bool force,
-                                          struct arena *arena, struct condemned *condemned,
+                                          struct arena *arena, struct removed_image *removed,
                                           struct id_list *users, struct error *error);
 
 /* Takes away what a pull held and nothing else reaches: one that ends on this node

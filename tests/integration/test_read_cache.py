@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import rawhttp
 from cataloguerows import Psql, add_image, backends, digest_of, metric, prepare, use
+from cutting_proxy import COMMIT, CuttingProxy
 from daemons import Stopped, processes_below, wait_until
 from larder import Larder
 from postgres import Postgres, sql
@@ -546,6 +547,73 @@ def test_a_catalogue_that_is_back_is_asked_by_the_node_not_by_each_client(
 
 def is_stale(answer):
     return answer if "stale" in cache_status(answer) else None
+
+
+class GoingProxy(CuttingProxy):
+    """Lets these statements through, in that order, with all others between them; then PostgreSQL
+    hears nobody any more, until there are others. The answer to the last comes back."""
+
+    statements = (b"none yet",)
+
+    def see(self, data):
+        if not self.statements:
+            raise ConnectionAbortedError
+        if self.statements[0] in data:
+            self.statements = self.statements[1:]
+
+
+@pytest.fixture
+def going(own_postgres):
+    with GoingProxy(own_postgres.port) as proxy:
+        yield proxy
+
+
+def reach_through(proxy, server, make_larder):
+    database = server.create_database("larder")
+    node = make_larder(database=database.replace(str(server.port), str(proxy.port)))
+    prepare(database)
+    return node, database
+
+
+OTHER = "docker.io/library/other:1"
+
+
+def test_what_was_removed_is_not_served_stale(make_larder, own_postgres, going):
+    """The node is told that it went, and PostgreSQL goes before it can ask what changed."""
+    node, database = reach_through(going, own_postgres, make_larder)
+    for reference in (REFERENCE, OTHER):
+        add_image(database, reference, reference)
+    name = REFERENCE.rsplit(":", 1)[0]
+    removed = [REFERENCE, f"{name}@{digest_of(database, REFERENCE)}"]
+    for reference in (*removed, OTHER):
+        warm(node, f"/images/{reference}")
+    going.statements = (b"\0image_take\0", COMMIT)
+    assert node.delete(f"/images/{REFERENCE}").status_code == 204
+    assert not going.statements
+    for reference in removed:
+        expect_problem(node.get(f"/images/{reference}"), 503, "CatalogueUnavailable")
+    assert wait_until(lambda: is_stale(node.get(f"/images/{OTHER}")), "the rest is served on").ok
+    going.statements = GoingProxy.statements
+    wait_until(lambda: node.get(f"/images/{REFERENCE}").status_code == 404, "it is read again")
+
+
+def test_what_is_known_to_be_wrong_is_not_served_stale(make_larder, own_postgres, going):
+    """A use that was written the long way, for an image that is there for another platform only."""
+    node, database = reach_through(going, own_postgres, make_larder)
+    add_image(database, REFERENCE, "one", "linux/riscv64")
+    path = f"/images/{REFERENCE}"
+    use(database, REFERENCE, 1000)  # long ago, so that the next use is written
+    warm(node, path)
+    going.statements = (b"\0sandbox_put\0",)
+    answer = node.put(
+        "/sandboxes/one", json={"host": "h", "rootfs": {"type": "oci", "reference": REFERENCE}}
+    )
+    assert answer.status_code == 201 and not going.statements
+    used = answer.json()["image"]["handle"]["last_used_at"]
+    expect_problem(node.get(path), 503, "CatalogueUnavailable")
+    going.statements = GoingProxy.statements
+    read = wait_until(lambda: node.get(path).json().get("last_used_at"), "it is read again")
+    assert used > 1000 and read == used
 
 
 def test_a_node_that_ends_answers_who_waits_for_the_catalogue(make_larder, own_postgres):

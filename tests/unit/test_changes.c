@@ -159,6 +159,27 @@ Test(changes, a_change_of_what_images_are_made_of_is_a_change_of_everything)
     }
 }
 
+Test(changes, a_transaction_tells_its_own_and_nobody_elses)
+{
+    static const struct statement log = {"test_log", "INSERT INTO change_log (key) VALUES ('mine')"};
+    struct error error = {0};
+    struct rows rows;
+    struct changes own;
+    database_sql("INSERT INTO change_log (key) VALUES ('other')");
+    struct catalogue_session *session = catalogue_acquire(database_catalogue, &error);
+    cr_assert(session_begin(session, &error));
+    cr_assert(session_read_own_changes(session, &arena, &own, &error), "%s", error.message);
+    cr_expect_eq(own.count, 0);
+    for (int i = 0; i < 2; i++)
+        cr_assert(session_query(session, &log, NULL, 0, &arena, &rows, &error), "%s",
+                  error.message);
+    cr_assert(session_read_own_changes(session, &arena, &own, &error), "%s", error.message);
+    cr_assert(session_commit(session, &error));
+    catalogue_release(session);
+    cr_assert_eq(own.count, 1);
+    cr_expect_str_eq(own.keys[0], "mine");
+}
+
 Test(changes, more_than_a_node_wants_to_read_is_everything)
 {
     (void)read_changes(NULL);

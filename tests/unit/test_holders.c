@@ -251,13 +251,13 @@ Test(holders, after_a_forced_removal_a_sandbox_has_no_image_until_it_is_back)
     add_image();
     cleanup_arena struct arena arena = {0};
     struct sandbox sandbox;
-    struct condemned condemned;
+    struct removed_image removed;
     struct id_list users;
     struct error error = {0};
     bool created = false;
     struct reference reference = parsed("q.io/a:1");
     must_put("s1", 60, &arena, &sandbox, &created);
-    cr_assert(catalogue_remove_image(database_catalogue, &reference, NULL, true, &arena, &condemned,
+    cr_assert(catalogue_remove_image(database_catalogue, &reference, NULL, true, &arena, &removed,
                                      &users, &error),
               "%s", error.message);
     cr_assert_str_eq(find_code("s1", &arena, &sandbox), "found", "the sandbox stays");
