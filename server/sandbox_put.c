@@ -116,17 +116,18 @@ static void forget_use(struct node *node, const struct registered_sandbox *regis
 {
     struct reference reference;
     struct error impossible;
-    const char *digests[] = {registered->image->manifest_digest, registered->index_digest, NULL};
     if (!reference_parse(registered->image->reference, &reference, &impossible))
         return;
     read_cache_evict(node->cache, registered->image->reference);
-    digests[2] = reference.digest[0] ? reference.digest : NULL;
+    struct reference by_digest = reference;
+    const char *const digests[] = {registered->image->manifest_digest, registered->index_digest,
+                                   reference.digest[0] ? reference.digest : NULL};
     for (size_t i = 0; i < COUNT(digests); i++) {
         char key[REFERENCE_TEXT_SIZE];
         if (!digests[i])
             continue;
-        snprintf(reference.digest, sizeof(reference.digest), "%s", digests[i]);
-        change_key_of(&reference, key);
+        snprintf(by_digest.digest, sizeof(by_digest.digest), "%s", digests[i]);
+        change_key_of(&by_digest, key);
         read_cache_evict(node->cache, key);
     }
 }

@@ -271,6 +271,19 @@ def test_a_write_is_visible_at_once_on_its_node(node, database, image):
         assert image not in node.get("/images").text
 
 
+def test_a_use_is_visible_at_once_by_a_tag_and_another_digest(node, database):
+    """Whatever digest the reference has: that its manifest has it, too, is the registry's word."""
+    reference = f"docker.io/test/tagged:1@{digest_of(database, 'none of its')}"
+    add_image(database, reference, "tagged")
+    path = f"/images/{reference}"
+    body = {"host": "h", "rootfs": {"type": "oci", "reference": reference}}
+    with Stopped(backends(database, "larder heartbeat")):
+        use(database, reference, 1000)  # long ago, so that the next use is written
+        node.get(path, headers=FRESH)
+        used = node.put("/sandboxes/tagged", json=body).json()["image"]["handle"]["last_used_at"]
+        assert used > 1000 and node.get(path).json()["last_used_at"] == used
+
+
 # --- races ---
 
 
