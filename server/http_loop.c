@@ -195,10 +195,13 @@ static bool may_put_off_fence(struct http_loop *loop)
 static int next_events(struct http_loop *loop, struct epoll_event *events)
 {
     int timeout_ms = sleep_ms(loop);
-    if (!reader_wants_fence(loop->reader))
+    if (!reader_wants_fence(loop->reader)) {
+        loop->fence_wanted_us = 0; /* another loop's was for all who waited */
         return epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, timeout_ms);
+    }
     int count = epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, 0);
-    if (count != 0 && may_put_off_fence(loop))
+    bool more_come = count != 0 || timeout_ms == 0; /* a daemon that is due has some, too */
+    if (more_come && may_put_off_fence(loop))
         return count;
     loop->fence_wanted_us = 0;
     reader_fence(loop->reader);
