@@ -156,9 +156,12 @@ bool cache_lease_renew(struct cache_lease *lease, struct catalogue *catalogue, s
     cache_lease_ask(lease, &arena, &question);
     if (!catalogue_read_changes(catalogue, question.snapshot, &arena, &changes, error))
         return false;
-    return cache_lease_answer(lease, &question, &changes) ||
-           error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
-                     "PostgreSQL was replaced by another one meanwhile");
+    if (cache_lease_answer(lease, &question, &changes))
+        return true;
+    error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
+              "PostgreSQL was replaced by another one meanwhile");
+    error->retry_after_seconds = 1;
+    return false;
 }
 
 void cache_lease_catch_up(struct cache_lease *lease, struct catalogue *catalogue)

@@ -110,7 +110,7 @@ void http_request_over_elsewhere(struct request *request);
  * held up. Any loop; one at a time does it for all. */
 void http_request_answer_late(struct http_server *server);
 /* After the handler of a route that changes images, before its answer is sent. */
-void http_request_forget_changes(const struct request *request);
+void http_request_forget_changes(struct request *request);
 
 /* The end of a file that the request sends, if it does. */
 void http_file_close(struct request *request);

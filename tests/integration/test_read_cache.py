@@ -629,6 +629,23 @@ def test_what_is_known_to_be_wrong_is_not_served_stale(make_larder, own_postgres
     assert used > 1000 and read == used
 
 
+def test_a_pull_is_not_told_of_when_nobody_can_say_what_it_changed(
+    make_larder, own_postgres, going
+):
+    """So memory is not known to be wrong, and is served on."""
+    node, database = reach_through(going, own_postgres, make_larder)
+    add_image(database, REFERENCE, "one")
+    pull = sql(database, "INSERT INTO pulls (reference, platform, policy, force, state, finished_at)"
+                         f" VALUES ('{REFERENCE}', 'linux/amd64', 'always', false, 'cancelled', now())"
+                         " RETURNING id")[0][0]  # fmt: skip
+    warm(node, f"/images/{REFERENCE}")
+    assert node.get(f"/pulls/{pull}").ok
+    going.statements = (b"\0pull_find\0",)
+    expect_problem(node.get(f"/pulls/{pull}"), 503, "CatalogueUnavailable")
+    assert not going.statements
+    assert wait_until(lambda: is_stale(node.get(f"/images/{REFERENCE}")), "it is served on").ok
+
+
 def test_a_node_that_ends_answers_who_waits_for_the_catalogue(make_larder, own_postgres):
     database = own_postgres.create_database("larder")
     node = make_larder(database=database)
