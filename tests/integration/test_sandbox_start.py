@@ -1,9 +1,10 @@
 """Starting sandboxes: PUT in one round trip, and batches."""
 
 import threading
+import time
 
 import pytest
-from cataloguerows import Psql, add_image, digest_of, prepare
+from cataloguerows import Psql, add_image, digest_of, metric, prepare
 from cutting_proxy import CuttingProxy
 from daemons import wait_until
 from larder import Larder
@@ -58,6 +59,23 @@ def test_what_it_runs_on_is_not_read_again(node, database):
             image = start(node, f"once-{number}", "start/once:1")["image"]
             assert {**image, "handle": None} == {**first, "handle": None}
         other.run("ROLLBACK")
+
+
+def round_trips(node):
+    return metric(node, "larder_catalogue_round_trip_seconds_count")
+
+
+def test_a_start_and_a_renewal_are_one_round_trip_each(node, database):
+    add_image(database, "docker.io/start/trip:1", "trip")
+    start(node, "trip", "start/trip:1")
+    starts, before, began = 200, round_trips(node), time.monotonic()
+    for number in range(starts):
+        start(node, f"trip-{number // 2}", "start/trip:1")
+    asked = round_trips(node) - before
+    seconds, before = time.monotonic() - began, round_trips(node)
+    time.sleep(seconds)  # what the node asks for itself meanwhile
+    asked -= round_trips(node) - before
+    assert 0.5 * starts < asked < 1.5 * starts
 
 
 def test_a_renewal_keeps_what_it_runs_on(node, database):
