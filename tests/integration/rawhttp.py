@@ -31,6 +31,37 @@ def connect(url, seconds=20, source=None):
     return context.wrap_socket(connection, suppress_ragged_eofs=True)
 
 
+class KeptAlive:
+    """One connection for many requests, one after another; for a selector, too."""
+
+    def __init__(self, url):
+        self.connection = connect(url)
+        self.data = b""
+
+    def fileno(self):
+        return self.connection.fileno()
+
+    def ask(self, request):
+        self.connection.sendall(request)
+
+    def take(self):
+        """Waits for some bytes; the answer, once it is whole."""
+        piece = self.connection.recv(65536)
+        assert piece, "the node closed the connection"
+        self.data += piece
+        head, ended, body = self.data.partition(b"\r\n\r\n")
+        if not ended:
+            return None
+        answer = RawAnswer(self.data)
+        if len(body) < int(answer.headers["content-length"]):
+            return None
+        self.data = b""
+        return answer
+
+    def close(self):
+        self.connection.close()
+
+
 def read_all(connection):
     """What comes until the node closes the connection."""
     data = bytearray()

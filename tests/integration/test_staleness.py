@@ -3,13 +3,17 @@
 `LARDER_COMMITS=100000 LARDER_WRITES=10000` are the long runs; `pytest -s` shows what they measure.
 """
 
+import contextlib
+import json
 import os
 import random
+import selectors
 import threading
 import time
 
 import ownnetwork
 import pytest
+import rawhttp
 from cataloguerows import Psql, add_image, backends, prepare, use
 from daemons import Stopped
 from larder import Larder
@@ -19,6 +23,8 @@ REFERENCE = "docker.io/test/stale:1"
 PATH = f"/images/{REFERENCE}"
 BOUND_SECONDS = 1.0  # the default of --max-staleness
 FRESH = {"Cache-Control": "no-cache"}
+READ = f"GET {PATH} HTTP/1.1\r\nHost: x\r\nCache-Control: no-cache\r\n\r\n".encode()
+READERS = 30  # of a node: what they ask for at a time shares a fence
 COMMITS = int(os.environ.get("LARDER_COMMITS", "3000"))
 WRITES = int(os.environ.get("LARDER_WRITES", "1000"))
 
@@ -80,22 +86,39 @@ def test_no_cache_is_never_stale(nodes, database):
     committed = [0]
     ended = threading.Event()
     stale = []
-    seen_fresh = [0] * 4
+    seen_fresh = [0] * (2 * READERS)
+    at_least = [0] * (2 * READERS)
 
-    def read(place, node):
-        while not ended.is_set():
-            at_least = committed[0]
-            seen = shown(node.get(PATH, headers=FRESH))
-            seen_fresh[place] += seen is not None
-            if seen is not None and seen < at_least:
-                stale.append((seen, at_least))
+    def ask(place, connection):
+        at_least[place] = committed[0]
+        connection.ask(READ)
+
+    def check(place, answer):
+        if answer.status != 200:
+            return
+        seen_fresh[place] += 1
+        seen = json.loads(answer.body)["last_used_at"]
+        if seen < at_least[place]:
+            stale.append((seen, at_least[place]))
+
+    def read(first, node):
+        with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+            for place in range(first, first + READERS):
+                connection = stack.enter_context(contextlib.closing(rawhttp.KeptAlive(node.url)))
+                selector.register(connection, selectors.EVENT_READ, place)
+                ask(place, connection)
+            while not ended.is_set():
+                for key, _ in selector.select(0.1):
+                    if answer := key.fileobj.take():
+                        check(key.data, answer)
+                        ask(key.data, key.fileobj)
 
     def read_along(node):
         while not ended.is_set():
             node.get(PATH)
 
     use(database, REFERENCE, 0)
-    threads = [threading.Thread(target=read, args=(i, nodes[i % 2])) for i in range(4)]
+    threads = [threading.Thread(target=read, args=(i * READERS, nodes[i])) for i in range(2)]
     threads += [threading.Thread(target=read_along, args=(node,)) for node in nodes]
     with Psql(database) as writer, Disturbed(database) as disturbed:
         for thread in threads:
