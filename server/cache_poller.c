@@ -9,8 +9,8 @@ enum {
     BEATS_A_LEASE = 8, /* several may be late or lost */
     BEAT_MAX_MS = 125, /* however long the lease is */
     AWAY_PAUSE_MS = 250,
-    TIMEOUT_MS = 1000, /* of a statement, and to connect */
-    TRIM_FIRST_MS = 2000, /* soon: nodes may be started anew more often than that: */
+    TIMEOUT_MS = 1000,    /* of a statement, and to connect */
+    TRIM_FIRST_MS = 2000, /* nodes may be started anew more often than each minute */
     TRIM_EVERY_MS = 60 * 1000,
     TRIM_NEXT_MS = 1000, /* what is left of a long log; heartbeats come between */
 };

@@ -109,7 +109,9 @@ void http_request_over_elsewhere(struct request *request);
 /* Answers 503 to those who have waited too long for a worker, though none takes them: all may be
  * held up. Any loop; one at a time does it for all. */
 void http_request_answer_late(struct http_server *server);
-/* After the handler of a route that changes images, before its answer is sent. */
+/* After the handler of a route that changes images, or tells that they changed, before its answer
+ * is sent: which is 503 instead, when only that was told and PostgreSQL cannot be asked what
+ * changed. */
 void http_request_forget_changes(struct request *request);
 
 /* The end of a file that the request sends, if it does. */

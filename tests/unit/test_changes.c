@@ -161,7 +161,8 @@ Test(changes, a_change_of_what_images_are_made_of_is_a_change_of_everything)
 
 Test(changes, a_transaction_tells_its_own_and_nobody_elses)
 {
-    static const struct statement log = {"test_log", "INSERT INTO change_log (key) VALUES ('mine')"};
+    static const struct statement log = {"test_log",
+                                         "INSERT INTO change_log (key) VALUES ('mine')"};
     struct error error = {0};
     struct rows rows;
     struct changes own;
