@@ -54,12 +54,12 @@ static void trim(struct cache_poller *poller)
 }
 
 /* How long to sleep after it. On a busy node fences are all that renews: what else is to be done is
- * done all the same. */
+ * done all the same. One that was away comes back by its own connection. */
 static unsigned beat(void *context, const atomic_bool *)
 {
     struct cache_poller *poller = context;
     struct error why;
-    bool fresh = is_fresh(poller);
+    bool fresh = is_fresh(poller) && !poller->is_away;
     bool renewed = fresh || cache_lease_renew(poller->node->lease, poller->catalogue, &why);
     tell(poller, renewed, &why);
     if (!renewed)
