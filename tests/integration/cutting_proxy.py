@@ -1,6 +1,7 @@
 """A TCP proxy before PostgreSQL that cuts a connection at its next COMMIT, or what else is named: before
 PostgreSQL hears of it, or when the answer is on its way back."""
 
+import contextlib
 import socket
 import threading
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -35,6 +36,14 @@ class CuttingProxy:
         silent = threading.Event()
         back = threading.Thread(target=self.carry_back, args=(server, client, silent), daemon=True)
         back.start()
+        try:
+            self.carry_forth(client, server, silent, back)
+        finally:  # to close them does not wake who reads
+            for end in (client, server):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def carry_forth(self, client, server, silent, back):
         while data := client.recv(65536):
             self.see(data)
             when = self.cut_next if self.at in data else None
@@ -48,8 +57,6 @@ class CuttingProxy:
                 if when == "after":
                     back.join(10)  # ends with the answer
                 break
-        for end in (client, server):
-            end.shutdown(socket.SHUT_RDWR)
 
     def see(self, data):
         """What a client sends, before it goes on: for others that want to come between."""
