@@ -150,14 +150,17 @@ bool cache_lease_answer(struct cache_lease *lease, const struct lease_question *
 
 bool cache_lease_renew(struct cache_lease *lease, struct catalogue *catalogue, struct error *error)
 {
+    enum { TRIES = 2 }; /* the answer of the first may come from another server than the last one */
     cleanup_arena struct arena arena = {0};
-    struct lease_question question;
-    struct changes changes;
-    cache_lease_ask(lease, &arena, &question);
-    if (!catalogue_read_changes(catalogue, question.snapshot, &arena, &changes, error))
-        return false;
-    if (cache_lease_answer(lease, &question, &changes))
-        return true;
+    for (int i = 0; i < TRIES; i++) {
+        struct lease_question question;
+        struct changes changes;
+        cache_lease_ask(lease, &arena, &question);
+        if (!catalogue_read_changes(catalogue, question.snapshot, &arena, &changes, error))
+            return false;
+        if (cache_lease_answer(lease, &question, &changes))
+            return true;
+    }
     error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
               "PostgreSQL was replaced by another one meanwhile");
     error->retry_after_seconds = 1;

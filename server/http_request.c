@@ -267,16 +267,11 @@ static bool has_changed_some(const struct request *request)
                                 : request->status < 300 && !request->memory_is_right;
 }
 
-static bool only_tells(const struct request *request)
-{
-    return strcmp(request->route->method, "GET") == 0;
-}
-
 /* Memory may stay as it is for those who are not told that it is wrong. */
 static void catch_up_or_be_silent(struct request *request)
 {
     struct error why;
-    if (!request->response || /* it waits for a pull's end (pull_watch.c) */
+    if (!request->response || request->status >= 300 || /* or waits for the end (pull_watch.c) */
         cache_lease_renew(request->node->lease, request->node->catalogue, &why))
         return;
     MHD_destroy_response(steal(&request->response));
@@ -287,11 +282,11 @@ static void catch_up_or_be_silent(struct request *request)
  * made, memory is not believed until PostgreSQL was asked. */
 void http_request_forget_changes(struct request *request)
 {
+    if (request->route->tells_of_images)
+        catch_up_or_be_silent(request);
     if (!request->route->changes_images)
         return;
-    if (has_changed_some(request) && only_tells(request))
-        catch_up_or_be_silent(request);
-    else if (has_changed_some(request))
+    if (has_changed_some(request))
         cache_lease_catch_up(request->node->lease, request->node->catalogue);
     else if (request->status >= 500)
         cache_lease_distrust(request->node->lease);

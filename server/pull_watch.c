@@ -173,9 +173,9 @@ static void look_at(struct pull_watch *watch, struct watched *watched, bool hurr
     struct look look = {0};
     look.found = catalogue_find_pull(watch->node->catalogue, watched->id, &look.arena, &look.pull,
                                      &look.error);
-    /* Who is told that an image is here finds it here. */
+    /* Who is told that an image is here finds it here, or is told later. */
     if (look.found && pull_state_is_final(look.pull.state))
-        cache_lease_catch_up(watch->node->lease, watch->node->catalogue);
+        look.found = cache_lease_renew(watch->node->lease, watch->node->catalogue, &look.error);
     settle_all(watch, watched, &look, hurry);
     watched->look_at_us = next_look_us(watch, watched, &look);
     json_writer_free(&look.event.data);

@@ -21,8 +21,9 @@ struct route {
     bool is_long;         /* takes seconds: has workers of its own */
     bool reads_files;   /* of the blob directory, whose disk may hang, and nothing else: likewise */
     bool touches_files; /* beside the catalogue: likewise */
-    /* Answers what images there are from now on: memory is brought up to that first. */
-    bool changes_images;
+    /* Memory is brought up to date before the answer is sent: */
+    bool changes_images;  /* which says what images there are from now on; */
+    bool tells_of_images; /* or that others changed them, else it is 503 */
     enum route_body body;
     const char *const *query; /* the parameters it knows, ended by NULL; NULL: none */
 };

@@ -629,19 +629,26 @@ def test_what_is_known_to_be_wrong_is_not_served_stale(make_larder, own_postgres
     assert used > 1000 and read == used
 
 
+@pytest.mark.parametrize("asked", ["for one that has ended", "for a new one", "and waits"])
 def test_a_pull_is_not_told_of_when_nobody_can_say_what_it_changed(
-    make_larder, own_postgres, going
+    make_larder, own_postgres, going, asked
 ):
     """So memory is not known to be wrong, and is served on."""
     node, database = reach_through(going, own_postgres, make_larder)
     add_image(database, REFERENCE, "one")
-    pull = sql(database, "INSERT INTO pulls (reference, platform, policy, force, state, finished_at)"
-                         f" VALUES ('{REFERENCE}', 'linux/amd64', 'always', false, 'cancelled', now())"
-                         " RETURNING id")[0][0]  # fmt: skip
     warm(node, f"/images/{REFERENCE}")
-    assert node.get(f"/pulls/{pull}").ok
-    going.statements = (b"\0pull_find\0",)
-    expect_problem(node.get(f"/pulls/{pull}"), 503, "CatalogueUnavailable")
+    if asked == "for one that has ended":
+        ended = "('a.example/b:1', 'linux/amd64', 'always', false, 'cancelled', now())"
+        columns = "(reference, platform, policy, force, state, finished_at)"
+        [[pull]] = sql(database, f"INSERT INTO pulls {columns} VALUES {ended} RETURNING id")
+        assert node.get(f"/pulls/{pull}").ok
+        going.statements = (b"\0pull_find\0",)
+        answer = node.get(f"/pulls/{pull}")
+    else:
+        going.statements = (b"\0pull_queue\0", b"\0pull_find\0")
+        wait = {"Prefer": "wait=5"} if asked == "and waits" else {}
+        answer = node.post("/images:pull", json={"reference": "a.example/b:1"}, headers=wait)
+    expect_problem(answer, 503, "CatalogueUnavailable")
     assert not going.statements
     assert wait_until(lambda: is_stale(node.get(f"/images/{REFERENCE}")), "it is served on").ok
 
