@@ -123,10 +123,7 @@ static void begin_anew(struct cache_lease *lease, const struct changes *changes)
 
 static void evict_changes(struct cache_lease *lease, const struct changes *changes)
 {
-    if (changes->everything)
-        read_cache_evict_all(lease->cache);
-    for (size_t i = 0; i < changes->count; i++)
-        read_cache_evict(lease->cache, changes->keys[i]);
+    read_cache_evict_changes(lease->cache, changes);
     if (snapshot_progress(changes->snapshot) > snapshot_progress(lease->snapshot))
         replace(&lease->snapshot, changes->snapshot);
 }

@@ -42,11 +42,7 @@ static void reap(struct request *request, const struct condemned *condemned)
 /* No question could do it later, if PostgreSQL goes now. */
 static void forget(struct request *request, const struct changes *changes)
 {
-    struct read_cache *cache = request->node->cache;
-    if (changes->everything)
-        read_cache_evict_all(cache);
-    for (size_t i = 0; i < changes->count; i++)
-        read_cache_evict(cache, changes->keys[i]);
+    read_cache_evict_changes(request->node->cache, changes);
     request->memory_is_right = true;
 }
 

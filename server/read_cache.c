@@ -1,5 +1,6 @@
 #include "server/read_cache.h"
 
+#include "store/catalogue/changes.h"
 #include "store/digest.h"
 #include "store/metrics.h"
 
@@ -439,6 +440,14 @@ void read_cache_evict_all(struct read_cache *cache)
         }
         pthread_mutex_unlock(&shard->lock);
     }
+}
+
+void read_cache_evict_changes(struct read_cache *cache, const struct changes *changes)
+{
+    if (changes->everything)
+        read_cache_evict_all(cache);
+    for (size_t i = 0; i < changes->count; i++)
+        read_cache_evict(cache, changes->keys[i]);
 }
 
 size_t read_cache_bytes(const struct read_cache *cache)

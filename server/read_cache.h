@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct changes;
 struct read_cache;
 
 /* An answer, in the cache or not. It does not change, and lives until all who hold it
@@ -76,6 +77,8 @@ bool cached_answer_end_send(struct cached_answer *answer);
 /* Of one image, by its change key; its lists go too. */
 void read_cache_evict(struct read_cache *cache, const char *change_key);
 void read_cache_evict_all(struct read_cache *cache);
+/* Whatever these have changed. */
+void read_cache_evict_changes(struct read_cache *cache, const struct changes *changes);
 /* What it holds; METRIC_CACHE_… tell the rest. */
 [[nodiscard]] size_t read_cache_bytes(const struct read_cache *cache);
 

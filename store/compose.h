@@ -33,7 +33,7 @@ struct compose_result {
  * and writing; stays the caller's; not yet fsynced). The same layer may stand
  * there twice. The UUID comes from the manifest's digest. Layer files are read
  * through bounds checks: a damaged one fails with ERROR_DIGEST_MISMATCH naming
- * it. The tree is in memory, some 200 bytes for each entry of each layer: one that comes to take
+ * it. The tree is in memory (docs/converter.md says how much that takes): one that comes to take
  * more than max_tree_bytes is ERROR_LAYER_TOO_LARGE, before the next entry. Thread-safe. */
 [[nodiscard]] bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count,
                                   uint64_t max_tree_bytes, const struct digest *manifest_digest,

@@ -14,6 +14,8 @@
 
 TestSuite(cache_poller, .init = database_begin, .fini = database_end);
 
+enum { PATIENCE_SECONDS = 10, SEVERAL_BEATS_SECONDS = 2 };
+
 static atomic_bool is_over;
 
 static void rest_ms(int ms)
@@ -62,20 +64,20 @@ static bool is_back(int log_fd)
     return log_has(log_fd, "the catalogue answers again");
 }
 
-static bool comes(bool (*happened)(int log_fd), int log_fd)
+static bool comes(bool (*happened)(int log_fd), int log_fd, int seconds)
 {
     bool seen = happened(log_fd);
-    for (int tries = 0; tries < 100 && !seen; tries++) {
+    for (int tries = 0; tries < 10 * seconds && !seen; tries++) {
         rest_ms(100);
         seen = happened(log_fd);
     }
     return seen;
 }
 
-/* Whether it happens on a node that is busy since the first has happened, before some seconds are
- * over; its heartbeat asks that catalogue. */
+/* Whether it happens on a node that is busy since the first has happened, before so many seconds
+ * are over; its heartbeat asks that catalogue. */
 static bool happens_while_busy(struct catalogue *catalogue, bool (*first)(int log_fd),
-                               bool (*happened)(int log_fd))
+                               bool (*happened)(int log_fd), int seconds)
 {
     struct options options = {.max_staleness_ms = 1000};
     struct read_cache *cache = read_cache_new(1 << 20);
@@ -87,9 +89,9 @@ static bool happens_while_busy(struct catalogue *catalogue, bool (*first)(int lo
     pthread_t busy;
     struct cache_poller *poller = cache_poller_start(&node, &error);
     cr_assert(poller, "%s", error.message);
-    cr_assert(comes(first, node.log.fd));
+    cr_assert(comes(first, node.log.fd, PATIENCE_SECONDS));
     cr_assert_eq(pthread_create(&busy, NULL, keep_fresh, node.lease), 0);
-    bool seen = comes(happened, node.log.fd);
+    bool seen = comes(happened, node.log.fd, seconds);
     atomic_store(&is_over, true);
     pthread_join(busy, NULL);
     cache_poller_stop(poller);
@@ -105,7 +107,7 @@ Test(cache_poller, the_change_log_of_a_busy_node_is_trimmed)
     database_sql("INSERT INTO change_log (key) VALUES ('old')");
     database_sql("INSERT INTO change_marks VALUES (now() - interval '11 minutes',"
                  "                                 pg_current_xact_id())");
-    cr_expect(happens_while_busy(database_catalogue, is_at_once, is_trimmed));
+    cr_expect(happens_while_busy(database_catalogue, is_at_once, is_trimmed, PATIENCE_SECONDS));
 }
 
 /* Where the server's sockets are to be found, from when it is there. */
@@ -132,7 +134,7 @@ Test(cache_poller, that_the_catalogue_is_back_is_told_though_fences_heard_of_it_
     struct error error = {0};
     struct catalogue *away = catalogue_open(&config, &error);
     cr_assert(away, "%s", error.message);
-    cr_expect(happens_while_busy(away, is_away_and_comes_back, is_back));
+    cr_expect(happens_while_busy(away, is_away_and_comes_back, is_back, PATIENCE_SECONDS));
     catalogue_close(away);
     scratch_remove(directory);
 }
@@ -145,6 +147,6 @@ Test(cache_poller, that_the_catalogue_is_back_is_not_told_by_fences_alone)
     struct error error = {0};
     struct catalogue *away = catalogue_open(&config, &error);
     cr_assert(away, "%s", error.message);
-    cr_expect_not(happens_while_busy(away, is_away, is_back));
+    cr_expect_not(happens_while_busy(away, is_away, is_back, SEVERAL_BEATS_SECONDS));
     catalogue_close(away);
 }
