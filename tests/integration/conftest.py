@@ -9,6 +9,7 @@ from pathlib import Path
 
 import images
 import pytest
+from contract_seen import pytest_sessionfinish, pytest_testnodedown  # noqa: F401, hooks
 from debianroot import debian_root
 from dockerregistry import DockerRegistry
 from larder import Larder

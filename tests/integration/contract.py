@@ -2,8 +2,8 @@
 
 `check()` hangs on each session of larder.py. What the server answers must be in the file: the
 route, the status, the media type, each header and each field; a request that it grants must be
-allowed by the file. SEEN collects what was answered, so that the last test of a whole run can say
-what the file promises and nobody has ever seen (test_zz_contract_seen.py).
+allowed by the file. SEEN collects what was answered, so that the end of a whole run can say
+what the file promises and nobody has ever seen (contract_seen.py).
 """
 
 import functools
