@@ -2,6 +2,7 @@
  *
  *     LARDER_CRASH_AT=publish.renamed     kills the process (SIGKILL) when it gets there
  *     LARDER_CRASH_AT=publish.renamed:3   the third time
+ *     LARDER_STOP_AT=publish.renamed      stops the process (SIGSTOP), which then goes on
  *
  * Only with the CMake option LARDER_CRASH_POINTS; else CRASH_POINT() is nothing. A new step is a
  * line of the table here, a CRASH_POINT() where it happens, and a way to get there in

@@ -199,7 +199,7 @@ static void unlink_row(struct batch *batch, size_t row)
 
 /* Once for all batches: each would have the file system write its journal, which takes as
  * long as to unlink them. Should the power fail before, files may be back without their rows:
- * the sweep takes them. */
+ * the sweep takes them, all but descriptions (sync_descriptions()). */
 static bool sync_directories(struct blobdir *blobdir, const bool *is_touched, struct error *error)
 {
     for (int kind = 0; kind < BLOB_KIND_COUNT; kind++)
@@ -258,6 +258,13 @@ static bool forget(struct batch *batch, struct error *error)
                  parameter_text_array(arena, batch->bytes, batch->done));
 }
 
+/* A description that is back without its row would be of an image that the catalogue has lost: the
+ * sweep stops at it, and fsck pulls it. So it is gone for good before its row is. */
+static bool sync_descriptions(struct batch *batch, struct error *error)
+{
+    return batch->reaped.description_files == 0 || blob_sync(batch->blobdir, BLOB_MANIFEST, error);
+}
+
 /* What is to be locked: the given files, or those behind a key. */
 struct choice {
     const struct blob_id *files;
@@ -277,7 +284,7 @@ static bool run_batch(struct batch *batch, const struct choice *choice, struct e
         !find_described(batch, error))
         return false;
     unlink_locked(batch);
-    if (batch->done > 0 && !forget(batch, error))
+    if (batch->done > 0 && (!sync_descriptions(batch, error) || !forget(batch, error)))
         return false;
     if (batch->done > 0)
         CRASH_POINT(REAP_FORGOTTEN);

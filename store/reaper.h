@@ -6,7 +6,8 @@
  * It goes in batches, each one transaction: rows locked, locks tried, files unlinked, rows
  * deleted; a pass in two of them at a time, each on a connection of its own. Killed in the middle,
  * the rows stay and the next reaper finds the files gone. Directories are fsynced in the end; what
- * a power cut brings back before that has no row, and the sweep takes it. Whether the connection,
+ * a power cut brings back before that has no row, and the sweep takes it. Descriptions are gone for
+ * good before their rows are: one without a row would stop the sweep. Whether the connection,
  * and so the locks, are still there is looked at before each unlink.
  */
 #ifndef LARDER_STORE_REAPER_H

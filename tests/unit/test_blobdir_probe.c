@@ -1,65 +1,12 @@
-/* The calls below stand before libc's in this program: a file system that fails as told. */
 #include "database.h"
+#include "failing_calls.h"
 
 #include "store/blobdir.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-
-enum fault {
-    SOUND,
-    NO_FILE_FSYNC,
-    NO_DIRECTORY_FSYNC,
-    NO_LINK,
-    LINK_OVER,
-    NO_RENAME,
-    RENAME_COPIES
-};
-static enum fault fault;
-
-static bool fail(int code)
-{
-    errno = code;
-    return true;
-}
-
-static bool is_directory(int fd)
-{
-    struct stat status;
-    return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-int fsync(int fd)
-{
-    /* Converters of other tests call this, too, and may not look at files. */
-    bool is_told = fault == NO_FILE_FSYNC || fault == NO_DIRECTORY_FSYNC;
-    if (is_told && is_directory(fd) == (fault == NO_DIRECTORY_FSYNC) && fail(EINVAL))
-        return -1;
-    return (int)syscall(SYS_fsync, fd);
-}
-
-/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's are reserved */
-int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
-{
-    if (fault == NO_LINK && fail(EPERM))
-        return -1;
-    long done = syscall(SYS_linkat, from_fd, from, to_fd, to, flags);
-    return fault == LINK_OVER ? 0 : (int)done;
-}
-
-/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
-int renameat(int from_fd, const char *from, int to_fd, const char *to)
-{
-    if (fault == NO_RENAME && fail(EXDEV))
-        return -1;
-    if (fault == RENAME_COPIES)
-        return 0;
-    return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, 0);
-}
+#include <unistd.h>
 
 static char root[64];
 static struct blobdir *blobdir;

@@ -3,6 +3,7 @@
 
 #include "store/file_lock.h"
 #include "tests/unit/database.h"
+#include "tests/unit/failing_calls.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -121,4 +122,25 @@ Test(reaper, that_is_to_stop_leaves_the_rest)
     cr_expect(run_pass(&stop, &reaped, &error), "to stop is no failure");
     cr_expect_eq(reaped.layer_files, 0);
     cr_expect_eq(files_left(), LAYERS);
+}
+
+Test(reaper, forgets_a_description_only_once_it_is_gone_for_good)
+{
+    struct blob_id description = {.kind = BLOB_MANIFEST};
+    struct reaped reaped;
+    struct error error;
+    cr_assert(digest_parse(database_digest("description"), &description.key));
+    int fd = open(path_of(&description), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    cr_assert(fd >= 0 && close(fd) == 0);
+    (void)database_sql("INSERT INTO condemned_files (kind, digest)"
+                       " VALUES ('manifest', digest_of('description'))");
+    fault = NO_DIRECTORY_FSYNC;
+    cr_expect_not(run_pass(NULL, &reaped, &error), "its directory cannot be synced");
+    fault = SOUND;
+    cr_expect(access(path_of(&description), F_OK) != 0,
+              "it is gone, perhaps until the power fails");
+    cr_expect_str_eq(database_sql("SELECT count(*) FROM condemned_files WHERE kind = 'manifest'"),
+                     "1", "and may be unlinked again");
+    cr_assert(run_pass(NULL, &reaped, &error), "%s", error.message);
+    cr_expect_str_eq(database_sql("SELECT count(*) FROM condemned_files"), "0");
 }
