@@ -15,8 +15,7 @@ static const struct statement find_record[BLOB_KIND_COUNT] = {
      * an image that went: the reaper sees to it. */
     [BLOB_MANIFEST] = {"description_record",
                        "SELECT NULL, NULL, string_agg(manifest_digest, ' ') FROM image_refs"
-                       " WHERE 'sha256:' || encode(sha256(convert_to(reference, 'UTF8')), 'hex')"
-                       "       = $1"
+                       " WHERE description_digest(reference) = $1"
                        "   AND NOT EXISTS (SELECT FROM condemned_files"
                        "                    WHERE kind = 'manifest' AND digest = $1)"
                        " HAVING count(*) > 0"},
@@ -95,8 +94,7 @@ static const struct statement find_image[BLOB_KIND_COUNT] = {
                                  " WHERE manifest_digest = $1 LIMIT 1"},
     [BLOB_MANIFEST] = {"description_image",
                        "SELECT reference, os, architecture, variant FROM image_refs"
-                       " WHERE 'sha256:' || encode(sha256(convert_to(reference, 'UTF8')), 'hex')"
-                       "       = $1 LIMIT 1"},
+                       " WHERE description_digest(reference) = $1 LIMIT 1"},
 };
 
 bool damage_find_image(struct catalogue *catalogue, const struct blob_id *file, struct arena *arena,

@@ -27,7 +27,7 @@ static const struct statement claim_manifest = {
     " RETURNING digest, fsmeta_size_bytes, fsmeta_digest, vmdk_size_bytes, vmdk_digest"};
 static const struct statement find_descriptions = {
     "scrub_descriptions",
-    "SELECT 'sha256:' || encode(sha256(convert_to(r.reference, 'UTF8')), 'hex'),"
+    "SELECT description_digest(r.reference),"
     "       string_agg(r.manifest_digest, ' ')"
     "  FROM image_refs r"
     " WHERE r.reference IN (SELECT reference FROM image_refs WHERE manifest_digest = $1)"

@@ -6,8 +6,6 @@
 
 enum { FILES_A_BATCH = 1000 };
 
-/* Linear in what they read, whatever the planner makes of them: descriptions are known by
- * the hash of a reference, which has no index. */
 static const struct statement find_unknown[BLOB_KIND_COUNT] = {
     [BLOB_LAYER] = {"unknown_layers", "SELECT k FROM unnest($1::text[]) k"
                                       " WHERE NOT EXISTS (SELECT FROM layers WHERE diff_id = k)"
@@ -23,9 +21,10 @@ static const struct statement find_unknown[BLOB_KIND_COUNT] = {
                                    "                    WHERE kind = 'vmdk' AND digest = k)"},
     [BLOB_MANIFEST] = {"unknown_descriptions",
                        "SELECT k FROM unnest($1::text[]) k"
-                       " EXCEPT SELECT 'sha256:' ||"
-                       "    encode(sha256(convert_to(reference, 'UTF8')), 'hex') FROM image_refs"
-                       " EXCEPT SELECT digest FROM condemned_files WHERE kind = 'manifest'"},
+                       " WHERE NOT EXISTS (SELECT FROM image_refs"
+                       "                    WHERE description_digest(reference) = k)"
+                       "   AND NOT EXISTS (SELECT FROM condemned_files"
+                       "                    WHERE kind = 'manifest' AND digest = k)"},
 };
 
 bool unknown_files_find(struct catalogue *catalogue, enum blob_kind kind, const struct digest *keys,

@@ -17,7 +17,7 @@ static bool condemn_unborn(struct catalogue_session *session, void *context, str
     static const struct statement condemn = {
         "files_condemn_unborn",
         "INSERT INTO condemned_files (kind, digest, reference)"
-        " SELECT 'manifest', 'sha256:' || encode(sha256(convert_to($2, 'UTF8')), 'hex'), $2"
+        " SELECT 'manifest', description_digest($2), $2"
         "  WHERE $2 IS NOT NULL"
         " UNION ALL"
         " SELECT kind, $1, NULL FROM unnest(ARRAY['fsmeta', 'vmdk']) AS kind"

@@ -171,11 +171,10 @@ bool fsck_check_catalogue(struct fsck *fsck, struct error *error)
                           "       vmdk_digest FROM manifests"
                           " WHERE digest > $1 ORDER BY digest LIMIT $2::bigint"};
     static const struct statement descriptions = {
-        "fsck_descriptions",
-        "SELECT reference, 'sha256:' || encode(sha256(convert_to(reference, 'UTF8')), 'hex'),"
-        "       string_agg(manifest_digest, ' ')"
-        "  FROM image_refs WHERE reference > $1"
-        " GROUP BY reference ORDER BY reference LIMIT $2::bigint"};
+        "fsck_descriptions", "SELECT reference, description_digest(reference),"
+                             "       string_agg(manifest_digest, ' ')"
+                             "  FROM image_refs WHERE reference > $1"
+                             " GROUP BY reference ORDER BY reference LIMIT $2::bigint"};
     return check_all(fsck, &layers, check_layer, error) &&
            check_all(fsck, &manifests, check_manifest, error) &&
            check_all(fsck, &descriptions, check_description, error);
