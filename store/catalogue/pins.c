@@ -1,22 +1,36 @@
 /* Pins: references that no prune takes. */
 #include "store/catalogue/holders.h"
+#include "store/catalogue/removal_internal.h"
+#include "store/catalogue/transaction.h"
 
 #include <string.h>
+
+struct new_pin {
+    const char *pattern;
+    bool *created;
+};
+
+/* A removal that runs has looked at the pins: whoever hears that one is there has waited for it. */
+static bool put_pin(struct catalogue_session *session, void *context, struct error *error)
+{
+    static const struct statement put = {
+        "pin_put", "INSERT INTO pins (pattern) VALUES ($1) ON CONFLICT (pattern) DO NOTHING"};
+    const struct new_pin *pin = context;
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    if (!removal_lock_out(session, error) ||
+        !QUERY(session, &put, &arena, &rows, error, pin->pattern))
+        return false;
+    *pin->created = rows.affected > 0;
+    return true;
+}
 
 bool catalogue_put_pin(struct catalogue *catalogue, const char *pattern, bool *created,
                        struct error *error)
 {
-    static const struct statement put = {
-        "pin_put", "INSERT INTO pins (pattern) VALUES ($1) ON CONFLICT (pattern) DO NOTHING"};
-    cleanup_arena struct arena arena = {0};
-    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
-    if (!session)
-        return false;
-    struct rows rows;
-    if (QUERY(session, &put, &arena, &rows, error, pattern)) {
-        *created = rows.affected > 0;
+    struct new_pin pin = {pattern, created};
+    if (catalogue_transact(catalogue, put_pin, &pin, error))
         return true;
-    }
     if (strcmp(error->sqlstate, "23514") == 0) /* check_violation */
         return error_set(error, ERROR_INVALID_ARGUMENT, "a pin has 1 to 1024 characters");
     return false;

@@ -1,8 +1,8 @@
 /* Rows that nothing reaches any more go, and the names of their files are written into
  * condemned_files: one statement for each kind, which gives back either figures or names.
  *
- * A row that somebody began to point at between the statement's snapshot and its lock on
- * the row fails the statement (foreign_key_violation), and the transaction is tried again. */
+ * What goes was locked before, in a statement of its own. A row that somebody points at all the
+ * same fails the statement (foreign_key_violation), and the transaction is tried again. */
 #include "store/catalogue/removal_internal.h"
 #include "store/catalogue/transaction.h"
 
@@ -18,7 +18,7 @@
  * may be with a reaper that has not seen these rows go: it is waited for. */
 #define DESCRIPTIONS                                                                               \
     "WITH gone AS ("                                                                               \
-    "    SELECT 'sha256:' || encode(sha256(convert_to(v.reference, 'UTF8')), 'hex') AS digest,"    \
+    "    SELECT description_digest(v.reference) AS digest,"                                        \
     "           v.reference,"                                                                      \
     "           CASE WHEN EXISTS (SELECT FROM image_refs r WHERE r.reference = v.reference)"       \
     "                THEN 0 ELSE max(v.allocated_bytes) END AS bytes"                              \
@@ -29,7 +29,8 @@
     "    SELECT 'manifest', g.digest, g.reference, $1::bigint FROM gone g"                         \
     "     ORDER BY g.digest"                                                                       \
     "    ON CONFLICT (kind, digest) DO UPDATE"                                                     \
-    "       SET removal_id = coalesce(excluded.removal_id, c.removal_id)" CONDEMNED
+    "       SET removal_id = coalesce(excluded.removal_id, c.removal_id),"                         \
+    "           reference = excluded.reference" CONDEMNED
 
 #define MANIFESTS                                                                                  \
     "WITH gone AS ("                                                                               \
@@ -61,6 +62,15 @@
     "           $1::bigint"                                                                        \
     "      FROM gone g ORDER BY g.diff_id" CONDEMNED
 
+/* Whoever begins to hold one of them now waits, or has begun before: that is seen when they are
+ * taken out. Else each hold of a pull would fail the whole removal. */
+#define LOCK_LAYERS_FROM(victims)                                                                  \
+    "SELECT count(*) FROM ("                                                                       \
+    "    SELECT FROM layers l" victims                                                             \
+    "       AND NOT EXISTS (SELECT FROM manifest_layers m WHERE m.diff_id = l.diff_id)"            \
+    "       AND NOT EXISTS (SELECT FROM pull_layers p WHERE p.held_diff_id = l.diff_id)"           \
+    "       FOR UPDATE OF l) locked"
+
 #define FIGURES " SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone"
 #define NAMES   " SELECT kind, digest FROM condemned"
 
@@ -89,11 +99,12 @@ bool removal_condemn_unreached(struct catalogue_session *session, struct removal
 {
     static const struct statement descriptions = {"descriptions_condemn", DESCRIPTIONS FIGURES};
     static const struct statement manifests = {"manifests_condemn", MANIFESTS FIGURES};
+    static const struct statement lock_layers = {"layers_lock", LOCK_LAYERS_FROM(" WHERE true")};
     static const struct statement layers = {"layers_condemn", LAYERS_FROM(" WHERE true") FIGURES};
     int64_t ignored = 0;
     return condemn_counting(session, &descriptions, removal, &ignored, error) &&
            condemn_counting(session, &manifests, removal, &removal->manifests, error) &&
-           removal_run(session, &let_go, error) &&
+           removal_run(session, &let_go, error) && removal_run(session, &lock_layers, error) &&
            condemn_counting(session, &layers, removal, &removal->layers, error);
 }
 
@@ -127,9 +138,19 @@ static void collect_all(const struct rows *names, size_t count, struct arena *ar
         collect(&names[i], condemned);
 }
 
-static const struct statement condemn_listed_layers = {
-    "image_layers_condemn",
-    LAYERS_FROM(" USING removal_layers v WHERE l.diff_id = v.diff_id") NAMES};
+/* The layers of removal_layers that nothing reaches any more. */
+static bool condemn_listed_layers(struct catalogue_session *session, struct arena *arena,
+                                  struct rows *names, struct error *error)
+{
+    static const struct statement lock = {
+        "image_layers_lock", LOCK_LAYERS_FROM(" JOIN removal_layers v ON l.diff_id = v.diff_id"
+                                              " WHERE true")};
+    static const struct statement condemn = {
+        "image_layers_condemn",
+        LAYERS_FROM(" USING removal_layers v WHERE l.diff_id = v.diff_id") NAMES};
+    return removal_run(session, &lock, error) &&
+           condemn_naming(session, &condemn, arena, names, error);
+}
 
 bool removal_condemn_victims(struct catalogue_session *session, struct arena *arena,
                              struct condemned *condemned, struct error *error)
@@ -145,7 +166,7 @@ bool removal_condemn_victims(struct catalogue_session *session, struct arena *ar
         !condemn_naming(session, &descriptions, arena, &names[0], error) ||
         !condemn_naming(session, &manifests, arena, &names[1], error) ||
         !removal_run(session, &let_go, error) ||
-        !condemn_naming(session, &condemn_listed_layers, arena, &names[2], error))
+        !condemn_listed_layers(session, arena, &names[2], error))
         return false;
     collect_all(names, 3, arena, condemned);
     return true;
@@ -178,18 +199,17 @@ static bool drop_pull_layers(struct catalogue_session *session, void *context, s
         " INSERT INTO removal_layers SELECT DISTINCT diff_id FROM held"};
     /* Condemned before they were published. */
     static const struct statement list_unborn = {
-        "pull_files_unborn",
-        "SELECT f.kind, f.digest FROM pulls p CROSS JOIN LATERAL (VALUES"
-        "    ('fsmeta', p.manifest_digest::text), ('vmdk', p.manifest_digest),"
-        "    ('manifest', 'sha256:' || encode(sha256(convert_to(p.reference, 'UTF8')), 'hex')))"
-        "    AS f (kind, digest)"
-        " WHERE p.id = $1::uuid AND f.digest IS NOT NULL"};
+        "pull_files_unborn", "SELECT f.kind, f.digest FROM pulls p CROSS JOIN LATERAL (VALUES"
+                             "    ('fsmeta', p.manifest_digest::text), ('vmdk', p.manifest_digest),"
+                             "    ('manifest', description_digest(p.reference)))"
+                             "    AS f (kind, digest)"
+                             " WHERE p.id = $1::uuid AND f.digest IS NOT NULL"};
     const struct drop *drop = context;
     struct rows rows;
     struct rows names[2];
     if (!removal_run(session, &alone, error) ||
         !QUERY(session, &drop_holds, drop->arena, &rows, error, drop->pull_id, drop->node_id) ||
-        !condemn_naming(session, &condemn_listed_layers, drop->arena, &names[0], error) ||
+        !condemn_listed_layers(session, drop->arena, &names[0], error) ||
         !QUERY(session, &list_unborn, drop->arena, &names[1], error, drop->pull_id))
         return false;
     collect_all(names, 2, drop->arena, drop->condemned);

@@ -34,6 +34,10 @@
 /* First in it. One removal at a time: two would wait for each other's rows. */
 [[nodiscard]] bool removal_lock(struct catalogue_session *session, struct error *error);
 
+/* In a transaction of another kind: until it ends, no removal runs. Waits for a second at most:
+ * such transactions have workers that others need. */
+[[nodiscard]] bool removal_lock_out(struct catalogue_session *session, struct error *error);
+
 /* A condemned row of what is catalogued, which nothing makes, would have the reaper unlink it:
  * such a row goes. */
 [[nodiscard]] bool removal_pardon(struct catalogue_session *session, struct error *error);

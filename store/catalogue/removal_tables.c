@@ -1,6 +1,8 @@
 /* The tables and the lock that a removal works with. */
 #include "store/catalogue/removal_internal.h"
 
+#include <string.h>
+
 bool removal_run(struct catalogue_session *session, const struct statement *statement,
                  struct error *error)
 {
@@ -28,11 +30,33 @@ bool removal_make_tables(struct catalogue_session *session, struct error *error)
            removal_run(session, &tables[2], error);
 }
 
+static bool wait_for_removals(struct catalogue_session *session, const struct statement *lock,
+                              struct error *error)
+{
+    if (removal_run(session, lock, error))
+        return true;
+    if (strcmp(error->sqlstate, "57014") == 0 || /* query_canceled: it took too long */
+        strcmp(error->sqlstate, "55P03") == 0) { /* lock_not_available: likewise */
+        error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
+                  "a removal is running; try again when it is done");
+        error->retry_after_seconds = 1;
+    }
+    return false;
+}
+
 bool removal_lock(struct catalogue_session *session, struct error *error)
 {
     static const struct statement lock = {
         "removal_lock", "SELECT pg_advisory_xact_lock(hashtext('larder removal'))"};
-    return removal_run(session, &lock, error);
+    return wait_for_removals(session, &lock, error);
+}
+
+bool removal_lock_out(struct catalogue_session *session, struct error *error)
+{
+    static const struct statement lock = {
+        "removal_lock_out", "SELECT pg_advisory_xact_lock_shared(hashtext('larder removal'))"
+                            "  FROM set_config('lock_timeout', '1s', true)"};
+    return wait_for_removals(session, &lock, error);
 }
 
 bool removal_pardon(struct catalogue_session *session, struct error *error)

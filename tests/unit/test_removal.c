@@ -1,10 +1,12 @@
 /* Removing, where it depends on rows that no test from outside can make. */
+#include "store/catalogue/holders.h"
 #include "store/catalogue/removal.h"
 
 #include "tests/unit/database.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <string.h>
 #include <time.h>
 
 TestSuite(removal, .init = database_begin, .fini = database_end);
@@ -141,28 +143,79 @@ static void wait_for_a_waiter(void)
     cr_assert_fail("nobody waits");
 }
 
+/* Runs the statement in a transaction that stays open. */
+static struct catalogue_session *hold_open(const struct statement *statement)
+{
+    struct error error;
+    cleanup_arena struct arena arena = {0};
+    struct rows rows;
+    struct catalogue_session *session = catalogue_acquire(database_catalogue, &error);
+    cr_assert(session && session_begin(session, &error) &&
+                  session_query(session, statement, NULL, 0, &arena, &rows, &error),
+              "%s", error.message);
+    return session;
+}
+
+static void let_go(struct catalogue_session *session)
+{
+    struct error error;
+    cr_assert(session_commit(session, &error), "%s", error.message);
+    catalogue_release(session);
+}
+
 Test(removal, a_description_that_another_condemns_at_that_moment_is_condemned_once)
 {
     static const struct statement condemn = {
         "test_condemn", "INSERT INTO condemned_files (kind, digest) SELECT 'manifest', 'sha256:' ||"
                         " encode(sha256(convert_to('docker.io/library/a:1', 'UTF8')), 'hex')"};
-    struct error error = {0};
-    cleanup_arena struct arena arena = {0};
-    struct rows rows;
     struct removal removal = {0};
     pthread_t thread;
     (void)database_sql("SELECT add_image('docker.io/library/a:1', 'linux/amd64', 'm', NULL, 3,"
                        " now())");
-    struct catalogue_session *other = catalogue_acquire(database_catalogue, &error);
-    cr_assert(other && session_begin(other, &error) &&
-                  session_query(other, &condemn, NULL, 0, &arena, &rows, &error),
-              "%s", error.message);
+    struct catalogue_session *other = hold_open(&condemn);
     cr_assert_eq(pthread_create(&thread, NULL, prune_beside, &removal), 0);
     wait_for_a_waiter();
-    cr_assert(session_commit(other, &error), "%s", error.message);
-    catalogue_release(other);
+    let_go(other);
     pthread_join(thread, NULL);
     cr_expect_eq(removal.references, 1, "it goes all the same");
     cr_expect_str_eq(database_sql("SELECT count(*) FROM condemned_files WHERE kind = 'manifest'"),
                      "1");
+}
+
+Test(removal, a_layer_that_a_pull_takes_hold_of_at_that_moment_stays_at_the_first_try)
+{
+    static const struct statement hold = {"test_hold",
+                                          "UPDATE pull_layers SET held_diff_id = diff_id"};
+    struct removal removal = {0};
+    pthread_t thread;
+    add_pull_that_holds_a_layer("fetching");
+    (void)database_sql("UPDATE pull_layers SET held_diff_id = NULL;"
+                       "INSERT INTO layers (diff_id, erofs_size_bytes, erofs_digest,"
+                       " tar_size_bytes) VALUES (digest_of('lone'), 4096, digest_of('f'), 1)");
+    struct catalogue_session *pull = hold_open(&hold);
+    cr_assert_eq(pthread_create(&thread, NULL, prune_beside, &removal), 0);
+    wait_for_a_waiter();
+    let_go(pull);
+    pthread_join(thread, NULL);
+    cr_expect_eq(removal.layers, 1, "the other one goes");
+    cr_expect_str_eq(database_sql("SELECT diff_id FROM layers"), database_digest("held"));
+    cr_expect_str_eq(database_sql("SELECT last_value FROM removals"), "1", "nothing began anew");
+}
+
+Test(removal, a_pin_is_not_answered_before_the_removal_that_did_not_see_it_is_over)
+{
+    static const struct statement removal_runs = {
+        "test_removal", "SELECT pg_advisory_xact_lock(hashtext('larder removal'))"};
+    struct error error = {0};
+    bool created = false;
+    struct catalogue_session *removal = hold_open(&removal_runs);
+    cr_expect_not(catalogue_put_pin(database_catalogue, "q.io/*", &created, &error));
+    cr_expect_eq(error.code, ERROR_CATALOGUE_UNAVAILABLE);
+    cr_expect(strstr(error.message, "a removal is running"), "%s", error.message);
+    cr_expect_eq(error.retry_after_seconds, 1);
+    cr_expect_str_eq(database_sql("SELECT count(*) FROM pins"), "0");
+    let_go(removal);
+    cr_expect(catalogue_put_pin(database_catalogue, "q.io/*", &created, &error), "%s",
+              error.message);
+    cr_expect(created);
 }
