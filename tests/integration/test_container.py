@@ -12,6 +12,9 @@ import test_http_torture
 from daemons import free_port, wait_until
 from test_readme import run_walk_through
 
+# The first of them waits for a debootstrap and for the image, which installs what it needs.
+pytestmark = pytest.mark.timeout(2000)
+
 
 def root_is_a_mount():
     """Not so in a plain chroot, where buildah cannot unpack: it mounts / anew."""
