@@ -146,9 +146,8 @@ static bool take_references(struct catalogue_session *session, struct error *err
 static bool remove_image(struct catalogue_session *session, void *context, struct error *error)
 {
     const struct image_removal *request = context;
-    return removal_lock(session, error) && removal_pardon(session, error) &&
-           find_victims(session, request, error) && lock_manifests(session, error) &&
-           removal_expire_holders(session, error) &&
+    return removal_lock(session, error) && find_victims(session, request, error) &&
+           lock_manifests(session, error) && removal_expire_holders(session, error) &&
            (request->force ? break_holds(session, error)
                            : refuse_if_used(session, request, error)) &&
            take_references(session, error) &&

@@ -162,7 +162,7 @@ bool removal_condemn_victims(struct catalogue_session *session, struct arena *ar
     static const struct statement descriptions = {"image_descriptions_condemn", DESCRIPTIONS NAMES};
     static const struct statement manifests = {"image_manifests_condemn", MANIFESTS NAMES};
     struct rows names[3];
-    if (!removal_run(session, &list_layers, error) ||
+    if (!removal_run(session, &list_layers, error) || !removal_pardon_victims(session, error) ||
         !condemn_naming(session, &descriptions, arena, &names[0], error) ||
         !condemn_naming(session, &manifests, arena, &names[1], error) ||
         !removal_run(session, &let_go, error) ||

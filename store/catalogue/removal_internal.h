@@ -38,9 +38,11 @@
  * such transactions have workers that others need. */
 [[nodiscard]] bool removal_lock_out(struct catalogue_session *session, struct error *error);
 
-/* A condemned row of what is catalogued, which nothing makes, would have the reaper unlink it:
- * such a row goes. */
+/* A condemned row of what is catalogued, which nothing makes, would have the reaper unlink it, and
+ * would be in the way of the removal's own: such a row goes. All of them, or those of
+ * removal_manifests and removal_layers. */
 [[nodiscard]] bool removal_pardon(struct catalogue_session *session, struct error *error);
+[[nodiscard]] bool removal_pardon_victims(struct catalogue_session *session, struct error *error);
 
 /* After removal_references or removal_manifests were filled: makes PostgreSQL plan for
  * their new sizes. A plan made for one row would be quadratic for many. */

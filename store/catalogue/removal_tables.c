@@ -70,6 +70,24 @@ bool removal_pardon(struct catalogue_session *session, struct error *error)
     return removal_run(session, &layers, error) && removal_run(session, &manifests, error);
 }
 
+/* By the index, whatever the planner thinks of tables that nobody counted: a prune may have
+ * condemned 100,000 files. */
+bool removal_pardon_victims(struct catalogue_session *session, struct error *error)
+{
+    static const struct statement layers = {
+        "removal_pardon_victims_layers",
+        "DELETE FROM condemned_files c"
+        " WHERE c.kind = 'layer' AND c.digest = ANY (ARRAY(SELECT diff_id FROM removal_layers))"
+        "   AND EXISTS (SELECT FROM layers l WHERE l.diff_id = c.digest)"};
+    static const struct statement manifests = {
+        "removal_pardon_victims_manifests",
+        "DELETE FROM condemned_files c"
+        " WHERE c.kind IN ('fsmeta', 'vmdk')"
+        "   AND c.digest = ANY (ARRAY(SELECT digest FROM removal_manifests))"
+        "   AND EXISTS (SELECT FROM manifests m WHERE m.digest = c.digest)"};
+    return removal_run(session, &layers, error) && removal_run(session, &manifests, error);
+}
+
 bool removal_count_references(struct catalogue_session *session, struct error *error)
 {
     static const struct statement analyze = {"removal_references_analyze",

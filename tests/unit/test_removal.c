@@ -106,6 +106,26 @@ Test(removal, a_catalogued_file_that_is_condemned_all_the_same_is_pardoned)
     cr_expect_eq(prune_everything().layers, 2, "and it can be condemned again");
 }
 
+Test(removal, of_one_image_pardons_its_own_files)
+{
+    (void)database_sql("SELECT add_image('docker.io/library/a:1', 'linux/amd64', 'm', NULL, 2,"
+                       " now());"
+                       "INSERT INTO condemned_files (kind, digest)"
+                       " VALUES ('layer', digest_of('layer 0')), ('layer', digest_of('orphan')),"
+                       "        ('fsmeta', digest_of('m')), ('vmdk', digest_of('m'))");
+    struct reference reference;
+    struct removed_image removed;
+    struct id_list users;
+    struct error error;
+    cleanup_arena struct arena arena = {0};
+    cr_assert(reference_parse("docker.io/library/a:1", &reference, &error));
+    cr_assert(catalogue_remove_image(database_catalogue, &reference, NULL, false, &arena, &removed,
+                                     &users, &error),
+              "%s", error.message);
+    cr_expect_eq(removed.condemned.count, 5, "its description, fsmeta, vmdk and layers");
+    cr_expect_str_eq(database_sql("SELECT count(*) FROM condemned_files"), "6", "and the orphan");
+}
+
 Test(removal, of_many_images_is_logged_as_a_change_of_everything)
 {
     (void)database_sql("SELECT add_image('docker.io/library/a:1', 'linux/amd64', 'm', NULL, 1,"
