@@ -4,6 +4,7 @@
 #include "store/catalogue/changes.h"
 #include "store/catalogue/pulls.h"
 #include "store/catalogue/removal.h"
+#include "store/unknown_files.h"
 
 #include "database.h"
 
@@ -253,6 +254,21 @@ static bool read_changes(struct catalogue *catalogue, struct arena *arena, struc
            !changes.everything;
 }
 
+static bool find_unknown_files(struct catalogue *catalogue, struct arena *arena,
+                               struct error *error)
+{
+    struct digest keys[3];
+    struct unknown_files unknown;
+    bool found = digest_parse(database_digest("m8"), &keys[0]) &&
+                 digest_parse(database_digest("condemned 8"), &keys[1]) &&
+                 digest_parse(database_digest("nobody's"), &keys[2]);
+    for (int kind = 0; found && kind < BLOB_KIND_COUNT; kind++)
+        found =
+            unknown_files_find(catalogue, (enum blob_kind)kind, keys, 3, arena, &unknown, error) &&
+            unknown.count > 0;
+    return found;
+}
+
 /* Three of those that were running have ended, and told of a change each; the others run on. */
 static bool read_changes_beside_long_transactions(struct catalogue *catalogue, struct arena *arena,
                                                   struct error *error)
@@ -292,6 +308,7 @@ static const struct {
     {"two pages of pulls", list_pulls},
     {"what changed", read_changes},
     {"what changed beside long transactions", read_changes_beside_long_transactions},
+    {"files that nobody knows", find_unknown_files},
 };
 
 /* --- how many rows that reads --- */
@@ -401,6 +418,9 @@ static void add_large_ones(void)
     database_sql("INSERT INTO sandboxes (id, host, rootfs, reference, manifest_digest, held_digest)"
                  " SELECT 'large' || n, 'large', '{\"type\":\"oci\"}', 'q.io/i1:1', d, d"
                  "   FROM generate_series(1, 6000) n, digest_of('m1') d;"
+                 "INSERT INTO condemned_files (kind, digest)"
+                 " SELECT k, digest_of('condemned ' || n) FROM generate_series(1, 1000) n,"
+                 "        unnest(ARRAY['layer', 'fsmeta', 'vmdk', 'manifest']) k;"
                  "DELETE FROM change_log;"
                  "INSERT INTO change_log (xid, key)"
                  " SELECT (1000 + (n + 150000) % 300000)::text::xid8, 'q.io/i' || n"
