@@ -39,8 +39,7 @@ bool unknown_files_find(struct catalogue *catalogue, enum blob_kind kind, const 
     }
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
-    /* While a prune's files go, many rows are condemned of which a plan from before knows nothing.
-     */
+    /* Of what a prune has just condemned, a plan from before knows nothing. */
     if (!session || !session_begin_batch(session, error) ||
         !QUERY(session, &find_unknown[kind], arena, &rows, error,
                parameter_text_array(arena, texts, count)))

@@ -49,11 +49,13 @@
     "      FROM gone g CROSS JOIN unnest(ARRAY['fsmeta', 'vmdk']) AS k (kind)"                     \
     "     ORDER BY k.kind, g.digest" CONDEMNED
 
+#define NOTHING_REACHES_L                                                                          \
+    " AND NOT EXISTS (SELECT FROM manifest_layers m WHERE m.diff_id = l.diff_id)"                  \
+    " AND NOT EXISTS (SELECT FROM pull_layers p WHERE p.held_diff_id = l.diff_id)"
+
 #define LAYERS_FROM(victims)                                                                       \
     "WITH gone AS ("                                                                               \
-    "    DELETE FROM layers l" victims                                                             \
-    "       AND NOT EXISTS (SELECT FROM manifest_layers m WHERE m.diff_id = l.diff_id)"            \
-    "       AND NOT EXISTS (SELECT FROM pull_layers p WHERE p.held_diff_id = l.diff_id)"           \
+    "    DELETE FROM layers l" victims NOTHING_REACHES_L                                           \
     "    RETURNING l.*, coalesce(l.allocated_bytes, l.erofs_size_bytes) AS bytes),"                \
     " condemned AS ("                                                                              \
     "    INSERT INTO condemned_files"                                                              \
@@ -66,10 +68,7 @@
  * taken out. Else each hold of a pull would fail the whole removal. */
 #define LOCK_LAYERS_FROM(victims)                                                                  \
     "SELECT count(*) FROM ("                                                                       \
-    "    SELECT FROM layers l" victims                                                             \
-    "       AND NOT EXISTS (SELECT FROM manifest_layers m WHERE m.diff_id = l.diff_id)"            \
-    "       AND NOT EXISTS (SELECT FROM pull_layers p WHERE p.held_diff_id = l.diff_id)"           \
-    "       FOR UPDATE OF l) locked"
+    "    SELECT FROM layers l" victims NOTHING_REACHES_L "       FOR UPDATE OF l) locked"
 
 #define FIGURES " SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone"
 #define NAMES   " SELECT kind, digest FROM condemned"
@@ -143,8 +142,7 @@ static bool condemn_listed_layers(struct catalogue_session *session, struct aren
                                   struct rows *names, struct error *error)
 {
     static const struct statement lock = {
-        "image_layers_lock", LOCK_LAYERS_FROM(" JOIN removal_layers v ON l.diff_id = v.diff_id"
-                                              " WHERE true")};
+        "image_layers_lock", LOCK_LAYERS_FROM(", removal_layers v WHERE l.diff_id = v.diff_id")};
     static const struct statement condemn = {
         "image_layers_condemn",
         LAYERS_FROM(" USING removal_layers v WHERE l.diff_id = v.diff_id") NAMES};

@@ -16,9 +16,11 @@ _of_workers = []  # (was it given all tests?, {(operationId, status)})
 
 
 def _given_all_tests(session):
-    """All files, and none of them filtered."""
+    """All files, none of them filtered, and not only to list them."""
+    options = session.config.option
     files = {item.path for item in session.items}
-    return not session.config.option.keyword and files == set(Path(__file__).parent.glob("test_*.py"))
+    every_file = set(Path(__file__).parent.glob("test_*.py"))
+    return files == every_file and not options.keyword and not options.collectonly
 
 
 def _never_seen(seen):
@@ -39,14 +41,16 @@ def pytest_testnodedown(node):
         _of_workers.append((output["given_all_tests"], {tuple(pair) for pair in output["seen"]}))
 
 
-def pytest_sessionfinish(session):
+def pytest_sessionfinish(session, exitstatus):
     config = session.config
     if hasattr(config, "workeroutput"):  # this is a worker
         config.workeroutput["given_all_tests"] = _given_all_tests(session)
         config.workeroutput["seen"] = sorted(contract.SEEN)
         return
+    if exitstatus != pytest.ExitCode.OK:
+        return
     seen = _of_workers or [(_given_all_tests(session), contract.SEEN)]
-    if session.testsfailed or not all(given_all for given_all, _ in seen):
+    if not all(given_all for given_all, _ in seen):
         return
     problems = _never_seen(set().union(*(pairs for _, pairs in seen)))
     for operation, status in problems:
