@@ -73,11 +73,11 @@
 #define FIGURES " SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone"
 #define NAMES   " SELECT kind, digest FROM condemned"
 
-/* A node that slept through its own pull's end may have taken hold of a layer since. */
-static const struct statement let_go = {
-    "ended_pulls_let_go",
-    "UPDATE pull_layers l SET held_diff_id = NULL FROM pulls p"
-    " WHERE l.held_diff_id IS NOT NULL AND p.id = l.pull_id AND p.finished_at IS NOT NULL"};
+/* A node that slept through its own pull's end may have taken hold of a layer since. A statement of
+ * its own for each: its plan is kept, and a prune's is not for the removal of one image. */
+#define LET_GO                                                                                     \
+    "UPDATE pull_layers l SET held_diff_id = NULL FROM pulls p"                                    \
+    " WHERE l.held_diff_id IS NOT NULL AND p.id = l.pull_id AND p.finished_at IS NOT NULL"
 
 /* --- of the whole catalogue --- */
 
@@ -98,6 +98,7 @@ bool removal_condemn_unreached(struct catalogue_session *session, struct removal
 {
     static const struct statement descriptions = {"descriptions_condemn", DESCRIPTIONS FIGURES};
     static const struct statement manifests = {"manifests_condemn", MANIFESTS FIGURES};
+    static const struct statement let_go = {"ended_pulls_let_go", LET_GO};
     static const struct statement lock_layers = {"layers_lock", LOCK_LAYERS_FROM(" WHERE true")};
     static const struct statement layers = {"layers_condemn", LAYERS_FROM(" WHERE true") FIGURES};
     int64_t ignored = 0;
@@ -159,6 +160,7 @@ bool removal_condemn_victims(struct catalogue_session *session, struct arena *ar
                                "   JOIN removal_manifests v ON v.digest = l.manifest_digest"};
     static const struct statement descriptions = {"image_descriptions_condemn", DESCRIPTIONS NAMES};
     static const struct statement manifests = {"image_manifests_condemn", MANIFESTS NAMES};
+    static const struct statement let_go = {"image_ended_pulls_let_go", LET_GO};
     struct rows names[3];
     if (!removal_run(session, &list_layers, error) || !removal_pardon_victims(session, error) ||
         !condemn_naming(session, &descriptions, arena, &names[0], error) ||

@@ -355,6 +355,40 @@ static void expect_few_rows(void)
     }
 }
 
+/* On one connection, a removal of an image after a prune's rehearsal, or the rehearsal alone. */
+static int64_t rows_read_by_prune(const char *then_removed)
+{
+    cleanup_arena struct arena arena = {0};
+    struct error error = {0};
+    struct removal removal;
+    int64_t before = rows_read();
+    struct catalogue *catalogue = open_planning_once();
+    cr_assert(
+        catalogue_prune(catalogue, &(struct prune_options){.dry_run = true}, &removal, &error),
+        "%s", error.message);
+    if (then_removed) {
+        struct reference reference = parsed(then_removed);
+        struct removed_image removed;
+        struct id_list users;
+        cr_assert(catalogue_remove_image(catalogue, &reference, NULL, false, &arena, &removed,
+                                         &users, &error),
+                  "%s", error.message);
+    }
+    catalogue_close(catalogue);
+    return rows_read() - before;
+}
+
+static void begin_a_pull_that_holds_a_layer(void)
+{
+    database_sql("WITH p AS (INSERT INTO pulls (reference, platform, policy, force, state)"
+                 "           VALUES ('q.io/new:1', 'linux/amd64', 'if_missing', false, 'fetching')"
+                 "           RETURNING id)"
+                 "INSERT INTO pull_layers (pull_id, position, diff_id, blob_digest, media_type,"
+                 "    total_bytes, state, held_diff_id)"
+                 " SELECT id, 0, d, d, 'application/vnd.oci.image.layer.v1.tar+gzip', 1, 'done', d"
+                 "   FROM p, digest_of('layer 0') d");
+}
+
 /* A host renews its leases for as long as its sandboxes live: most of what the catalogue writes. */
 static void expect_renewals_to_touch_no_index(void)
 {
@@ -451,6 +485,17 @@ Test(plans, a_renewal_writes_its_row_alone)
 {
     fill(1, IMAGES / 10);
     expect_renewals_to_touch_no_index();
+}
+
+/* A prune has its statements planned for many rows, and a plan is kept by the connection. */
+Test(plans, of_a_removal_after_a_prune_are_for_one_image)
+{
+    fill(1, IMAGES);
+    begin_a_pull_that_holds_a_layer();
+    database_sql("ANALYZE");
+    int64_t alone = rows_read_by_prune(NULL);
+    int64_t both = rows_read_by_prune("q.io/i2999:1");
+    cr_expect_leq(both - alone, ROWS_MAX, "the removal read %" PRId64 " rows", both - alone);
 }
 
 Test(plans, with_statistics_of_when_all_had_just_been_used)
