@@ -172,8 +172,8 @@ static bool choose_id(struct catalogue_session *session, struct removal *removal
 }
 
 /* Hashes and sorts of that size stay in memory. To see whether a row is held, PostgreSQL would go
- * through the holders for each row where it takes them for few: 2 us each where there are none, for
- * ever where its statistics are behind. All but globs can be hashed instead. */
+ * through the holders for each row where it takes them for few: 2 us each where there are none. All
+ * but globs can be hashed instead. */
 static bool set_up(struct catalogue_session *session, struct error *error)
 {
     static const struct statement planner = {"prune_planner",

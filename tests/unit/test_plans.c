@@ -494,8 +494,8 @@ Test(plans, of_a_removal_after_a_prune_are_for_one_image)
     begin_a_pull_that_holds_a_layer();
     database_sql("ANALYZE");
     int64_t alone = rows_read_by_prune(NULL);
-    int64_t both = rows_read_by_prune("q.io/i2999:1");
-    cr_expect_leq(both - alone, ROWS_MAX, "the removal read %" PRId64 " rows", both - alone);
+    int64_t read = rows_read_by_prune("q.io/i2999:1") - alone;
+    cr_expect(read > 0 && read <= ROWS_MAX, "the removal read %" PRId64 " rows", read);
 }
 
 Test(plans, with_statistics_of_when_all_had_just_been_used)
