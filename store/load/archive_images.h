@@ -17,7 +17,13 @@
 #include "store/registry/image_config.h"
 #include "store/registry/manifest.h"
 
-enum { ARCHIVE_MAX_IMAGES = 512 };
+enum {
+#ifdef LARDER_FUZZ /* which the documents of a fuzzer reach */
+    ARCHIVE_MAX_IMAGES = 16
+#else
+    ARCHIVE_MAX_IMAGES = 512
+#endif
+};
 
 struct archive_image {
     struct reference reference;
