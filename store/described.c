@@ -141,12 +141,12 @@ static void cleanup_draft_slot(struct blob_draft **slot)
     blob_draft_free(*slot);
 }
 
-/* To write took a while: the lock may be lost, and a pull may have published. */
+/* To write took a while: the row may be another's, and a pull may have published. */
 static bool check_lock(struct catalogue_session *session, struct error *error)
 {
     return session_is_open(session) ||
            error_set(error, ERROR_CATALOGUE_UNAVAILABLE,
-                     "the connection to PostgreSQL that kept the lock of a description was lost");
+                     "the connection to PostgreSQL that kept the row of a description was lost");
 }
 
 static bool publish(struct catalogue_session *session, struct blobdir *blobdir,

@@ -10,8 +10,23 @@ struct file_lock {
     struct catalogue_session *session; /* owned while the lock is held */
 };
 
-static bool try_lock(struct catalogue_session *session, const struct statement *statement,
-                     const struct blob_id *file, bool *locked, struct error *error)
+static const struct statement try_session_lock = {
+    "file_lock_try", "SELECT pg_try_advisory_lock(file_lock_class($1), file_lock_key($2))"};
+static const struct statement try_transaction_lock = {
+    "file_lock_try_in_transaction",
+    "SELECT pg_try_advisory_xact_lock(file_lock_class($1), file_lock_key($2))"};
+/* Whether no reaper has the file: one locks the row, and looks for held locks after that. So this
+ * is asked once the lock is held, in a statement of its own. fsmeta and vmdk share a lock. */
+#define ITS_ROWS                                                                                   \
+    " FROM condemned_files WHERE digest = $2"                                                      \
+    "  AND kind IN ($1, CASE $1 WHEN 'fsmeta' THEN 'vmdk' WHEN 'vmdk' THEN 'fsmeta' ELSE $1 END)"
+static const struct statement look_at_rows = {
+    "file_lock_look_at_rows",
+    "WITH free AS MATERIALIZED (SELECT" ITS_ROWS " FOR KEY SHARE SKIP LOCKED)"
+    " SELECT (SELECT count(*)" ITS_ROWS ") = (SELECT count(*) FROM free)"};
+
+static bool ask(struct catalogue_session *session, const struct statement *statement,
+                const struct blob_id *file, bool *answer, struct error *error)
 {
     cleanup_arena struct arena arena = {0};
     char digest[DIGEST_TEXT_SIZE];
@@ -19,7 +34,7 @@ static bool try_lock(struct catalogue_session *session, const struct statement *
     struct rows rows;
     if (!QUERY(session, statement, &arena, &rows, error, blob_kind_name(file->kind), digest))
         return false;
-    *locked = rows_bool(&rows, 0, 0);
+    *answer = rows_bool(&rows, 0, 0);
     return true;
 }
 
@@ -28,22 +43,28 @@ static bool is_set(const atomic_bool *flag)
     return flag && atomic_load(flag);
 }
 
-static const struct statement try_session_lock = {
-    "file_lock_try", "SELECT pg_try_advisory_lock(file_lock_class($1), file_lock_key($2))"};
+/* Asks again and again until the answer is yes. */
+static bool wait_until(struct catalogue_session *session, const struct statement *statement,
+                       const struct blob_id *file, const atomic_bool *cancelled,
+                       struct error *error)
+{
+    for (;;) {
+        bool answer = false;
+        if (is_set(cancelled))
+            return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
+        if (!ask(session, statement, file, &answer, error))
+            return false;
+        if (answer)
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_INTERVAL_MS * 1000000L}, NULL);
+    }
+}
 
 static bool wait_for_lock(struct file_lock *lock, const struct blob_id *file,
                           const atomic_bool *cancelled, struct error *error)
 {
-    for (;;) {
-        bool locked = false;
-        if (is_set(cancelled))
-            return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
-        if (!try_lock(lock->session, &try_session_lock, file, &locked, error))
-            return false;
-        if (locked)
-            return true;
-        nanosleep(&(struct timespec){.tv_nsec = RETRY_INTERVAL_MS * 1000000L}, NULL);
-    }
+    return wait_until(lock->session, &try_session_lock, file, cancelled, error) &&
+           wait_until(lock->session, &look_at_rows, file, cancelled, error);
 }
 
 struct file_lock *file_lock_acquire(struct catalogue *catalogue, const struct blob_id *files,
@@ -67,21 +88,19 @@ struct file_lock *file_lock_acquire(struct catalogue *catalogue, const struct bl
 bool file_lock_try(struct catalogue *catalogue, const struct blob_id *file, struct file_lock **lock,
                    struct error *error)
 {
-    struct file_lock *tried = calloc(1, sizeof(*tried));
+    cleanup_file_lock struct file_lock *tried = calloc(1, sizeof(*tried));
     if (!tried)
         abort();
     bool locked = false;
+    bool free_of_reapers = false;
     *lock = NULL;
     tried->session = catalogue_acquire(catalogue, error);
-    bool asked =
-        tried->session && try_lock(tried->session, &try_session_lock, file, &locked, error);
-    if (locked) {
-        *lock = tried;
-        return true;
-    }
-    catalogue_release(tried->session);
-    free(tried);
-    return asked;
+    if (!tried->session || !ask(tried->session, &try_session_lock, file, &locked, error) ||
+        (locked && !ask(tried->session, &look_at_rows, file, &free_of_reapers, error)))
+        return false;
+    if (free_of_reapers)
+        *lock = steal(&tried);
+    return true;
 }
 
 void file_lock_release(struct file_lock *lock)
@@ -118,8 +137,5 @@ bool file_lock_check(struct file_lock *lock, struct error *error)
 bool file_lock_try_in_transaction(struct catalogue_session *session, const struct blob_id *file,
                                   bool *locked, struct error *error)
 {
-    static const struct statement try_transaction_lock = {
-        "file_lock_try_in_transaction",
-        "SELECT pg_try_advisory_xact_lock(file_lock_class($1), file_lock_key($2))"};
-    return try_lock(session, &try_transaction_lock, file, locked, error);
+    return ask(session, &try_transaction_lock, file, locked, error);
 }

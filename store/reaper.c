@@ -1,5 +1,6 @@
 #include "store/reaper.h"
 
+#include "store/catalogue/condemned.h"
 #include "store/crash_point.h"
 #include "store/described.h"
 #include "store/metrics.h"
@@ -10,114 +11,40 @@
 #include <stdlib.h>
 
 enum {
-    /* At 70 us a file, 18 ms, and as long again behind the other walk; where it takes 4 ms, 1 s,
-     * which is as long as a prune waits for a file to go. Each file has an advisory lock, of which
-     * PostgreSQL has room for 64 a connection that it allows, 6400 by default. */
-    FILES_A_BATCH = 256,
-    /* PostgreSQL gives the locks to others once it takes our connection for dead, which it
+    /* A walk takes twice as many next time when a batch took less than LIGHT_US, and half as many
+     * when it took more than HEAVY_US: where to unlink takes 4 ms, the first batch takes 1 s, which
+     * is as long as a prune waits for a file to go, and the others take less. */
+    LEAST_A_BATCH = 16,
+    FIRST_BATCH = 256,
+    MOST_A_BATCH = 512,
+    LIGHT_US = 20 * 1000,
+    HEAVY_US = 400 * 1000,
+    /* PostgreSQL gives the rows to others once it takes our connection for dead, which it
      * does not do so soon after it heard from us. */
     UNLINK_FOR_US = 5 * 1000 * 1000,
+    /* Whoever was stopped for so long that it may have lost them looks before it unlinks again. To
+     * look before each file takes a tenth of the time of an unlink. */
+    LOOK_EVERY_US = 250,
 };
 
-/* Condemned files whose rows, and whose locks where they were free, are ours until the
- * transaction ends. */
+/* Condemned files whose rows are ours until the transaction ends. */
 struct batch {
     struct arena *arena;
     struct catalogue_session *session;
     struct blobdir *blobdir;
-    struct turn *turn;  /* to unlink: one walk does at a time */
-    int64_t locked_us;  /* before the locks were taken */
-    struct rows rows;   /* kind, digest, locked, reference */
-    bool *is_described; /* of each row: of a reference that is in the catalogue */
+    struct turn *turn; /* to unlink: one walk does at a time */
+    int64_t locked_us; /* before the rows were locked */
+    int64_t looked_us; /* when the connection was found open last */
+    struct condemned_batch rows;
     /* what was done */
-    const char **kinds;
-    const char **digests;
-    const char **bytes; /* what each freed; NULL: it stays, and is in order */
     size_t done;
     bool had_no_turn; /* the other one hangs */
+    int64_t took_us;  /* without its waiting for the turn */
     bool *is_touched; /* of each kind: its directory, which is synced in the end */
     struct reaped reaped;
     bool failed;
     struct error error; /* the first file that could not be unlinked */
 };
-
-/* A file whose lock is busy keeps its row locked until the batch ends, which a rescue of it
- * waits for. */
-#define TRY_LOCKS                                                                                  \
-    " SELECT kind, digest,"                                                                        \
-    "        pg_try_advisory_xact_lock(file_lock_class(kind), file_lock_key(digest)), reference"   \
-    "   FROM next"
-
-static bool lock_after(struct batch *batch, const char *kind, const char *digest,
-                       struct error *error)
-{
-    static const struct statement lock = {"condemned_lock_after",
-                                          "WITH next AS MATERIALIZED ("
-                                          "    SELECT kind, digest, reference FROM condemned_files"
-                                          "     WHERE (kind, digest) > ($1, $2)"
-                                          "     ORDER BY kind, digest LIMIT $3::bigint"
-                                          "       FOR UPDATE SKIP LOCKED)" TRY_LOCKS};
-    return QUERY(batch->session, &lock, batch->arena, &batch->rows, error, kind, digest,
-                 parameter_int(batch->arena, FILES_A_BATCH));
-}
-
-static bool lock_given(struct batch *batch, const struct blob_id *files, size_t count,
-                       struct error *error)
-{
-    static const struct statement lock = {
-        "condemned_lock_given", "WITH next AS MATERIALIZED ("
-                                "    SELECT c.kind, c.digest, c.reference"
-                                "      FROM condemned_files c"
-                                "      JOIN unnest($1::text[], $2::text[]) AS v (kind, digest)"
-                                "        ON c.kind = v.kind AND c.digest = v.digest"
-                                "       FOR UPDATE OF c SKIP LOCKED)" TRY_LOCKS};
-    struct arena *arena = batch->arena;
-    const char **kinds = arena_alloc_array(arena, count, sizeof(*kinds));
-    const char **digests = arena_alloc_array(arena, count, sizeof(*digests));
-    for (size_t i = 0; i < count; i++) {
-        char *text = arena_alloc(arena, DIGEST_TEXT_SIZE);
-        digest_format(&files[i].key, text);
-        kinds[i] = blob_kind_name(files[i].kind);
-        digests[i] = text;
-    }
-    return QUERY(batch->session, &lock, arena, &batch->rows, error,
-                 parameter_text_array(arena, kinds, count),
-                 parameter_text_array(arena, digests, count));
-}
-
-/* Asked once the locks are ours: a pull commits its reference under them. */
-static bool find_described(struct batch *batch, struct error *error)
-{
-    static const struct statement find = {
-        "condemned_described",
-        "SELECT v.row FROM unnest($1::text[]) WITH ORDINALITY AS v (reference, row)"
-        " WHERE EXISTS (SELECT FROM image_refs r WHERE r.reference = v.reference)"};
-    size_t count = batch->rows.count;
-    const char **references = arena_alloc_array(batch->arena, count, sizeof(*references));
-    bool has_any = false;
-    batch->is_described = arena_alloc_array(batch->arena, count, sizeof(bool));
-    for (size_t row = 0; row < count; row++) {
-        if (rows_bool(&batch->rows, row, 2))
-            references[row] = rows_text(&batch->rows, row, 3);
-        has_any |= references[row] != NULL;
-    }
-    struct rows found = {0};
-    if (has_any && !QUERY(batch->session, &find, batch->arena, &found, error,
-                          parameter_text_array(batch->arena, references, count)))
-        return false;
-    for (size_t i = 0; i < found.count; i++)
-        batch->is_described[rows_int(&found, i, 0) - 1] = true;
-    return true;
-}
-
-static struct blob_id file_of_row(const struct rows *rows, size_t row)
-{
-    struct blob_id file;
-    if (!blob_kind_parse(rows_text(rows, row, 0), &file.kind) ||
-        !digest_parse(rows_text(rows, row, 1), &file.key))
-        abort(); /* the table's checks admit nothing else */
-    return file;
-}
 
 static void count_reaped(enum blob_kind kind, int64_t freed_bytes, struct reaped *reaped)
 {
@@ -149,10 +76,18 @@ static void add_reaped(struct reaped *sum, const struct reaped *more)
     sum->bytes += more->bytes;
 }
 
-/* Whether the locks are ours still, as far as this machine can know. */
+/* Whether the rows are ours still, as far as this machine can know. */
 static bool may_unlink(struct batch *batch)
 {
-    return session_is_open(batch->session) && metric_now_us() - batch->locked_us < UNLINK_FOR_US;
+    int64_t now_us = metric_now_us();
+    if (now_us - batch->locked_us >= UNLINK_FOR_US || !session_transaction_holds(batch->session))
+        return false;
+    if (now_us - batch->looked_us < LOOK_EVERY_US)
+        return true;
+    if (!session_is_open(batch->session))
+        return false;
+    batch->looked_us = now_us;
+    return true;
 }
 
 static void fail(struct batch *batch, const struct error *error)
@@ -162,38 +97,40 @@ static void fail(struct batch *batch, const struct error *error)
     batch->failed = true;
 }
 
-static void note_done(struct batch *batch, size_t row, const char *bytes)
+static void end_with(struct batch *batch, struct condemned_file *file, enum condemned_end end)
 {
-    batch->kinds[batch->done] = rows_text(&batch->rows, row, 0);
-    batch->digests[batch->done] = rows_text(&batch->rows, row, 1);
-    batch->bytes[batch->done] = bytes;
+    file->end = end;
     batch->done++;
 }
 
 /* The description of a reference that lost a platform, or whose pull came to nothing. */
-static void renew_row(struct batch *batch, size_t row)
+static void renew(struct batch *batch, struct condemned_file *file)
 {
     struct error error;
-    if (!described_renew(batch->session, batch->blobdir, rows_text(&batch->rows, row, 3), &error)) {
+    bool begun = session_begin_part(batch->session, &error);
+    bool renewed =
+        begun && described_renew(batch->session, batch->blobdir, file->reference, &error);
+    if (begun)
+        session_end_part(batch->session, !renewed);
+    if (!renewed) {
         fail(batch, &error);
         return;
     }
-    note_done(batch, row, NULL);
+    end_with(batch, file, CONDEMNED_RENEWED);
     CRASH_POINT(REAP_DESCRIBED);
 }
 
-static void unlink_row(struct batch *batch, size_t row)
+static void unlink_one(struct batch *batch, struct condemned_file *file)
 {
-    struct blob_id file = file_of_row(&batch->rows, row);
+    const struct blob_id *id = &file->id;
     struct error error;
-    int64_t freed_bytes = 0;
-    if (!blob_unlink(batch->blobdir, file.kind, &file.key, &freed_bytes, &error)) {
+    if (!blob_unlink(batch->blobdir, id->kind, &id->key, &file->freed_bytes, &error)) {
         fail(batch, &error);
         return;
     }
-    note_done(batch, row, parameter_int(batch->arena, freed_bytes));
-    batch->is_touched[file.kind] = true;
-    count_reaped(file.kind, freed_bytes, &batch->reaped);
+    end_with(batch, file, CONDEMNED_GONE);
+    batch->is_touched[id->kind] = true;
+    count_reaped(id->kind, file->freed_bytes, &batch->reaped);
     CRASH_POINT(REAP_UNLINKED);
 }
 
@@ -208,54 +145,31 @@ static bool sync_directories(struct blobdir *blobdir, const bool *is_touched, st
     return true;
 }
 
-/* With each row that is ours, as long as its lock may be trusted. */
-static void for_locked(struct batch *batch, bool described,
-                       void (*act)(struct batch *batch, size_t row))
+/* With each file that is ours, as long as its row may be trusted to be. */
+static void for_ours(struct batch *batch, bool described,
+                     void (*act)(struct batch *batch, struct condemned_file *file))
 {
-    for (size_t row = 0; row < batch->rows.count && may_unlink(batch); row++)
-        if (rows_bool(&batch->rows, row, 2) && batch->is_described[row] == described)
-            act(batch, row);
+    const int64_t begun_us = metric_now_us();
+    for (size_t i = 0; i < batch->rows.count && may_unlink(batch); i++) {
+        struct condemned_file *file = &batch->rows.files[i];
+        if (!file->is_busy && file->is_described == described)
+            act(batch, file);
+    }
+    batch->took_us += metric_now_us() - begun_us;
 }
 
 /* To renew takes statements, for which nobody's turn is to wait. */
-static void unlink_locked(struct batch *batch)
+static void unlink_ours(struct batch *batch)
 {
-    size_t count = batch->rows.count;
-    batch->kinds = arena_alloc_array(batch->arena, count, sizeof(*batch->kinds));
-    batch->digests = arena_alloc_array(batch->arena, count, sizeof(*batch->digests));
-    batch->bytes = arena_alloc_array(batch->arena, count, sizeof(*batch->bytes));
-    if (count > 0)
+    if (batch->rows.count > 0)
         CRASH_POINT(REAP_LOCKED);
-    for_locked(batch, true, renew_row);
+    for_ours(batch, true, renew);
     /* Where the other one's directory hangs, ours are not kept from others too. */
     batch->had_no_turn = !turn_take(batch->turn, batch->locked_us + UNLINK_FOR_US);
     if (batch->had_no_turn)
         return;
-    for_locked(batch, false, unlink_row);
+    for_ours(batch, false, unlink_one);
     turn_give_back(batch->turn);
-}
-
-/* Deletes the rows, and adds to the figures of the prunes that condemned them. */
-static bool forget(struct batch *batch, struct error *error)
-{
-    static const struct statement remove = {
-        "condemned_forget",
-        "WITH gone AS ("
-        "    DELETE FROM condemned_files c"
-        "     USING unnest($1::text[], $2::text[], $3::text[]) AS d (kind, digest, bytes)"
-        "     WHERE c.kind = d.kind AND c.digest = d.digest"
-        "    RETURNING c.removal_id, c.kind, d.bytes::bigint AS bytes)"
-        " INSERT INTO reaped_files (removal_id, layers, fsmeta, vmdk, descriptions, bytes)"
-        " SELECT removal_id, count(*) FILTER (WHERE kind = 'layer'),"
-        "        count(*) FILTER (WHERE kind = 'fsmeta'), count(*) FILTER (WHERE kind = 'vmdk'),"
-        "        count(*) FILTER (WHERE kind = 'manifest'), sum(bytes)"
-        "   FROM gone WHERE removal_id IS NOT NULL AND bytes IS NOT NULL GROUP BY removal_id"};
-    struct arena *arena = batch->arena;
-    struct rows rows;
-    return QUERY(batch->session, &remove, arena, &rows, error,
-                 parameter_text_array(arena, batch->kinds, batch->done),
-                 parameter_text_array(arena, batch->digests, batch->done),
-                 parameter_text_array(arena, batch->bytes, batch->done));
 }
 
 /* A description that is back without its row would be of an image that the catalogue has lost: the
@@ -265,26 +179,35 @@ static bool sync_descriptions(struct batch *batch, struct error *error)
     return batch->reaped.description_files == 0 || blob_sync(batch->blobdir, BLOB_MANIFEST, error);
 }
 
-/* What is to be locked: the given files, or those behind a key. */
+/* What is to be locked: the given files, or some behind a key. */
 struct choice {
-    const struct blob_id *files;
-    size_t file_count;
+    const struct blob_id *files; /* or NULL */
+    size_t count;
     const char *after_kind;
     const char *after_digest;
 };
+
+static bool lock_rows(struct batch *batch, const struct choice *choice, struct error *error)
+{
+    batch->locked_us = metric_now_us();
+    if (!session_begin_batch(batch->session, error))
+        return false;
+    return choice->files
+               ? condemned_lock_given(batch->session, choice->files, choice->count, batch->arena,
+                                      &batch->rows, error)
+               : condemned_lock_after(batch->session, choice->after_kind, choice->after_digest,
+                                      choice->count, batch->arena, &batch->rows, error);
+}
 
 /* Should PostgreSQL forget the commit, the rows are found again without their files: so nobody
  * waits for its disk. */
 static bool run_batch(struct batch *batch, const struct choice *choice, struct error *error)
 {
-    batch->locked_us = metric_now_us();
-    if (!session_begin_batch(batch->session, error) ||
-        !(choice->files ? lock_given(batch, choice->files, choice->file_count, error)
-                        : lock_after(batch, choice->after_kind, choice->after_digest, error)) ||
-        !find_described(batch, error))
+    if (!lock_rows(batch, choice, error))
         return false;
-    unlink_locked(batch);
-    if (batch->done > 0 && (!sync_descriptions(batch, error) || !forget(batch, error)))
+    unlink_ours(batch);
+    if (batch->done > 0 && (!sync_descriptions(batch, error) ||
+                            !condemned_forget(batch->session, &batch->rows, batch->arena, error)))
         return false;
     if (batch->done > 0)
         CRASH_POINT(REAP_FORGOTTEN);
@@ -355,13 +278,13 @@ bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const str
     struct tally tally = {0};
     turn_init(&turn);
     bool goes_on = true;
-    for (size_t i = 0; i < file_count && goes_on; i += FILES_A_BATCH) {
+    for (size_t i = 0; i < file_count && goes_on; i += FIRST_BATCH) {
         cleanup_arena struct arena arena = {0};
         struct batch batch = {.arena = &arena, .blobdir = blobdir, .turn = &turn};
         size_t left = file_count - i;
         const struct choice choice = {
             .files = &files[i],
-            .file_count = left < FILES_A_BATCH ? left : FILES_A_BATCH,
+            .count = left < FIRST_BATCH ? left : FIRST_BATCH,
         };
         CRASH_POINT(REAP_BEGUN);
         goes_on = reap_batch(catalogue, &batch, &choice, &tally);
@@ -375,9 +298,21 @@ struct walk {
     const struct reaper_pass *pass;
     struct turn *turn;
     struct tally tally;
+    size_t limit;  /* of the next batch */
     char kind[16]; /* of the last row it had */
     char digest[DIGEST_TEXT_SIZE];
 };
+
+static void walk_on(struct walk *walk, const struct batch *batch)
+{
+    const struct condemned_file *last = &batch->rows.files[batch->rows.count - 1];
+    snprintf(walk->kind, sizeof(walk->kind), "%s", last->kind);
+    snprintf(walk->digest, sizeof(walk->digest), "%s", last->digest);
+    if (batch->took_us < LIGHT_US && walk->limit < MOST_A_BATCH)
+        walk->limit *= 2;
+    else if (batch->took_us > HEAVY_US && walk->limit > LEAST_A_BATCH)
+        walk->limit /= 2;
+}
 
 /* False when there is no more, or it is time to stop. */
 static bool step(struct walk *walk)
@@ -385,15 +320,13 @@ static bool step(struct walk *walk)
     const struct reaper_pass *pass = walk->pass;
     cleanup_arena struct arena arena = {0};
     struct batch batch = {.arena = &arena, .blobdir = pass->blobdir, .turn = walk->turn};
-    const struct choice choice = {.after_kind = walk->kind, .after_digest = walk->digest};
+    const struct choice choice = {
+        .count = walk->limit, .after_kind = walk->kind, .after_digest = walk->digest};
     if ((pass->stop && atomic_load(pass->stop)) ||
-        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally))
+        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally) ||
+        batch.rows.count < walk->limit || batch.had_no_turn)
         return false;
-    size_t found = batch.rows.count;
-    if (found < FILES_A_BATCH || batch.had_no_turn)
-        return false;
-    snprintf(walk->kind, sizeof(walk->kind), "%s", rows_text(&batch.rows, found - 1, 0));
-    snprintf(walk->digest, sizeof(walk->digest), "%s", rows_text(&batch.rows, found - 1, 1));
+    walk_on(walk, &batch);
     return true;
 }
 
@@ -409,8 +342,8 @@ static void *run_walk(void *walk)
 bool reaper_run_pass(const struct reaper_pass *pass, struct reaped *reaped, struct error *error)
 {
     struct turn turn;
-    struct walk first = {.pass = pass, .turn = &turn};
-    struct walk second = {.pass = pass, .turn = &turn};
+    struct walk first = {.pass = pass, .turn = &turn, .limit = FIRST_BATCH};
+    struct walk second = {.pass = pass, .turn = &turn, .limit = FIRST_BATCH};
     pthread_t thread;
     turn_init(&turn);
     if (step(&first)) {

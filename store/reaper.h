@@ -1,14 +1,14 @@
-/* The reaper: unlinks condemned files, each under its file's lock, which is the
- * lock that a pull takes to publish or rescue that file. Any number of nodes may
+/* The reaper: unlinks condemned files with their rows locked, all but those whose file's lock
+ * somebody has, to publish or to rescue that file. Any number of nodes may
  * reap at once: each takes rows that no other has. A description whose reference is still in the
  * catalogue stays, and is written anew if it is of an image that went (described.h).
  *
- * It goes in batches, each one transaction: rows locked, locks tried, files unlinked, rows
+ * It goes in batches, each one transaction: rows locked, locks looked for, files unlinked, rows
  * deleted; a pass in two of them at a time, each on a connection of its own. Killed in the middle,
  * the rows stay and the next reaper finds the files gone. Directories are fsynced in the end; what
  * a power cut brings back before that has no row, and the sweep takes it. Descriptions are gone for
  * good before their rows are: one without a row would stop the sweep. Whether the connection,
- * and so the locks, are still there is looked at before each unlink.
+ * and so the locked rows, are still there is looked at before it unlinks, and every 0.25 ms.
  */
 #ifndef LARDER_STORE_REAPER_H
 #define LARDER_STORE_REAPER_H

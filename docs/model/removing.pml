@@ -27,6 +27,8 @@ bool file_image;          /* fsmeta, vmdk and description, which are published u
 /* --- who has which lock: the number of a process --- */
 byte lock_layer = NOBODY; /* of a file: advisory, of a session or of a transaction */
 byte lock_image = NOBODY;
+byte reaps_layer = NOBODY; /* of a condemned row: FOR UPDATE, of a reaper's transaction */
+byte reaps_image = NOBODY;
 byte lock_rows = NOBODY;  /* of references and manifests, in a removal: FOR UPDATE */
 byte node_of[8];          /* where each process runs */
 
@@ -64,6 +66,15 @@ inline drop_locks_of_node(lock, which)
     if :: lock != NOBODY && node_of[lock] == which -> lock = NOBODY :: else fi
 }
 
+inline drop_locks(which)
+{
+    drop_locks_of_node(lock_layer, which);
+    drop_locks_of_node(lock_image, which);
+    drop_locks_of_node(reaps_layer, which);
+    drop_locks_of_node(reaps_image, which);
+    drop_locks_of_node(lock_rows, which)
+}
+
 /* --- a pull: store/pull/pull_layer.c, pull_compose.c --- */
 
 proctype Pull(byte me; byte i; byte n)
@@ -79,6 +90,12 @@ begin:
         lock_layer = me;
         mine = session[n];
         printf("node %d: pull %d locks the layer's file\n", n, i)
+    }
+    atomic { /* and waits until no reaper has its row */
+#ifndef LOCK_WITHOUT_A_LOOK
+        killed || cut_off || reaps_layer == NOBODY;
+#endif
+        if :: killed -> goto over :: !killed && cut_off -> goto interrupted :: else fi
     }
     atomic { /* catalogue_hold_layer(), and a look at the file */
         if :: killed -> goto over :: !killed && cut_off -> goto interrupted :: else fi;
@@ -97,7 +114,8 @@ begin:
         check()
     }
 add:
-    atomic { /* catalogue_add_layer(), through the lock's session */
+    atomic { /* catalogue_add_layer(), through the lock's session; waits for a reaper that has the row */
+        killed || reaps_layer == NOBODY;
         if :: killed -> goto over :: else fi;
 #ifndef WRITE_THROUGH_ANOTHER_SESSION
         if :: cut_off -> goto interrupted :: else fi;
@@ -121,7 +139,14 @@ add:
         mine = session[n];
         printf("node %d: pull %d locks the image's files\n", n, i)
     }
+    atomic {
+#ifndef LOCK_WITHOUT_A_LOOK
+        killed || cut_off || reaps_image == NOBODY;
+#endif
+        if :: killed -> goto over :: !killed && cut_off -> goto interrupted :: else fi
+    }
     atomic { /* catalogue_condemn_unborn() */
+        killed || reaps_image == NOBODY;
         if :: killed -> goto over :: !killed && cut_off -> goto interrupted :: else fi;
         if :: !row_manifest -> condemned_image = true :: else fi
     }
@@ -135,8 +160,8 @@ add:
         :: skip
         fi
     }
-    atomic { /* catalogue_pull_done(); waits for the rows that a removal has locked */
-        killed || lock_rows == NOBODY;
+    atomic { /* catalogue_pull_done(); waits for the rows that a removal or a reaper has locked */
+        killed || (lock_rows == NOBODY && reaps_image == NOBODY);
         if :: killed -> goto over :: else fi;
 #ifndef WRITE_THROUGH_ANOTHER_SESSION
         if :: cut_off -> goto interrupted :: else fi;
@@ -267,21 +292,27 @@ proctype Reaper(byte me; byte n)
 
 end:
     do
-    :: atomic { /* lock_after(): rows that no other has, and of their locks those that are free */
-#ifdef UNLINK_WITHOUT_THE_LOCK
-            !killed && (condemned_layer || condemned_image);
-            has_layer = condemned_layer;
-            has_image = condemned_image;
-#else
-            !killed && ((condemned_layer && lock_layer == NOBODY) ||
-                        (condemned_image && lock_image == NOBODY));
-            has_layer = condemned_layer && lock_layer == NOBODY;
-            has_image = condemned_image && lock_image == NOBODY;
-            if :: has_layer -> lock_layer = me :: else fi;
-            if :: has_image -> lock_image = me :: else fi;
-#endif
+    :: atomic { /* condemned_lock_after(): rows that no other has */
+            !killed && ((condemned_layer && reaps_layer == NOBODY) ||
+                        (condemned_image && reaps_image == NOBODY));
+            if :: condemned_layer && reaps_layer == NOBODY -> reaps_layer = me :: else fi;
+            if :: condemned_image && reaps_image == NOBODY -> reaps_image = me :: else fi;
             mine = session[n];
-            printf("node %d: the reaper begins\n", n)
+            printf("node %d: the reaper locks rows\n", n)
+        }
+        atomic { /* find_busy(): of these the files that nobody has locked */
+            if :: killed -> break :: else fi;
+            has_layer = !cut_off && reaps_layer == me;
+            has_image = !cut_off && reaps_image == me;
+#ifndef UNLINK_WITHOUT_THE_LOCK
+            if :: lock_layer != NOBODY -> has_layer = false :: else fi;
+            if :: lock_image != NOBODY -> has_image = false :: else fi;
+#endif
+            if
+            :: !has_layer && !has_image -> goto forget
+            :: !has_layer && has_image -> goto unlink_image
+            :: else
+            fi
         }
         atomic { /* may_unlink(), unlinkat() */
             if :: killed -> break :: else fi;
@@ -294,8 +325,10 @@ end:
                 printf("node %d: the reaper unlinks the layer's file\n", n);
                 check()
             :: else
-            fi
+            fi;
+            if :: !has_image -> goto forget :: else fi
         }
+unlink_image:
         atomic { /* may_unlink(), unlinkat() */
             if :: killed -> break :: else fi;
 #ifndef UNLINK_WITHOUT_A_LOOK
@@ -309,7 +342,7 @@ end:
             :: else
             fi
         }
-        atomic { /* forget(), commit */
+forget: atomic { /* condemned_forget(), commit */
             if :: killed -> break :: else fi;
             if
             :: !cut_off ->
@@ -317,8 +350,8 @@ end:
                 if :: has_image -> condemned_image = false :: else fi
             :: else
             fi;
-            unlock(lock_layer, me);
-            unlock(lock_image, me);
+            unlock(reaps_layer, me);
+            unlock(reaps_image, me);
             has_layer = false;
             has_image = false;
             mine = 0
@@ -424,15 +457,11 @@ end:
             :: !dead[0] && !dead[1] ->
                 dead[n] = true;
                 printf("node %d: is killed\n", n);
-                drop_locks_of_node(lock_layer, n);
-                drop_locks_of_node(lock_image, n);
-                drop_locks_of_node(lock_rows, n);
+                drop_locks(n);
                 take_over(n)
             :: session[n]++;
                 printf("node %d: PostgreSQL ends its connections\n", n);
-                drop_locks_of_node(lock_layer, n);
-                drop_locks_of_node(lock_image, n);
-                drop_locks_of_node(lock_rows, n)
+                drop_locks(n)
             :: printf("node %d: is taken for dead\n", n);
                 take_over(n)
             fi;
@@ -451,7 +480,8 @@ end:
         assert(!file_layer || row_layer);
         assert(!file_image || row_manifest);
         assert(!condemned_layer && !condemned_image);
-        assert(lock_layer == NOBODY && lock_image == NOBODY && lock_rows == NOBODY)
+        assert(lock_layer == NOBODY && lock_image == NOBODY && lock_rows == NOBODY);
+        assert(reaps_layer == NOBODY && reaps_image == NOBODY)
     }
 }
 

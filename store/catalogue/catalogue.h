@@ -85,6 +85,10 @@ static inline void cleanup_session_slot(struct catalogue_session **slot)
  * held ended with the connection, and its statements fail. Costs one poll(2). */
 [[nodiscard]] bool session_is_open(struct catalogue_session *session);
 
+/* Whether the transaction that was begun has not failed: PostgreSQL lets go of what it had locked
+ * as soon as one of its statements fails. Costs nothing. */
+[[nodiscard]] bool session_transaction_holds(const struct catalogue_session *session);
+
 /* A statement: `static const struct statement` beside its caller. */
 struct statement {
     const char *name; /* unique in the program: "image_find" */
@@ -132,6 +136,11 @@ struct id_list {
 /* Gives the statements of this transaction more time than the pool's. */
 [[nodiscard]] bool session_extend_timeout(struct catalogue_session *session, unsigned timeout_ms,
                                           struct error *error);
+/* A part of the transaction whose failure leaves the rest as it is: what was locked before stays
+ * locked. A part that failed is taken back; where that is not possible, the transaction has failed.
+ */
+[[nodiscard]] bool session_begin_part(struct catalogue_session *session, struct error *error);
+void session_end_part(struct catalogue_session *session, bool failed);
 [[nodiscard]] bool session_commit(struct catalogue_session *session, struct error *error);
 void session_rollback(struct catalogue_session *session);
 

@@ -169,6 +169,11 @@ bool session_connect(struct catalogue_session *session, struct error *error)
                : false;
 }
 
+bool session_transaction_holds(const struct catalogue_session *session)
+{
+    return session->connection && PQtransactionStatus(session->connection) == PQTRANS_INTRANS;
+}
+
 bool session_is_open(struct catalogue_session *session)
 {
     for (int reads = 0; session->connection && reads < IDLE_READS_MAX; reads++) {

@@ -24,7 +24,8 @@ bool catalogue_register_node(struct catalogue *catalogue, const char *node_id, c
 {
     static const struct statement enter = {
         "node_register",
-        "INSERT INTO nodes (id, hostname, version, address) VALUES ($1::uuid, $2, $3, $4)"
+        "INSERT INTO nodes (id, hostname, version, address, schema_version)"
+        " VALUES ($1::uuid, $2, $3, $4, $5::integer)"
         " ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), beating_since = now()"};
     char hostname[256] = "";
     (void)gethostname(hostname, sizeof(hostname) - 1);
@@ -33,7 +34,8 @@ bool catalogue_register_node(struct catalogue *catalogue, const char *node_id, c
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     struct rows rows;
     return session &&
-           QUERY(session, &enter, &arena, &rows, error, node_id, hostname, LARDER_VERSION, address);
+           QUERY(session, &enter, &arena, &rows, error, node_id, hostname, LARDER_VERSION, address,
+                 parameter_int(&arena, catalogue_known_version()));
 }
 
 bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, const char *address,
@@ -42,8 +44,8 @@ bool catalogue_beat_node(struct catalogue *catalogue, const char *node_id, const
     /* A node that slept so long that its row was removed enters again. */
     static const struct statement beat = {
         "node_beat",
-        "INSERT INTO nodes (id, hostname, version, address, load)"
-        " VALUES ($1::uuid, '', $2, $3, $4::real)"
+        "INSERT INTO nodes (id, hostname, version, address, load, schema_version)"
+        " VALUES ($1::uuid, '', $2, $3, $4::real, $5::integer)"
         " ON CONFLICT (id) DO UPDATE"
         "   SET heartbeat_at = now(), address = excluded.address, load = excluded.load,"
         "       beating_since = CASE WHEN nodes.heartbeat_at > now() - " BEATS_BREAK_AFTER

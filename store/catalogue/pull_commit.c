@@ -135,7 +135,7 @@ static bool write_reference(struct catalogue_session *session, const struct comm
 }
 
 /* A description that stayed as it was stays condemned if it is: it may be of an image that was
- * removed since it was looked at. The reaper, who has its lock next, sees. */
+ * removed since it was looked at. The reaper, who has it next, sees. */
 static bool pardon_files(struct catalogue_session *session, const struct commit *commit,
                          struct arena *arena, struct error *error)
 {

@@ -1,5 +1,5 @@
 /* Removing: rows go in one transaction that condemns their files; the reaper
- * unlinks condemned files, each under its lock (reaper.h). Thread-safe.
+ * unlinks condemned files (reaper.h). Thread-safe.
  */
 #ifndef LARDER_STORE_CATALOGUE_REMOVAL_H
 #define LARDER_STORE_CATALOGUE_REMOVAL_H

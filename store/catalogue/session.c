@@ -76,6 +76,19 @@ bool session_extend_timeout(struct catalogue_session *session, unsigned timeout_
     return true;
 }
 
+bool session_begin_part(struct catalogue_session *session, struct error *error)
+{
+    return session_execute(session, "SAVEPOINT part", session->statement_timeout_ms, error);
+}
+
+void session_end_part(struct catalogue_session *session, bool failed)
+{
+    const char *end = failed ? "ROLLBACK TO part; RELEASE part" : "RELEASE part";
+    struct error ignored; /* then the transaction has failed, and says so */
+    if (session->connection)
+        (void)session_execute(session, end, session->statement_timeout_ms, &ignored);
+}
+
 /* Ends the transaction, and with it what was set for it. */
 static bool end(struct catalogue_session *session, const char *how, struct error *error)
 {

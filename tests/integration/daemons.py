@@ -32,6 +32,11 @@ def free_port():
         return server.getsockname()[1]
 
 
+def is_stopped(pid):
+    """By a signal, until it gets SIGCONT (proc(5), /proc/pid/stat)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def wait_until(condition, what, seconds=START_SECONDS):
     """Returns the first true value of condition(); fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds

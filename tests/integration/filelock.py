@@ -1,4 +1,4 @@
-"""The locks of files (store/file_lock.c), taken from outside as a pull or the reaper takes them."""
+"""The locks of files (store/file_lock.c), taken from outside as a pull takes them."""
 
 import re
 import subprocess

@@ -5,6 +5,8 @@ none."""
 import hashlib
 import itertools
 import json
+import os
+import signal
 
 import pytest
 
@@ -13,7 +15,7 @@ import images
 import invariants
 import pulling
 from cataloguerows import Psql
-from daemons import wait_until
+from daemons import is_stopped, wait_until
 from postgres import sql
 
 NUMBERS = itertools.count(1)
@@ -71,8 +73,10 @@ class Cache:
         self.path = blob_dir / "manifests" / f"{key}.json"
         self.tag("first")
 
-    def node(self, crash_at=None):
+    def node(self, crash_at=None, stop_at=None):
         environment = {"LARDER_CRASH_AT": crash_at} if crash_at else {}
+        if stop_at:
+            environment["LARDER_STOP_AT"] = stop_at
         return self.make_larder(
             database=self.database, blob_dir=self.blob_dir, flags=FLAGS, environment=environment
         )
@@ -181,17 +185,23 @@ def die(node, ask):
 
 
 def test_a_condemned_description_is_not_kept_by_the_pull_of_another_platform(cache):
-    """The pull has the file before the reaper."""
+    """The pull has the file's lock before a reaper has its row."""
     node = cache.node()
     pulling.pull(node, cache.reference)
+    its_row = "SELECT FROM condemned_files WHERE kind = 'manifest'"
     with Psql(cache.database) as reaper:
         with filelock.held(cache.database, cache.path):
             cache.delete(node)
             assert cache.path.exists(), "it is busy"
             reaper.run("BEGIN")
-            reaper.run("SELECT FROM condemned_files WHERE kind = 'manifest' FOR UPDATE")
+            reaper.run(f"{its_row} FOR KEY SHARE")  # keeps other reapers off, and no pull
+        node.close()
+        node = cache.node(stop_at="compose.condemned")
         body = {"reference": cache.reference, "platform": ARM64}
         pull = node.post("/images:pull", json=body).json()
+        wait_until(lambda: is_stopped(node.pid), "the pull has the lock")
+        reaper.run(f"{its_row} FOR UPDATE")
+        os.kill(node.pid, signal.SIGCONT)
         wait_until(lambda: sql(cache.database, WAITERS), "the pull waits for the row")
         reaper.run("COMMIT")
     wait_until(lambda: node.get(f"/pulls/{pull['id']}").json()["finished_at"], "the pull ends")

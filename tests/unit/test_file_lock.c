@@ -1,10 +1,14 @@
 /* Locks on files: what they keep out, and what a lost one keeps from being written. */
 #include "store/file_lock.h"
 
+#include "store/catalogue/condemned.h"
 #include "store/catalogue/pulls.h"
 #include "tests/unit/database.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 TestSuite(file_lock, .init = database_begin, .fini = database_end);
@@ -17,7 +21,7 @@ static struct file_lock *must_lock(const struct blob_id *files, size_t count)
     return lock;
 }
 
-/* As the reaper does it. */
+/* As a sweep does it. */
 static bool is_free(const struct blob_id *file)
 {
     char sql[256];
@@ -52,8 +56,137 @@ Test(file_lock, of_several_files_is_one_and_fsmeta_and_vmdk_share_theirs)
     cr_expect(is_free(&a_layer) && is_free(&a_vmdk), "all are released");
 }
 
-/* Otherwise a pull whose lock went with its connection would catalogue a file that the
- * reaper, which got the lock, has just unlinked. */
+/* --- beside a reaper, which locks rows and then looks for locks --- */
+
+static void condemn(const struct blob_id *file, const char *kind)
+{
+    char sql[256];
+    char digest[DIGEST_TEXT_SIZE];
+    digest_format(&file->key, digest);
+    snprintf(sql, sizeof(sql), "INSERT INTO condemned_files (kind, digest) VALUES ('%s', '%s')",
+             kind, digest);
+    (void)database_sql(sql);
+}
+
+static struct catalogue_session *begin_reaping(struct arena *arena, struct condemned_batch *batch)
+{
+    struct error error;
+    struct catalogue_session *session = catalogue_acquire(database_catalogue, &error);
+    cr_assert_not_null(session, "%s", error.message);
+    cr_assert(session_begin_batch(session, &error), "%s", error.message);
+    cr_assert(condemned_lock_after(session, "", "", 10, arena, batch, &error), "%s", error.message);
+    return session;
+}
+
+static bool can_be_tried(const struct blob_id *file)
+{
+    struct file_lock *lock = NULL;
+    struct error error;
+    cr_assert(file_lock_try(database_catalogue, file, &lock, &error), "%s", error.message);
+    bool locked = lock != NULL;
+    file_lock_release(lock);
+    return locked;
+}
+
+Test(file_lock, is_nobodys_while_a_reaper_has_the_file)
+{
+    cleanup_arena struct arena arena = {0};
+    struct condemned_batch batch;
+    const struct blob_id another = {.kind = BLOB_LAYER, .key.bytes = {0x90, 1, 2, 3}};
+    condemn(&a_layer, "layer");
+    condemn(&a_vmdk, "vmdk");
+    struct catalogue_session *reaper = begin_reaping(&arena, &batch);
+    cr_expect_eq(batch.count, 2);
+    cr_expect(!batch.files[0].is_busy && !batch.files[1].is_busy, "nobody is at them");
+    cr_expect_not(can_be_tried(&a_layer), "the reaper is about to unlink it");
+    cr_expect_not(can_be_tried(&a_vmdk));
+    cr_expect_not(can_be_tried(&its_fsmeta), "fsmeta and vmdk come and go together");
+    cr_expect(can_be_tried(&another), "the reaper has not that one");
+    session_rollback(reaper);
+    catalogue_release(reaper);
+    cr_expect(can_be_tried(&a_layer) && can_be_tried(&its_fsmeta), "condemned still, and free");
+}
+
+/* Also one whose key begins with zeros. */
+Test(file_lock, keeps_the_file_from_a_reaper_that_begins_later)
+{
+    cleanup_arena struct arena arena = {0};
+    struct condemned_batch batch;
+    const struct blob_id zeros = {.kind = BLOB_LAYER, .key.bytes = {0, 1, 2, 3}};
+    const struct blob_id both[] = {zeros, its_fsmeta};
+    struct file_lock *lock = must_lock(both, 2);
+    condemn(&zeros, "layer");
+    condemn(&a_vmdk, "vmdk");
+    condemn(&a_vmdk, "manifest");
+    struct catalogue_session *reaper = begin_reaping(&arena, &batch);
+    cr_assert_eq(batch.count, 3);
+    for (size_t i = 0; i < batch.count; i++)
+        cr_expect_eq(batch.files[i].is_busy, batch.files[i].id.kind != BLOB_MANIFEST, "%s",
+                     batch.files[i].kind);
+    session_rollback(reaper);
+    catalogue_release(reaper);
+    file_lock_release(lock);
+    reaper = begin_reaping(&arena, &batch);
+    cr_expect(batch.count == 3 && !batch.files[0].is_busy && !batch.files[2].is_busy);
+    catalogue_release(reaper);
+}
+
+static void *wait_for_the_lock(void *got)
+{
+    atomic_store((struct file_lock * _Atomic *)got, must_lock(&a_layer, 1));
+    return NULL;
+}
+
+Test(file_lock, waits_for_the_end_of_a_reapers_batch)
+{
+    cleanup_arena struct arena arena = {0};
+    struct condemned_batch batch;
+    struct error error;
+    struct file_lock *_Atomic lock = NULL;
+    pthread_t thread;
+    condemn(&a_layer, "layer");
+    struct catalogue_session *reaper = begin_reaping(&arena, &batch);
+    cr_assert_eq(pthread_create(&thread, NULL, wait_for_the_lock, &lock), 0);
+    while (is_free(&a_layer))
+        continue; /* it has the lock now, and looks at the row */
+    batch.files[0].end = CONDEMNED_GONE;
+    cr_assert(condemned_forget(reaper, &batch, &arena, &error), "%s", error.message);
+    cr_expect_str_eq(database_sql("SELECT pg_sleep(0.2)"), "");
+    cr_expect_null(atomic_load(&lock), "the row is the reaper's until it commits");
+    cr_assert(session_commit(reaper, &error), "%s", error.message);
+    catalogue_release(reaper);
+    pthread_join(thread, NULL);
+    cr_expect_not_null(atomic_load(&lock));
+    cr_expect_str_eq(database_sql("SELECT count(*) FROM condemned_files"), "0");
+    file_lock_release(atomic_load(&lock));
+}
+
+/* --- beside a node of schema version 17, whose pulls do not look at rows --- */
+
+Test(file_lock, is_taken_by_a_reaper_as_well_while_an_old_node_lives)
+{
+    cleanup_arena struct arena arena = {0};
+    struct condemned_batch batch;
+    condemn(&a_layer, "layer");
+    condemn(&a_vmdk, "vmdk");
+    (void)database_sql("INSERT INTO nodes (id, hostname, version)"
+                       " VALUES ('11111111-2222-4333-8444-555555555555', 'old', '0.1.0')");
+    struct file_lock *lock = must_lock(&its_fsmeta, 1);
+    struct catalogue_session *reaper = begin_reaping(&arena, &batch);
+    cr_assert_eq(batch.count, 2);
+    cr_expect(!batch.files[0].is_busy && batch.files[1].is_busy, "the vmdk's lock is held");
+    cr_expect_not(is_free(&a_layer), "the reaper has its lock");
+    session_rollback(reaper);
+    catalogue_release(reaper);
+    file_lock_release(lock);
+    (void)database_sql("UPDATE nodes SET heartbeat_at = now() - interval '2 minutes'");
+    reaper = begin_reaping(&arena, &batch);
+    cr_expect(batch.count == 2 && is_free(&a_layer), "it is dead");
+    catalogue_release(reaper);
+}
+
+/* Otherwise a pull whose lock went with its connection would catalogue a file that a reaper has
+ * just unlinked. */
 Test(file_lock, that_is_lost_writes_nothing_into_the_catalogue)
 {
     struct file_lock *lock = must_lock(&a_layer, 1);

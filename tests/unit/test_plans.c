@@ -2,8 +2,10 @@
  * PostgreSQL's statistics say of them: it may plan for all values at once (and is told to, for
  * starts and event loops), and statistics are from when the tables were others. */
 #include "store/catalogue/changes.h"
+#include "store/catalogue/condemned.h"
 #include "store/catalogue/pulls.h"
 #include "store/catalogue/removal.h"
+#include "store/file_lock.h"
 #include "store/unknown_files.h"
 
 #include "database.h"
@@ -269,6 +271,51 @@ static bool find_unknown_files(struct catalogue *catalogue, struct arena *arena,
     return found;
 }
 
+/* --- condemned files: those of "condemned 8", which are in the middle of many --- */
+
+static bool condemned_files(struct blob_id files[2], enum blob_kind one, enum blob_kind other)
+{
+    files[0].kind = one;
+    files[1].kind = other;
+    return digest_parse(database_digest("condemned 8"), &files[0].key) &&
+           digest_parse(database_digest("condemned 8"), &files[1].key);
+}
+
+static bool lock_files(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    (void)arena;
+    struct blob_id files[2];
+    if (!condemned_files(files, BLOB_LAYER, BLOB_FSMETA))
+        return false;
+    struct file_lock *lock = file_lock_acquire(catalogue, files, 2, NULL, error);
+    bool locked = lock != NULL;
+    file_lock_release(lock);
+    return locked;
+}
+
+static bool reap_given(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    struct blob_id files[2];
+    struct condemned_batch batch;
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    return session && condemned_files(files, BLOB_LAYER, BLOB_VMDK) &&
+           session_begin_batch(session, error) &&
+           condemned_lock_given(session, files, 2, arena, &batch, error) && batch.count == 2;
+}
+
+static bool reap(struct catalogue *catalogue, struct arena *arena, struct error *error)
+{
+    struct condemned_batch batch;
+    cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
+    if (!session || !session_begin_batch(session, error) ||
+        !condemned_lock_after(session, "layer", "sha256:8", PAGE, arena, &batch, error))
+        return false;
+    for (size_t i = 0; i < batch.count; i++)
+        batch.files[i].end = CONDEMNED_GONE;
+    return batch.count == PAGE && condemned_forget(session, &batch, arena, error) &&
+           session_commit(session, error);
+}
+
 /* Three of those that were running have ended, and told of a change each; the others run on. */
 static bool read_changes_beside_long_transactions(struct catalogue *catalogue, struct arena *arena,
                                                   struct error *error)
@@ -309,6 +356,9 @@ static const struct {
     {"what changed", read_changes},
     {"what changed beside long transactions", read_changes_beside_long_transactions},
     {"files that nobody knows", find_unknown_files},
+    {"locks of files", lock_files},
+    {"condemned files that are given", reap_given},
+    {"a batch of condemned files", reap},
 };
 
 /* --- how many rows that reads --- */

@@ -124,6 +124,22 @@ Test(reaper, that_is_to_stop_leaves_the_rest)
     cr_expect_eq(files_left(), LAYERS);
 }
 
+/* A statement that fails gives up all that its transaction had locked, and so it has one of its
+ * own. */
+Test(reaper, is_not_kept_by_a_description_that_cannot_be_written)
+{
+    struct reaped reaped;
+    struct error error;
+    (void)database_sql("SELECT add_image('q.io/a:1', 'linux/amd64', 'm', NULL, 1, now());"
+                       "INSERT INTO condemned_files (kind, digest, reference)"
+                       " VALUES ('manifest', description_digest('q.io/a:1'), 'q.io/a:1');"
+                       "ALTER TABLE manifests RENAME raw TO renamed");
+    cr_expect_not(run_pass(NULL, &reaped, &error), "the description cannot be renewed");
+    cr_expect_str_eq(error.sqlstate, "42703", "%s", error.message);
+    cr_expect_eq(reaped.layer_files, LAYERS);
+    cr_expect_str_eq(database_sql("SELECT string_agg(kind, ' ') FROM condemned_files"), "manifest");
+}
+
 Test(reaper, forgets_a_description_only_once_it_is_gone_for_good)
 {
     struct blob_id description = {.kind = BLOB_MANIFEST};
