@@ -179,12 +179,11 @@ static bool sync_descriptions(struct batch *batch, struct error *error)
     return batch->reaped.description_files == 0 || blob_sync(batch->blobdir, BLOB_MANIFEST, error);
 }
 
-/* What is to be locked: the given files, or some behind a key. */
+/* What is to be locked: the given files, or some behind a place. */
 struct choice {
     const struct blob_id *files; /* or NULL */
     size_t count;
-    const char *after_kind;
-    const char *after_digest;
+    const char *place;
 };
 
 static bool lock_rows(struct batch *batch, const struct choice *choice, struct error *error)
@@ -192,11 +191,10 @@ static bool lock_rows(struct batch *batch, const struct choice *choice, struct e
     batch->locked_us = metric_now_us();
     if (!session_begin_batch(batch->session, error))
         return false;
-    return choice->files
-               ? condemned_lock_given(batch->session, choice->files, choice->count, batch->arena,
-                                      &batch->rows, error)
-               : condemned_lock_after(batch->session, choice->after_kind, choice->after_digest,
-                                      choice->count, batch->arena, &batch->rows, error);
+    return choice->files ? condemned_lock_given(batch->session, choice->files, choice->count,
+                                                batch->arena, &batch->rows, error)
+                         : condemned_lock_behind(batch->session, choice->place, choice->count,
+                                                 batch->arena, &batch->rows, error);
 }
 
 /* Should PostgreSQL forget the commit, the rows are found again without their files: so nobody
@@ -298,16 +296,14 @@ struct walk {
     const struct reaper_pass *pass;
     struct turn *turn;
     struct tally tally;
-    size_t limit;  /* of the next batch */
-    char kind[16]; /* of the last row it had */
-    char digest[DIGEST_TEXT_SIZE];
+    size_t limit;   /* of the next batch */
+    char place[32]; /* of the last row it had; "": none yet */
 };
 
 static void walk_on(struct walk *walk, const struct batch *batch)
 {
     const struct condemned_file *last = &batch->rows.files[batch->rows.count - 1];
-    snprintf(walk->kind, sizeof(walk->kind), "%s", last->kind);
-    snprintf(walk->digest, sizeof(walk->digest), "%s", last->digest);
+    snprintf(walk->place, sizeof(walk->place), "%s", last->place);
     if (batch->took_us < LIGHT_US && walk->limit < MOST_A_BATCH)
         walk->limit *= 2;
     else if (batch->took_us > HEAVY_US && walk->limit > LEAST_A_BATCH)
@@ -320,8 +316,8 @@ static bool step(struct walk *walk)
     const struct reaper_pass *pass = walk->pass;
     cleanup_arena struct arena arena = {0};
     struct batch batch = {.arena = &arena, .blobdir = pass->blobdir, .turn = walk->turn};
-    const struct choice choice = {
-        .count = walk->limit, .after_kind = walk->kind, .after_digest = walk->digest};
+    const struct choice choice = {.count = walk->limit,
+                                  .place = walk->place[0] ? walk->place : NULL};
     if ((pass->stop && atomic_load(pass->stop)) ||
         !reap_batch(pass->catalogue, &batch, &choice, &walk->tally) ||
         batch.rows.count < walk->limit || batch.had_no_turn)

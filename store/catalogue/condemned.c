@@ -115,17 +115,18 @@ static bool take_locked(struct catalogue_session *session, const struct rows *ro
                                  find_described(session, arena, batch, error));
 }
 
-bool condemned_lock_after(struct catalogue_session *session, const char *kind, const char *digest,
-                          size_t limit, struct arena *arena, struct condemned_batch *batch,
-                          struct error *error)
+/* A scan of a range of places (TID Range Scan) goes through it in order; were it not to, what it
+ * leaves out is for a later pass. */
+bool condemned_lock_behind(struct catalogue_session *session, const char *place, size_t limit,
+                           struct arena *arena, struct condemned_batch *batch, struct error *error)
 {
-    static const struct statement lock = {"condemned_lock_after",
+    /* $1: behind that place; $2: how many */
+    static const struct statement lock = {"condemned_lock_behind",
                                           "SELECT" COLUMNS " FROM condemned_files c"
-                                          " WHERE (kind, digest) > ($1, $2)"
-                                          " ORDER BY kind, digest LIMIT $3::bigint"
+                                          " WHERE ctid > $1::tid LIMIT $2::bigint"
                                           "   FOR UPDATE SKIP LOCKED"};
     struct rows rows;
-    return QUERY(session, &lock, arena, &rows, error, kind, digest,
+    return QUERY(session, &lock, arena, &rows, error, place ? place : "(0,0)",
                  parameter_int(arena, (int64_t)limit)) &&
            take_locked(session, &rows, arena, batch, error);
 }

@@ -28,14 +28,17 @@ struct condemned_file {
 
 /* Lives in the arena that it was locked with. */
 struct condemned_batch {
-    struct condemned_file *files; /* by kind and digest, or in no order of those that were given */
+    struct condemned_file *files;
     size_t count;
 };
 
-/* Locks up to `limit` rows behind a key, which nobody else has locked. */
-[[nodiscard]] bool condemned_lock_after(struct catalogue_session *session, const char *kind,
-                                        const char *digest, size_t limit, struct arena *arena,
-                                        struct condemned_batch *batch, struct error *error);
+/* Locks up to `limit` rows behind a place (NULL: the first), which nobody else has locked. They
+ * come in the order in which they stand in their table, and were written: for a prune, that is
+ * about the one in which the files were, and a file system unlinks in that order faster than in any
+ * other. */
+[[nodiscard]] bool condemned_lock_behind(struct catalogue_session *session, const char *place,
+                                         size_t limit, struct arena *arena,
+                                         struct condemned_batch *batch, struct error *error);
 /* Locks the rows of those of the given files that are condemned still. */
 [[nodiscard]] bool condemned_lock_given(struct catalogue_session *session,
                                         const struct blob_id *files, size_t count,

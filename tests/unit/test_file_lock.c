@@ -74,7 +74,7 @@ static struct catalogue_session *begin_reaping(struct arena *arena, struct conde
     struct catalogue_session *session = catalogue_acquire(database_catalogue, &error);
     cr_assert_not_null(session, "%s", error.message);
     cr_assert(session_begin_batch(session, &error), "%s", error.message);
-    cr_assert(condemned_lock_after(session, "", "", 10, arena, batch, &error), "%s", error.message);
+    cr_assert(condemned_lock_behind(session, NULL, 10, arena, batch, &error), "%s", error.message);
     return session;
 }
 
