@@ -77,9 +77,9 @@ static bool publish_fsmeta(struct pull_task *task, struct file_lock *lock,
     }
     int fd = blob_draft_fd(draft);
     struct compose_result result;
-    return compose_fsmeta(layers, count, COMPOSE_MAX_TREE_BYTES, &task->manifest_digest, fd,
-                          &result, error) &&
-           erofs_file_check(fd, result.fsmeta_size_bytes, error) &&
+    const struct compose_bounds bounds = {COMPOSE_MAX_TREE_BYTES, &task->stop};
+    return compose_fsmeta(layers, count, &bounds, &task->manifest_digest, fd, &result, error) &&
+           erofs_file_check(fd, result.fsmeta_size_bytes, bounds.cancel, error) &&
            publish(task, lock, draft, result.fsmeta_size_bytes, published, error);
 }
 
