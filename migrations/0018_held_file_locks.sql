@@ -9,6 +9,7 @@ CREATE VIEW held_file_locks AS
      WHERE l.locktype = 'advisory' AND l.objsubid = 2
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database());
 
--- What the node was made for. NULL: for the schema before this one, and its pulls do not look at rows:
--- as long as such a node lives, reapers take the files' locks as well.
+-- What the node was made for. NULL: for the schema before this one, and its pulls do not look at rows: as
+-- long as such a node stands here (which one that was killed does for a week), reapers take the files'
+-- locks as well.
 ALTER TABLE nodes ADD COLUMN schema_version integer;

@@ -28,7 +28,7 @@ struct compose_layer {
 /* What ends it early. */
 struct compose_bounds {
     uint64_t max_tree_bytes;   /* of memory, for the tree */
-    const atomic_bool *cancel; /* one that becomes true: within a moment; NULL: nobody can */
+    const atomic_bool *cancel; /* one that becomes true, soon; NULL: nobody can */
 };
 
 /* COMPOSE_MAX_TREE_BYTES, and nobody cancels. */

@@ -319,8 +319,8 @@ static bool step(struct walk *walk)
     const struct choice choice = {.count = walk->limit,
                                   .place = walk->place[0] ? walk->place : NULL};
     if ((pass->stop && atomic_load(pass->stop)) ||
-        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally) ||
-        batch.rows.count < walk->limit || batch.had_no_turn)
+        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally) || !batch.rows.has_more ||
+        batch.had_no_turn)
         return false;
     walk_on(walk, &batch);
     return true;

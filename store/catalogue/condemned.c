@@ -47,8 +47,8 @@ static bool lock_files_too(struct catalogue_session *session, struct arena *aren
         return false;
     for (size_t row = 0; row < busy.count; row++)
         batch->files[rows_int(&busy, row, 0) - 1].is_busy = true;
-    for (size_t i = count; i < batch->count; i++)
-        batch->files[i].is_busy = true;
+    batch->has_more |= count < batch->count;
+    batch->count = count; /* the others are for the next batch */
     return true;
 }
 
@@ -65,12 +65,11 @@ static void mark_busy(struct condemned_batch *batch, const char *kind, const cha
 static bool find_busy(struct catalogue_session *session, struct arena *arena,
                       struct condemned_batch *batch, struct error *error)
 {
-    static const struct statement find = {
-        "condemned_busy", "SELECT kind, digest_start FROM held_file_locks"
-                          " UNION ALL"
-                          " SELECT NULL, NULL WHERE EXISTS ("
-                          "     SELECT FROM nodes WHERE schema_version IS NULL"
-                          "        AND heartbeat_at > now() - interval '1 minute')"};
+    static const struct statement find = {"condemned_busy",
+                                          "SELECT kind, digest_start FROM held_file_locks"
+                                          " UNION ALL"
+                                          " SELECT NULL, NULL WHERE EXISTS ("
+                                          "     SELECT FROM nodes WHERE schema_version IS NULL)"};
     struct rows held;
     bool has_old_nodes = false;
     if (!session_query(session, &find, NULL, 0, arena, &held, error))
@@ -126,9 +125,11 @@ bool condemned_lock_behind(struct catalogue_session *session, const char *place,
                                           " WHERE ctid > $1::tid LIMIT $2::bigint"
                                           "   FOR UPDATE SKIP LOCKED"};
     struct rows rows;
-    return QUERY(session, &lock, arena, &rows, error, place ? place : "(0,0)",
-                 parameter_int(arena, (int64_t)limit)) &&
-           take_locked(session, &rows, arena, batch, error);
+    if (!QUERY(session, &lock, arena, &rows, error, place ? place : "(0,0)",
+               parameter_int(arena, (int64_t)limit)))
+        return false;
+    batch->has_more = rows.count == limit;
+    return take_locked(session, &rows, arena, batch, error);
 }
 
 bool condemned_lock_given(struct catalogue_session *session, const struct blob_id *files,

@@ -30,6 +30,7 @@ struct condemned_file {
 struct condemned_batch {
     struct condemned_file *files;
     size_t count;
+    bool has_more; /* there may be more behind the last of them */
 };
 
 /* Locks up to `limit` rows behind a place (NULL: the first), which nobody else has locked. They

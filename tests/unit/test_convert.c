@@ -307,23 +307,18 @@ Test(convert, a_tar_of_tiny_files_within_the_limit_may_make_a_larger_layer_file)
     cr_expect_gt(outcome.report.erofs_size_bytes, FILES * 4096, "a block for each file");
 }
 
-/* The blob is plain, so that what was taken in and what was made of it compare byte by byte, and
- * of tiny files, so that the builder is the slowest and all that waits for it is full. */
-Test(convert, a_layer_has_at_most_eight_mebibytes_in_flight)
+/* How much of the tar, which is its own blob, a process had taken in and not yet made anything of.
+ */
+static uint64_t most_in_flight(const struct bytes *tar)
 {
-    enum { FILES = 24 << 10, MEMBER_BYTES = 1024, IN_FLIGHT_MAX = 8 << 20 };
-    struct bytes tar = blobs_zeros((size_t)FILES * MEMBER_BYTES);
-    struct bytes member = tar_of("file", 1);
-    for (size_t i = 0; i < FILES; i++) /* the same file again and again */
-        memcpy(tar.data + i * MEMBER_BYTES, member.data, MEMBER_BYTES);
-    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    struct convert_request request = request_for(LAYER_PLAIN, tar, tar);
     cleanup_fd int output = output_file();
     struct error error = {0};
     struct converter *converter = converter_start(&request, output, &error);
     cr_assert_not_null(converter, "%s", error.message);
     uint64_t most = 0;
-    for (size_t written = 0; written < tar.size; written += 64 << 10) {
-        cr_assert(converter_write(converter, tar.data + written, 64 << 10, &error), "%s",
+    for (size_t written = 0; written < tar->size; written += 64 << 10) {
+        cr_assert(converter_write(converter, tar->data + written, 64 << 10, &error), "%s",
                   error.message);
         uint64_t in_flight = written + (64 << 10) - converter_tar_bytes(converter);
         most = in_flight > most ? in_flight : most;
@@ -331,9 +326,26 @@ Test(convert, a_layer_has_at_most_eight_mebibytes_in_flight)
     struct convert_report report;
     cr_expect(converter_finish(converter, &report, &error), "%s", error.message);
     converter_free(converter);
+    return most;
+}
+
+/* Of tiny files, so that the builder is the slowest and all that waits for it is full: at once,
+ * unless others keep this thread from a processor. */
+Test(convert, a_layer_has_at_most_eight_mebibytes_in_flight)
+{
+    enum { FILES = 24 << 10, MEMBER_BYTES = 1024, IN_FLIGHT_MAX = 8 << 20, FULL = 1 << 20 };
+    enum { TRIES = 50 };
+    struct bytes tar = blobs_zeros((size_t)FILES * MEMBER_BYTES);
+    struct bytes member = tar_of("file", 1);
+    for (size_t i = 0; i < FILES; i++) /* the same file again and again */
+        memcpy(tar.data + i * MEMBER_BYTES, member.data, MEMBER_BYTES);
+    uint64_t most = 0;
+    for (int i = 0; i < TRIES && most < FULL; i++) {
+        most = most_in_flight(&tar);
+        cr_expect_leq(most, IN_FLIGHT_MAX, "%llu KiB were", (unsigned long long)most >> 10);
+    }
     cr_log_info("at most %llu KiB were in flight", (unsigned long long)most >> 10);
-    cr_expect_leq(most, IN_FLIGHT_MAX, "%llu KiB were in flight", (unsigned long long)most >> 10);
-    cr_expect_geq(most, 1 << 20, "the test fills what there is to fill");
+    cr_expect_geq(most, FULL, "the test fills what there is to fill");
 }
 
 Test(convert, a_piece_of_all_bytes_that_a_file_can_have_is_refused)

@@ -96,6 +96,17 @@ Test(reaper, takes_all_that_is_condemned_and_counts_each_file_once)
                      "1500 6144000");
 }
 
+Test(reaper, passes_over_nothing_while_it_takes_locks_for_an_old_node)
+{
+    struct reaped reaped;
+    struct error error;
+    (void)database_sql("INSERT INTO nodes (id, hostname, version)"
+                       " VALUES ('11111111-2222-4333-8444-555555555555', 'old', '0.1.0')");
+    cr_assert(run_pass(NULL, &reaped, &error), "%s", error.message);
+    cr_expect_eq(reaped.layer_files, LAYERS);
+    cr_expect_eq(files_left(), 0);
+}
+
 Test(reaper, is_not_kept_by_a_file_that_cannot_go_and_tells_it)
 {
     struct blob_id stuck = layer(700);
