@@ -51,9 +51,6 @@ struct compose_result {
                                   const struct digest *manifest_digest, int output_fd,
                                   struct compose_result *result, struct error *error);
 
-/* For who works under such bounds: fails when it is cancelled. */
-[[nodiscard]] bool compose_may_go_on(const atomic_bool *cancel, struct error *error);
-
 /* Checks that the file is an EROFS image of ours, whole: superblock, checksum,
  * size, and every inode, directory and extent within bounds. A *cancel (may be NULL) that becomes
  * true ends it within a moment, with ERROR_PULL_CANCELLED. */

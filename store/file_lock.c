@@ -1,5 +1,7 @@
 #include "store/file_lock.h"
 
+#include "store/cancel.h"
+
 #include <stdlib.h>
 #include <time.h>
 
@@ -38,11 +40,6 @@ static bool ask(struct catalogue_session *session, const struct statement *state
     return true;
 }
 
-static bool is_set(const atomic_bool *flag)
-{
-    return flag && atomic_load(flag);
-}
-
 /* Asks again and again until the answer is yes. */
 static bool wait_until(struct catalogue_session *session, const struct statement *statement,
                        const struct blob_id *file, const atomic_bool *cancelled,
@@ -50,9 +47,7 @@ static bool wait_until(struct catalogue_session *session, const struct statement
 {
     for (;;) {
         bool answer = false;
-        if (is_set(cancelled))
-            return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
-        if (!ask(session, statement, file, &answer, error))
+        if (!cancel_check(cancelled, error) || !ask(session, statement, file, &answer, error))
             return false;
         if (answer)
             return true;

@@ -292,7 +292,7 @@ proctype Reaper(byte me; byte n)
 
 end:
     do
-    :: atomic { /* condemned_lock_after(): rows that no other has */
+    :: atomic { /* condemned_lock_behind(): rows that no other has */
             !killed && ((condemned_layer && reaps_layer == NOBODY) ||
                         (condemned_image && reaps_image == NOBODY));
             if :: condemned_layer && reaps_layer == NOBODY -> reaps_layer = me :: else fi;

@@ -129,9 +129,9 @@ struct id_list {
 /* Transactions, READ COMMITTED. A session released within one rolls it back. */
 [[nodiscard]] bool session_begin(struct catalogue_session *session, struct error *error);
 /* One of many that go through a table. Its commit does not wait for PostgreSQL's disk, and may be
- * lost when PostgreSQL dies. Each statement is planned for the table as it is now, and for an
- * index: a plan that was made while the table was empty, and is kept, would read all of it each
- * time. */
+ * lost when PostgreSQL dies. Each statement is planned for the table as it is now, and for
+ * a part of it: a plan that was made while the table was empty, and is kept, would read all of it
+ * each time. */
 [[nodiscard]] bool session_begin_batch(struct catalogue_session *session, struct error *error);
 /* Gives the statements of this transaction more time than the pool's. */
 [[nodiscard]] bool session_extend_timeout(struct catalogue_session *session, unsigned timeout_ms,

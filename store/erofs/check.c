@@ -1,4 +1,5 @@
 /* erofs_file_check(): walks everything that a file holds. */
+#include "store/cancel.h"
 #include "store/compose.h"
 #include "store/erofs/reader.h"
 
@@ -158,7 +159,7 @@ static bool check_directory(struct check *check, struct pending directory, struc
             return false;
         if (end)
             break;
-        if (!compose_may_go_on(check->cancel, error) ||
+        if (!cancel_check(check->cancel, error) ||
             !check_entry(check, &entry, directory, &links, error))
             return false;
     }

@@ -33,12 +33,6 @@ static bool compose(struct erofs_tree *tree, struct erofs_output *output,
 
 const struct compose_bounds compose_default_bounds = {COMPOSE_MAX_TREE_BYTES, NULL};
 
-bool compose_may_go_on(const atomic_bool *cancel, struct error *error)
-{
-    return !cancel || !atomic_load_explicit(cancel, memory_order_relaxed) ||
-           error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
-}
-
 bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count,
                     const struct compose_bounds *bounds, const struct digest *manifest_digest,
                     int output_fd, struct compose_result *result, struct error *error)

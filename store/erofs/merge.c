@@ -1,5 +1,7 @@
 #include "store/erofs/merge.h"
 
+#include "store/cancel.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,7 +239,7 @@ static bool merge_entry(struct merge *merge, struct erofs_inode *directory,
         return erofs_damaged(error, "its directories form a cycle");
     if (is_dots(entry))
         return true;
-    if (!check_tree_size(merge, error) || !compose_may_go_on(merge->bounds->cancel, error))
+    if (!check_tree_size(merge, error) || !cancel_check(merge->bounds->cancel, error))
         return false;
     struct erofs_read_inode inode;
     if (!erofs_reader_inode(merge->layer, entry->nid, &inode, error))

@@ -1,6 +1,6 @@
 #include "store/erofs/output.h"
 
-#include "store/compose.h"
+#include "store/cancel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,7 +51,7 @@ static void start_write_back(struct erofs_output *output)
 
 static bool flush(struct erofs_output *output, struct error *error)
 {
-    if (!compose_may_go_on(output->cancel, error))
+    if (!cancel_check(output->cancel, error))
         return false;
     for (size_t done = 0; done < output->used;) {
         ssize_t written = pwrite(output->fd, output->buffer + done, output->used - done,

@@ -1,3 +1,4 @@
+#include "store/cancel.h"
 #include "store/compose.h"
 #include "store/crash_point.h"
 #include "store/described.h"
@@ -192,12 +193,6 @@ static bool commit(struct pull_task *task, struct file_lock *lock, const struct 
 }
 
 /* Composing takes its time; the description, which may replace another, and the commit do not. */
-static bool check_stop(const struct pull_task *task, struct error *error)
-{
-    return !atomic_load(&task->stop) ||
-           error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
-}
-
 /* Under the locks of all three files, so that no reaper takes a condemned one between
  * its publish and the commit that pardons it. They are condemned first: when the pull
  * ends in between, for whatever reason, the reaper clears away what it published. */
@@ -219,7 +214,7 @@ static bool publish_and_commit(struct pull_task *task, const struct layer_files 
         return false;
     CRASH_POINT(COMPOSE_CONDEMNED);
     if (!publish_fsmeta(task, lock, files, &fsmeta, error) ||
-        !publish_vmdk(task, lock, &fsmeta, &vmdk, error) || !check_stop(task, error) ||
+        !publish_vmdk(task, lock, &fsmeta, &vmdk, error) || !cancel_check(&task->stop, error) ||
         !publish_description(task, lock, &locked[1].key, &described, error))
         return false;
     CRASH_POINT(COMPOSE_PUBLISHED);

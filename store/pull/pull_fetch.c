@@ -1,3 +1,4 @@
+#include "store/cancel.h"
 #include "store/pull/pull_task.h"
 
 #include <time.h>
@@ -133,6 +134,5 @@ bool pull_fetch_layers(struct pull_task *task, struct error *error)
     }
     if (started == 0 && task->layer_count > 0)
         return error_set(error, ERROR_INTERNAL, "no thread could be started to fetch layers");
-    return !atomic_load(&task->stop) ||
-           error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
+    return cancel_check(&task->stop, error);
 }

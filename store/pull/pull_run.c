@@ -1,3 +1,4 @@
+#include "store/cancel.h"
 #include "store/metrics.h"
 #include "store/pull/pull_task.h"
 
@@ -54,8 +55,8 @@ static bool run_steps(struct pull_task *task, struct error *error)
 bool pull_run(struct pull_task *task, struct error *error)
 {
     const struct pull *pull = &task->pull;
-    if (atomic_load(&task->stop))
-        return error_set(error, ERROR_PULL_CANCELLED, "the pull was cancelled");
+    if (!cancel_check(&task->stop, error))
+        return false;
     if (pull->attempts > MAX_ATTEMPTS)
         return error_set(error, ERROR_PULL_FAILED,
                          "%d nodes took up the pull of %s and none finished it", MAX_ATTEMPTS,
