@@ -1,6 +1,7 @@
 /* larder: which command is meant. */
 #include "server/commands.h"
 #include "store/convert.h"
+#include "store/convert/nursery.h"
 #include "store/load/archive.h"
 
 #include <stdio.h>
@@ -31,9 +32,11 @@ static void print_help(FILE *out)
 
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "nursery") == 0)
+        nursery_main(argv); /* not for people: store/convert/nursery.h */
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "convert") == 0)
-        return convert_main(argc, argv); /* not for people: store/convert.h */
+        return convert_main(argc, argv); /* nor is this: store/convert.h */
     if (strcmp(name, "interface") == 0)
         return command_interface(argc - 2, argv + 2); /* nor is this: commands.h */
     if (strcmp(name, "unpack") == 0)

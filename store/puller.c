@@ -1,5 +1,6 @@
 #include "store/puller.h"
 
+#include "store/convert/nursery.h"
 #include "store/metrics.h"
 #include "store/pull/running_pulls.h"
 
@@ -438,6 +439,7 @@ struct puller *puller_start(const struct puller_config *config, struct error *er
         (void)error_set(error, ERROR_INTERNAL, "the puller's threads cannot be started");
         return NULL;
     }
+    nursery_prepare();
     return puller;
 }
 
@@ -484,6 +486,7 @@ void puller_stop(struct puller *puller)
     if (!puller)
         return;
     join_threads(puller);
+    nursery_end();
     /* When this fails, the missing heartbeat says the same. */
     struct error ignored;
     (void)catalogue_leave_node(puller->config.catalogue, puller->node_id, &ignored);

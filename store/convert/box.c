@@ -2,12 +2,11 @@
 
 #include "store/cleanup.h"
 #include "store/convert/channel.h"
-#include "store/convert/sanitized.h"
+#include "store/convert/nursery.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
@@ -87,77 +86,6 @@ void *box_channel(const struct box *box)
     return box->channel;
 }
 
-/* Moves the descriptor, if need be, above those that the process will have. */
-static bool raise_fd(int fd, int *raised, struct error *error)
-{
-    *raised = fcntl(fd, F_DUPFD_CLOEXEC, BOX_CHANNEL_FD + 1);
-    if (*raised >= 0)
-        return true;
-    return error_set_errno(error, ERROR_INTERNAL, errno, "cannot duplicate a descriptor");
-}
-
-/* The process gets its three files and nothing else: what it says on stderr could
- * only be read by people who must not trust it. The sanitizers' reports are ours. */
-static int describe_files(posix_spawn_file_actions_t *actions, int input_fd, int output_fd,
-                          int channel_fd)
-{
-    int result = posix_spawn_file_actions_adddup2(actions, input_fd, BOX_INPUT_FD);
-    if (result == 0)
-        result = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    if (result == 0 && !SANITIZED)
-        result = posix_spawn_file_actions_addopen(actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    if (result == 0)
-        result = posix_spawn_file_actions_adddup2(actions, output_fd, BOX_OUTPUT_FD);
-    if (result == 0)
-        result = posix_spawn_file_actions_adddup2(actions, channel_fd, BOX_CHANNEL_FD);
-    if (result == 0)
-        result = posix_spawn_file_actions_addclosefrom_np(actions, BOX_CHANNEL_FD + 1);
-    return result;
-}
-
-/* Default signals, none blocked, and a process group of its own: Ctrl-C on a
- * terminal is for the node, which drains. */
-static int describe_signals(posix_spawnattr_t *attributes)
-{
-    sigset_t all;
-    sigset_t none;
-    sigfillset(&all);
-    sigemptyset(&none);
-    int result = posix_spawnattr_setsigdefault(attributes, &all);
-    if (result == 0)
-        result = posix_spawnattr_setsigmask(attributes, &none);
-    if (result == 0)
-        result = posix_spawnattr_setpgroup(attributes, 0);
-    if (result == 0)
-        result = posix_spawnattr_setflags(
-            attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-    return result;
-}
-
-/* Returns 0 or an errno. */
-static int spawn(const char *command, pid_t *pid, int input_fd, int output_fd, int channel_fd)
-{
-    char program[] = "larder";
-    char word[16];
-    snprintf(word, sizeof(word), "%s", command);
-    char *const arguments[] = {program, word, NULL};
-    char *const environment[] = {NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-
-    int result = describe_files(&actions, input_fd, output_fd, channel_fd);
-    if (result == 0)
-        result = describe_signals(&attributes);
-    if (result == 0)
-        result = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, arguments, environment);
-
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return result;
-}
-
 bool box_start(struct box *box, int output_fd, struct error *error)
 {
     const char *name = box->job->name;
@@ -165,19 +93,12 @@ bool box_start(struct box *box, int output_fd, struct error *error)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot make the %s's socket", name);
     box->input_fd = ends[0];
-    cleanup_fd int process_end = ends[1];
+    cleanup_fd int input_fd = ends[1];
     cleanup_fd int channel_fd = steal_fd(&box->channel_fd);
-    cleanup_fd int input = -1;
-    cleanup_fd int output = -1;
-    cleanup_fd int channel = -1;
-    if (!raise_fd(process_end, &input, error) || !raise_fd(output_fd, &output, error) ||
-        !raise_fd(channel_fd, &channel, error))
-        return false;
-
-    int result = spawn(box->job->command, &box->pid, input, output, channel);
-    if (result != 0) {
+    const int fds[NURSERY_FILES] = {input_fd, output_fd, channel_fd};
+    if (!nursery_start(box->job->command, fds, &box->pid, error)) {
         box->pid = -1;
-        return error_set_errno(error, ERROR_INTERNAL, result, "cannot start the %s", name);
+        return error_context(error, "cannot start the %s", name);
     }
     box->pidfd = pidfd_open(box->pid, 0);
     if (box->pidfd < 0)
@@ -299,6 +220,8 @@ static bool explain_signal(const struct box *box, struct error *error)
     int signal = WTERMSIG(box->status);
     const char *name = sigabbrev_np(signal);
     const char *doing = own_doing(signal);
+    if (doing)
+        nursery_end();
     if (signal == SIGXCPU)
         return error_set(error, box->job->failure,
                          "%s took more CPU time than the limit of %u seconds allows%s",

@@ -1,5 +1,5 @@
 /* The node's side of a boxed process: this binary again, with one stream to read, one
- * file to write and a channel (channel.h) to report through. It is started, fed,
+ * file to write and a channel (channel.h) to report through. It is started (nursery.h), fed,
  * waited for within a deadline, and its end is judged. What it works at is its
  * job's: converter.c makes layer files, store/load/unpacker.c takes archives apart.
  */

@@ -23,9 +23,9 @@ enum {
 
 /* Libraries */
 
-/* What opens files when it is first used, which the box forbids: libcrypto its
- * configuration, iconv (libarchive's, for PAX names in the C locale) its modules. */
-static void load_lazy_libraries(void)
+/* libcrypto opens its configuration, iconv (libarchive's, for PAX names in the C locale) its
+ * modules. */
+void sandbox_load_libraries(void)
 {
     digest_state_free(digest_state_new());
     iconv_t conversion = iconv_open("ANSI_X3.4-1968", "UTF-8");
@@ -111,7 +111,7 @@ static bool limit_resources(const struct convert_limits *limits, struct error *e
 
 bool sandbox_confine(const struct convert_limits *limits, struct error *error)
 {
-    load_lazy_libraries();
+    sandbox_load_libraries();
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot give up new privileges");
     leave_namespaces();

@@ -16,6 +16,10 @@
 
 #include "store/convert.h"
 
+/* Loads what libraries would load when they are first used, which the box forbids. Done again it
+ * costs nothing. sandbox_confine() does it. */
+void sandbox_load_libraries(void);
+
 /* While the process has one thread. */
 [[nodiscard]] bool sandbox_confine(const struct convert_limits *limits, struct error *error);
 

