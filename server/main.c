@@ -1,5 +1,6 @@
 /* larder: which command is meant. */
 #include "server/commands.h"
+#include "store/composer.h"
 #include "store/convert.h"
 #include "store/convert/nursery.h"
 #include "store/load/archive.h"
@@ -37,6 +38,8 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "convert") == 0)
         return convert_main(argc, argv); /* nor is this: store/convert.h */
+    if (strcmp(name, "compose") == 0)
+        return composer_main(argc, argv); /* nor is this: store/composer.h */
     if (strcmp(name, "interface") == 0)
         return command_interface(argc - 2, argv + 2); /* nor is this: commands.h */
     if (strcmp(name, "unpack") == 0)

@@ -11,7 +11,6 @@
 #include "store/digest.h"
 #include "store/error.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,15 +24,6 @@ struct compose_layer {
 /* What one image may take of a node's memory while it is composed. */
 #define COMPOSE_MAX_TREE_BYTES (UINT64_C(1) << 30)
 
-/* What ends it early. */
-struct compose_bounds {
-    uint64_t max_tree_bytes;   /* of memory, for the tree */
-    const atomic_bool *cancel; /* one that becomes true, soon; NULL: nobody can */
-};
-
-/* COMPOSE_MAX_TREE_BYTES, and nobody cancels. */
-extern const struct compose_bounds compose_default_bounds;
-
 struct compose_result {
     uint64_t entries;
     uint64_t fsmeta_size_bytes;
@@ -44,17 +34,14 @@ struct compose_result {
  * there twice. The UUID comes from the manifest's digest. Layer files are read
  * through bounds checks: a damaged one fails with ERROR_DIGEST_MISMATCH naming
  * it. The tree is in memory (docs/converter.md says how much that takes): one that comes to take
- * more than max_tree_bytes is ERROR_LAYER_TOO_LARGE, before the next entry. A cancel is
- * ERROR_PULL_CANCELLED. Thread-safe. */
+ * more than max_tree_bytes is ERROR_LAYER_TOO_LARGE, before the next entry. Thread-safe. */
 [[nodiscard]] bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count,
-                                  const struct compose_bounds *bounds,
-                                  const struct digest *manifest_digest, int output_fd,
-                                  struct compose_result *result, struct error *error);
+                                  uint64_t max_tree_bytes, const struct digest *manifest_digest,
+                                  int output_fd, struct compose_result *result,
+                                  struct error *error);
 
 /* Checks that the file is an EROFS image of ours, whole: superblock, checksum,
- * size, and every inode, directory and extent within bounds. A *cancel (may be NULL) that becomes
- * true ends it within a moment, with ERROR_PULL_CANCELLED. */
-[[nodiscard]] bool erofs_file_check(int fd, uint64_t size_bytes, const atomic_bool *cancel,
-                                    struct error *error);
+ * size, and every inode, directory and extent within bounds. */
+[[nodiscard]] bool erofs_file_check(int fd, uint64_t size_bytes, struct error *error);
 
 #endif

@@ -3,6 +3,7 @@
 #include "store/cleanup.h"
 #include "store/convert/channel.h"
 #include "store/convert/nursery.h"
+#include "store/convert/passed_files.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -172,16 +173,17 @@ static bool give_up(struct box *box, enum patience patience, struct error *error
     return error_set(error, ERROR_PULL_FAILED, "the %s does not go on", box->job->name);
 }
 
-bool box_write(struct box *box, const void *bytes, size_t size_bytes, struct error *error)
+/* Sends some of the message, once the process takes it. */
+static bool send_some(struct box *box, const struct msghdr *message, size_t *sent_bytes,
+                      struct error *error)
 {
-    const uint8_t *next = bytes;
-    size_t left = size_bytes;
-    while (left > 0) {
-        ssize_t sent = send(box->input_fd, next, left, MSG_NOSIGNAL | MSG_DONTWAIT);
+    for (;;) {
+        ssize_t sent = sendmsg(box->input_fd, message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent >= 0) {
-            next += sent;
-            left -= (size_t)sent;
-        } else if (errno == EAGAIN) {
+            *sent_bytes = (size_t)sent;
+            return true;
+        }
+        if (errno == EAGAIN) {
             enum patience patience = wait_for(box, box->input_fd, POLLOUT);
             if (patience != PATIENCE_PAID)
                 return give_up(box, patience, error);
@@ -189,6 +191,41 @@ bool box_write(struct box *box, const void *bytes, size_t size_bytes, struct err
             return error_set_errno(error, ERROR_PULL_FAILED, errno, "the %s is gone",
                                    box->job->name);
         }
+    }
+}
+
+bool box_write(struct box *box, const void *bytes, size_t size_bytes, struct error *error)
+{
+    struct iovec left = {(void *)(uintptr_t)bytes, size_bytes};
+    const struct msghdr message = {.msg_iov = &left, .msg_iovlen = 1};
+    while (left.iov_len > 0) {
+        size_t sent = 0;
+        if (!send_some(box, &message, &sent, error))
+            return false;
+        left.iov_base = (char *)left.iov_base + sent;
+        left.iov_len -= sent;
+    }
+    return true;
+}
+
+/* A byte carries them: in a stream there is no message without one. */
+static bool send_files(struct box *box, const int *fds, size_t count, struct error *error)
+{
+    char byte = 0;
+    struct iovec bytes = {&byte, sizeof(byte)};
+    union passed_files files;
+    const struct msghdr message = passed_files_message(&files, &bytes, fds, count);
+    size_t sent = 0;
+    return send_some(box, &message, &sent, error);
+}
+
+bool box_send_files(struct box *box, const int *fds, size_t count, struct error *error)
+{
+    for (size_t done = 0; done < count;) {
+        size_t next = count - done < PASSED_FILES_MAX ? count - done : PASSED_FILES_MAX;
+        if (!send_files(box, fds + done, next, error))
+            return false;
+        done += next;
     }
     return true;
 }
@@ -295,14 +332,4 @@ void box_free(struct box *box)
     if (box->channel)
         munmap(box->channel, box->channel_size_bytes);
     free(box);
-}
-
-void *box_map_channel(size_t channel_size_bytes)
-{
-    void *memory =
-        mmap(NULL, channel_size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, BOX_CHANNEL_FD, 0);
-    if (memory == MAP_FAILED)
-        return NULL;
-    close(BOX_CHANNEL_FD);
-    return memory;
 }

@@ -44,6 +44,11 @@ void box_set_cancel(struct box *box, const atomic_bool *cancel);
 [[nodiscard]] bool box_write(struct box *box, const void *bytes, size_t size_bytes,
                              struct error *error);
 
+/* Hands over open files, which stay the caller's; the process takes as many with
+ * boxed_take_files() before it reads anything else. Fails as box_write() does. */
+[[nodiscard]] bool box_send_files(struct box *box, const int *fds, size_t count,
+                                  struct error *error);
+
 /* Ends the stream and waits for the process. True: the report in the channel holds, and
  * nobody changes it any more. Fails with what the process found or, when it crashed or
  * went beyond a limit, with the job's `failure` naming the signal or limit; when somebody
@@ -52,8 +57,5 @@ void box_set_cancel(struct box *box, const atomic_bool *cancel);
 
 /* Kills the process if it still runs, reaps it and frees. NULL is fine. */
 void box_free(struct box *box);
-
-/* For the process: its mapping of the channel, or NULL when there is none. */
-[[nodiscard]] void *box_map_channel(size_t channel_size_bytes);
 
 #endif

@@ -1,6 +1,6 @@
 /* The process itself: maps the channel, boxes itself in, runs the pipeline. */
 #include "store/convert.h"
-#include "store/convert/box.h"
+#include "store/convert/boxed.h"
 #include "store/convert/channel.h"
 #include "store/convert/pipeline.h"
 #include "store/convert/probe.h"
@@ -31,7 +31,7 @@ int convert_main(int argc, char **argv)
         return convert_probe(argv[2] + sizeof(probe_flag) - 1);
 
     struct convert_channel *channel =
-        argc == 2 ? box_map_channel(sizeof(struct convert_channel)) : NULL;
+        argc == 2 ? boxed_map_channel(sizeof(struct convert_channel)) : NULL;
     if (!channel) {
         dprintf(STDERR_FILENO, "larder convert: is started by larder itself\n");
         return 2;

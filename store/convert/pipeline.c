@@ -231,7 +231,7 @@ static bool finish_output(struct pipeline *pipeline, uint64_t size_bytes, struct
         return error_set(error, ERROR_INTERNAL, "the layer file has %llu bytes instead of %llu",
                          (unsigned long long)output_size(pipeline), (unsigned long long)size_bytes);
     readback_end(pipeline->readback, size_bytes);
-    if (!erofs_file_check(fd, size_bytes, NULL, error)) {
+    if (!erofs_file_check(fd, size_bytes, error)) {
         error->code = ERROR_INTERNAL; /* no registry's fault: the disk's or ours */
         return error_context(error, "reading the layer file back");
     }

@@ -1,5 +1,4 @@
 /* erofs_file_check(): walks everything that a file holds. */
-#include "store/cancel.h"
 #include "store/compose.h"
 #include "store/erofs/reader.h"
 
@@ -21,8 +20,7 @@ struct check {
     uint64_t names_missing; /* over all inodes */
     uint64_t inodes;
     uint64_t entries_left;
-    const atomic_bool *cancel; /* not owned */
-    struct pending *stack;     /* owned; directories to be walked */
+    struct pending *stack; /* owned; directories to be walked */
     size_t stack_count;
     size_t stack_capacity;
 };
@@ -159,8 +157,7 @@ static bool check_directory(struct check *check, struct pending directory, struc
             return false;
         if (end)
             break;
-        if (!cancel_check(check->cancel, error) ||
-            !check_entry(check, &entry, directory, &links, error))
+        if (!check_entry(check, &entry, directory, &links, error))
             return false;
     }
     if (links != inode.link_count)
@@ -192,7 +189,7 @@ static bool check_totals(const struct check *check, struct error *error)
     return true;
 }
 
-bool erofs_file_check(int fd, uint64_t size_bytes, const atomic_bool *cancel, struct error *error)
+bool erofs_file_check(int fd, uint64_t size_bytes, struct error *error)
 {
     cleanup(check_close) struct check check = {0};
     check.xattrs.arena = &check.arena;
@@ -204,7 +201,6 @@ bool erofs_file_check(int fd, uint64_t size_bytes, const atomic_bool *cancel, st
         abort();
     if (!check_root(&check, error))
         return false;
-    check.cancel = cancel;
     while (check.stack_count > 0)
         if (!check_directory(&check, check.stack[--check.stack_count], error))
             return false;

@@ -6,12 +6,11 @@
 #include <stdlib.h>
 
 static bool take_layer(struct erofs_tree *tree, const struct compose_layer *layer, uint16_t number,
-                       const struct compose_bounds *bounds, struct erofs_device *device,
-                       struct error *error)
+                       uint64_t max_tree_bytes, struct erofs_device *device, struct error *error)
 {
     cleanup(erofs_reader_close) struct erofs_reader reader;
     if (!erofs_reader_open(&reader, layer->fd, layer->size_bytes, error) ||
-        !erofs_merge_layer(tree, &reader, number, bounds, error)) {
+        !erofs_merge_layer(tree, &reader, number, max_tree_bytes, error)) {
         char diff_id[DIGEST_TEXT_SIZE];
         digest_format(&layer->diff_id, diff_id);
         return error_context(error, "layer %s", diff_id);
@@ -31,11 +30,9 @@ static bool compose(struct erofs_tree *tree, struct erofs_output *output,
     return true;
 }
 
-const struct compose_bounds compose_default_bounds = {COMPOSE_MAX_TREE_BYTES, NULL};
-
-bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count,
-                    const struct compose_bounds *bounds, const struct digest *manifest_digest,
-                    int output_fd, struct compose_result *result, struct error *error)
+bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count, uint64_t max_tree_bytes,
+                    const struct digest *manifest_digest, int output_fd,
+                    struct compose_result *result, struct error *error)
 {
     if (layer_count > EROFS_MAX_DEVICES)
         return error_set(error, ERROR_UNSUPPORTED_MANIFEST, "%zu layers are more than %d",
@@ -46,12 +43,11 @@ bool compose_fsmeta(const struct compose_layer *layers, size_t layer_count,
     cleanup(erofs_tree_close) struct erofs_tree tree;
     erofs_tree_open(&tree);
     for (size_t i = 0; i < layer_count; i++)
-        if (!take_layer(&tree, &layers[i], (uint16_t)(i + 1), bounds, &devices[i], error))
+        if (!take_layer(&tree, &layers[i], (uint16_t)(i + 1), max_tree_bytes, &devices[i], error))
             return false;
 
     cleanup(erofs_output_close) struct erofs_output output;
     erofs_output_open(&output, output_fd, (uint64_t)EROFS_MAX_BLOCKS * EROFS_BLOCK_SIZE);
-    output.cancel = bounds->cancel;
     struct erofs_image image = {
         .identity = manifest_digest, .devices = devices, .device_count = layer_count};
     return compose(&tree, &output, &image, result, error);

@@ -1,7 +1,5 @@
 #include "store/erofs/merge.h"
 
-#include "store/cancel.h"
-
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +27,7 @@ struct merge {
     struct erofs_inode *lower_root; /* before this layer */
     struct erofs_inode **by_nid;    /* owned; the layer's hard-linked files so far */
     uint64_t entries_left;          /* more cannot be in the layer's bytes */
-    const struct compose_bounds *bounds;
+    uint64_t max_tree_bytes;
     struct pending *stack; /* owned */
     size_t stack_count;
     size_t stack_capacity;
@@ -140,11 +138,11 @@ static bool check_tree_size(const struct merge *merge, struct error *error)
 {
     const struct erofs_tree *tree = merge->tree;
     uint64_t bytes = tree->arena.block_bytes + tree->slot_count * sizeof(*tree->slots);
-    return bytes <= merge->bounds->max_tree_bytes ||
+    return bytes <= merge->max_tree_bytes ||
            error_set(error, ERROR_LAYER_TOO_LARGE,
                      "the layers up to this one have so many entries that their tree takes %" PRIu64
                      " bytes of memory, and the limit is %" PRIu64,
-                     bytes, merge->bounds->max_tree_bytes);
+                     bytes, merge->max_tree_bytes);
 }
 
 static bool merge_whiteout(struct merge *merge, struct erofs_inode *directory,
@@ -239,7 +237,7 @@ static bool merge_entry(struct merge *merge, struct erofs_inode *directory,
         return erofs_damaged(error, "its directories form a cycle");
     if (is_dots(entry))
         return true;
-    if (!check_tree_size(merge, error) || !cancel_check(merge->bounds->cancel, error))
+    if (!check_tree_size(merge, error))
         return false;
     struct erofs_read_inode inode;
     if (!erofs_reader_inode(merge->layer, entry->nid, &inode, error))
@@ -365,7 +363,7 @@ static bool resolve_links(struct merge *merge, struct error *error)
 }
 
 bool erofs_merge_layer(struct erofs_tree *tree, struct erofs_reader *layer, uint16_t number,
-                       const struct compose_bounds *bounds, struct error *error)
+                       uint64_t max_tree_bytes, struct error *error)
 {
     cleanup(merge_close) struct merge merge = {
         .tree = tree,
@@ -373,7 +371,7 @@ bool erofs_merge_layer(struct erofs_tree *tree, struct erofs_reader *layer, uint
         .number = number,
         .lower_root = tree->root,
         .entries_left = layer->region_size / sizeof(struct erofs_disk_dirent),
-        .bounds = bounds,
+        .max_tree_bytes = max_tree_bytes,
         .by_nid = calloc(layer->slot_count, sizeof(struct erofs_inode *)),
     };
     if (!merge.by_nid)

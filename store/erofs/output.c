@@ -1,7 +1,5 @@
 #include "store/erofs/output.h"
 
-#include "store/cancel.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -51,8 +49,6 @@ static void start_write_back(struct erofs_output *output)
 
 static bool flush(struct erofs_output *output, struct error *error)
 {
-    if (!cancel_check(output->cancel, error))
-        return false;
     for (size_t done = 0; done < output->used;) {
         ssize_t written = pwrite(output->fd, output->buffer + done, output->used - done,
                                  (off_t)(output->flushed + done));

@@ -5,7 +5,6 @@
 
 #include "store/error.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,7 +16,6 @@ struct erofs_output {
     uint64_t synced;      /* write-back was started up to here */
     size_t used;          /* bytes in buffer */
     unsigned char *buffer;
-    const atomic_bool *cancel; /* the caller's; looked at before each large write; may be NULL */
 };
 
 /* Begins at offset 0 of an empty file. Release with erofs_output_close(). */

@@ -2,6 +2,7 @@
 #include "store/load/unpack.h"
 
 #include "store/convert/box.h"
+#include "store/convert/boxed.h"
 #include "store/convert/inflate.h"
 #include "store/convert/sandbox.h"
 #include "store/layer/layer_tar.h"
@@ -316,7 +317,7 @@ int unpack_main(int argc, char **argv)
     (void)argv;
     mallopt(M_ARENA_MAX, 1);
     struct unpack_channel *channel =
-        argc == 2 ? box_map_channel(sizeof(struct unpack_channel)) : NULL;
+        argc == 2 ? boxed_map_channel(sizeof(struct unpack_channel)) : NULL;
     if (!channel) {
         dprintf(STDERR_FILENO, "larder unpack: is started by larder itself\n");
         return 2;

@@ -1,5 +1,5 @@
 #include "store/cancel.h"
-#include "store/compose.h"
+#include "store/composer.h"
 #include "store/crash_point.h"
 #include "store/described.h"
 #include "store/file_digest.h"
@@ -58,6 +58,12 @@ static bool publish(struct pull_task *task, struct file_lock *lock, struct blob_
     return true;
 }
 
+static unsigned compose_deadline(const struct pull_task *task)
+{
+    unsigned given = task->config->convert_timeout_seconds;
+    return given > 0 ? given : COMPOSER_DEADLINE_SECONDS;
+}
+
 static bool publish_fsmeta(struct pull_task *task, struct file_lock *lock,
                            const struct layer_files *files, struct published *published,
                            struct error *error)
@@ -76,11 +82,9 @@ static bool publish_fsmeta(struct pull_task *task, struct file_lock *lock,
             .size_bytes = (uint64_t)task->layers[index].record.erofs_size_bytes,
         };
     }
-    int fd = blob_draft_fd(draft);
     struct compose_result result;
-    const struct compose_bounds bounds = {COMPOSE_MAX_TREE_BYTES, &task->stop};
-    return compose_fsmeta(layers, count, &bounds, &task->manifest_digest, fd, &result, error) &&
-           erofs_file_check(fd, result.fsmeta_size_bytes, bounds.cancel, error) &&
+    return composer_run(layers, count, &task->manifest_digest, compose_deadline(task), &task->stop,
+                        blob_draft_fd(draft), &result, error) &&
            publish(task, lock, draft, result.fsmeta_size_bytes, published, error);
 }
 

@@ -138,7 +138,7 @@ static bool compose(char **arguments, struct error *error)
     const struct digest manifest = {{0}};
     struct compose_result result = {0};
     struct stopwatch watch = start();
-    if (!compose_fsmeta(layers, count, &compose_default_bounds, &manifest, output, &result, error))
+    if (!compose_fsmeta(layers, count, COMPOSE_MAX_TREE_BYTES, &manifest, output, &result, error))
         return false;
     print_stage(watch, result.fsmeta_size_bytes);
     return true;

@@ -129,7 +129,7 @@ static bool convert_layer(struct stack *stack, const char *tar_path, struct erro
     if (!layer_build(&source, &layer->diff_id, &limits, layer->fd, &result, error))
         return error_context(error, "%s", tar_path);
     layer->size_bytes = result.erofs_size_bytes;
-    return erofs_file_check(layer->fd, layer->size_bytes, NULL, error) ||
+    return erofs_file_check(layer->fd, layer->size_bytes, error) ||
            error_context(error, "%s", tar_path);
 }
 
@@ -184,9 +184,9 @@ static bool compose(const struct stack *stack, struct error *error)
     cleanup_fd int fd = create_file(path, error);
     struct compose_result result;
     if (fd < 0 ||
-        !compose_fsmeta(stack->layers, stack->count, &compose_default_bounds, &digest, fd, &result,
+        !compose_fsmeta(stack->layers, stack->count, COMPOSE_MAX_TREE_BYTES, &digest, fd, &result,
                         error) ||
-        !erofs_file_check(fd, result.fsmeta_size_bytes, NULL, error) ||
+        !erofs_file_check(fd, result.fsmeta_size_bytes, error) ||
         !write_vmdk(stack, fsmeta, result.fsmeta_size_bytes, vmdk, error))
         return false;
     print_result(stack, fsmeta, vmdk);

@@ -139,7 +139,7 @@ int layer_of(struct bytes tar, const struct layer_limits *limits, struct layer_r
     struct digest diff_id = digest_of(tar.at, tar.size);
     cleanup_fd int fd = memfd_create("layer", MFD_CLOEXEC);
     if (!layer_build(&source, &diff_id, limits, fd, result, error) ||
-        !erofs_file_check(fd, result->erofs_size_bytes, NULL, error))
+        !erofs_file_check(fd, result->erofs_size_bytes, error))
         return -1;
     return steal_fd(&fd);
 }
@@ -254,7 +254,7 @@ static bool print_directory(struct view *view, const struct erofs_read_inode *di
 static bool print_tree(struct view *view, int fd, uint64_t size)
 {
     struct erofs_read_inode root;
-    if (!erofs_file_check(fd, size, NULL, view->error) ||
+    if (!erofs_file_check(fd, size, view->error) ||
         !erofs_reader_open(&view->reader, fd, size, view->error) ||
         !erofs_reader_inode(&view->reader, view->reader.root_nid, &root, view->error))
         return false;
@@ -277,7 +277,7 @@ static bool print_stack(const struct bytes *tars, size_t count, struct compose_l
     cleanup_fd int fd = memfd_create("fsmeta", MFD_CLOEXEC);
     struct compose_result composed;
     struct digest digest = digest_of("test", 4);
-    if (!compose_fsmeta(layers, count, &compose_default_bounds, &digest, fd, &composed, error))
+    if (!compose_fsmeta(layers, count, COMPOSE_MAX_TREE_BYTES, &digest, fd, &composed, error))
         return false;
     struct view view = {.layers = layers, .text = text, .error = error};
     view.pool.arena = &view.arena;

@@ -1,4 +1,5 @@
 /* Criterion's own main(), but for the boxed processes: they are this program again. */
+#include "store/composer.h"
 #include "store/convert.h"
 #include "store/convert/nursery.h"
 #include "store/load/archive.h"
@@ -16,6 +17,8 @@ int main(int argc, char **argv)
         nursery_main(argv);
     if (argc > 1 && strcmp(argv[1], "convert") == 0)
         return convert_main(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "compose") == 0)
+        return composer_main(argc, argv);
     if (argc > 1 && strcmp(argv[1], "unpack") == 0)
         return unpack_main(argc, argv);
     if (argc == 2 && strcmp(argv[1], "tell") == 0)

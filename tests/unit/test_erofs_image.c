@@ -44,8 +44,7 @@ Test(erofs_image, of_too_many_attributes_the_largest_are_shared_whatever_their_n
     cr_assert(erofs_output_skip(&output, erofs_image_head_size(0), &error) &&
                   erofs_image_write(&tree, &image, &output, &inode_count, &error),
               "%s", error.message);
-    cr_expect(erofs_file_check(fd, erofs_output_offset(&output), NULL, &error), "%s",
-              error.message);
+    cr_expect(erofs_file_check(fd, erofs_output_offset(&output), &error), "%s", error.message);
 }
 
 static struct erofs_inode *add_hole(struct erofs_tree *tree, const char *name, uint64_t size_bytes)

@@ -270,8 +270,7 @@ static void expect_sound_image(struct layer_tree *layer)
     cr_assert(erofs_output_skip(&output, erofs_image_head_size(0), &error) &&
                   erofs_image_write(&layer->tree, &image, &output, &entries, &error),
               "%s", error.message);
-    cr_expect(erofs_file_check(fd, erofs_output_offset(&output), NULL, &error), "%s",
-              error.message);
+    cr_expect(erofs_file_check(fd, erofs_output_offset(&output), &error), "%s", error.message);
 }
 
 /* Adds an opaque directory with that many attributes: refused by name, or sound. */
