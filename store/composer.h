@@ -5,6 +5,7 @@
  *
  * It is this binary again (`larder compose`, not for people), with no network, no files but those,
  * no privileges, a seccomp filter and limits. Whatever happens to it is one image not composed.
+ * When the node is killed, it still ends what it is at.
  */
 #ifndef LARDER_STORE_COMPOSER_H
 #define LARDER_STORE_COMPOSER_H
@@ -13,10 +14,7 @@
 
 #include <stdatomic.h>
 
-enum {
-    COMPOSER_MAX_LAYERS = 1024, /* of an image, as of a manifest */
-    COMPOSER_DEADLINE_SECONDS = 600,
-};
+enum { COMPOSER_MAX_LAYERS = 1024 }; /* of an image, as of a manifest */
 
 /* compose_fsmeta(), of what it wrote checked, in a process of its own. The codes are the same; one
  * that crashed, or took too long, is ERROR_UNSUPPORTED_LAYER, one that somebody killed

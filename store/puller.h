@@ -27,7 +27,7 @@ struct puller_config {
     uint64_t max_layer_bytes;
     uint64_t max_image_bytes;         /* of all layers' tars together */
     uint64_t max_inflate_ratio;       /* of tar to blob; 0: any */
-    unsigned convert_timeout_seconds; /* of one layer; 0: by the largest one taken */
+    unsigned convert_timeout_seconds; /* of a layer, or of composing; 0: by max_layer_bytes */
     uint64_t max_archive_bytes;       /* uncompressed; of a load */
     unsigned max_image_layers;
     /* Called from the puller's threads: one line of what happened ("pull done"), as

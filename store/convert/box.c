@@ -140,11 +140,33 @@ static enum patience wait_for(struct box *box, int fd, short events)
     return PATIENCE_LOST;
 }
 
+/* What signal ends a process for what it did, and how; of others, NULL. */
+static const char *own_doing(int signal)
+{
+    switch (signal) {
+    case SIGSYS:
+        return "it made a system call that it has no use for";
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGSEGV:
+    case SIGTRAP:
+        return "it crashed, or ran out of the memory that it may use";
+    default:
+        return NULL;
+    }
+}
+
+/* After a crash, whether or not anybody asks for it: what was learned of it shall not help the
+ * next. */
 static void wait_and_reap(struct box *box)
 {
     while (waitpid(box->pid, &box->status, 0) < 0 && errno == EINTR)
         ;
     box->pid = -1;
+    if (WIFSIGNALED(box->status) && own_doing(WTERMSIG(box->status)))
+        nursery_end();
 }
 
 static void kill_and_reap(struct box *box)
@@ -188,8 +210,9 @@ static bool send_some(struct box *box, const struct msghdr *message, size_t *sen
             if (patience != PATIENCE_PAID)
                 return give_up(box, patience, error);
         } else if (errno != EINTR) {
-            return error_set_errno(error, ERROR_PULL_FAILED, errno, "the %s is gone",
-                                   box->job->name);
+            const char *what = errno == EPIPE || errno == ECONNRESET ? "is gone" : "takes nothing";
+            return error_set_errno(error, ERROR_PULL_FAILED, errno, "the %s %s", box->job->name,
+                                   what);
         }
     }
 }
@@ -232,24 +255,6 @@ bool box_send_files(struct box *box, const int *fds, size_t count, struct error 
 
 /* Judge */
 
-/* What signal ends a process for what it did, and how; of others, NULL. */
-static const char *own_doing(int signal)
-{
-    switch (signal) {
-    case SIGSYS:
-        return "it made a system call that it has no use for";
-    case SIGABRT:
-    case SIGBUS:
-    case SIGFPE:
-    case SIGILL:
-    case SIGSEGV:
-    case SIGTRAP:
-        return "it crashed, or ran out of the memory that it may use";
-    default:
-        return NULL;
-    }
-}
-
 /* What the bytes did to the process is told of them. A signal from outside (an OOM killer, an
  * operator) says nothing about them: the same again may well succeed. */
 static bool explain_signal(const struct box *box, struct error *error)
@@ -257,8 +262,6 @@ static bool explain_signal(const struct box *box, struct error *error)
     int signal = WTERMSIG(box->status);
     const char *name = sigabbrev_np(signal);
     const char *doing = own_doing(signal);
-    if (doing)
-        nursery_end();
     if (signal == SIGXCPU)
         return error_set(error, box->job->failure,
                          "%s took more CPU time than the limit of %u seconds allows%s",

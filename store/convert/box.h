@@ -1,7 +1,8 @@
 /* The node's side of a boxed process: this binary again, with one stream to read, one
  * file to write and a channel (channel.h) to report through. It is started (nursery.h), fed,
  * waited for within a deadline, and its end is judged. What it works at is its
- * job's: converter.c makes layer files, store/load/unpacker.c takes archives apart.
+ * job's: converter.c makes layer files, composer.c puts them together, store/load/unpacker.c takes
+ * archives apart.
  */
 #ifndef LARDER_STORE_CONVERT_BOX_H
 #define LARDER_STORE_CONVERT_BOX_H

@@ -5,24 +5,23 @@
 #include "store/convert/boxed.h"
 #include "store/convert/channel.h"
 #include "store/convert/sandbox.h"
-#include "store/erofs/format.h"
 
 #include <malloc.h>
 #include <sys/stat.h>
 
-enum {
-    /* Beside the tree: what is written of it, its indexes, and libraries. */
-    BESIDE_TREE_BYTES = 512 << 20,
-};
+/* The tree and its indexes, while it grows; what is read and written of it, and libraries. */
+#define MAX_MEMORY_BYTES (2 * COMPOSE_MAX_TREE_BYTES + (UINT64_C(512) << 20))
 
 struct composer_channel {
     struct box_outcome outcome;
     struct digest manifest_digest;
     unsigned deadline_seconds;
+    size_t file_count; /* a layer that stands there twice is one file */
     size_t layer_count;
     struct {
         struct digest diff_id;
         uint64_t size_bytes;
+        size_t file; /* which one */
     } layers[COMPOSER_MAX_LAYERS];
     struct compose_result result;
 };
@@ -42,8 +41,20 @@ static void cleanup_box_slot(struct box **slot)
     box_free(*slot);
 }
 
+/* Which of the files it is; one more when it is none of them. */
+static size_t file_of(int fd, int *fds, size_t *file_count)
+{
+    size_t file = 0;
+    while (file < *file_count && fds[file] != fd)
+        file++;
+    if (file == *file_count)
+        fds[(*file_count)++] = fd;
+    return file;
+}
+
+/* Fills the files to hand over. */
 static void ask(struct composer_channel *channel, const struct compose_layer *layers, size_t count,
-                const struct digest *manifest_digest, unsigned deadline_seconds)
+                const struct digest *manifest_digest, unsigned deadline_seconds, int *fds)
 {
     channel->manifest_digest = *manifest_digest;
     channel->deadline_seconds = deadline_seconds;
@@ -51,17 +62,19 @@ static void ask(struct composer_channel *channel, const struct compose_layer *la
     for (size_t i = 0; i < count; i++) {
         channel->layers[i].diff_id = layers[i].diff_id;
         channel->layers[i].size_bytes = layers[i].size_bytes;
+        channel->layers[i].file = file_of(layers[i].fd, fds, &channel->file_count);
     }
 }
 
 /* When the process has gone, only its end says why. */
-static void hand_over(struct box *box, const struct compose_layer *layers, size_t count)
+static bool hand_over(struct box *box, const int *fds, size_t count, struct error *error)
 {
-    int fds[COMPOSER_MAX_LAYERS];
-    struct error gone;
-    for (size_t i = 0; i < count; i++)
-        fds[i] = layers[i].fd;
-    (void)box_send_files(box, fds, count, &gone);
+    struct error unsent;
+    if (box_send_files(box, fds, count, &unsent) || unsent.os_errno == 0 ||
+        unsent.os_errno == EPIPE || unsent.os_errno == ECONNRESET)
+        return true;
+    *error = unsent;
+    return false;
 }
 
 /* The process is not to be trusted: its file is as long as it is. */
@@ -88,12 +101,12 @@ bool composer_run(const struct compose_layer *layers, size_t layer_count,
     if (!box)
         return false;
     struct composer_channel *channel = box_channel(box);
-    ask(channel, layers, layer_count, manifest_digest, deadline_seconds);
+    int fds[COMPOSER_MAX_LAYERS];
+    ask(channel, layers, layer_count, manifest_digest, deadline_seconds, fds);
+    const size_t file_count = channel->file_count;
     box_set_cancel(box, cancel);
-    if (!box_start(box, output_fd, error))
-        return false;
-    hand_over(box, layers, layer_count);
-    return box_finish(box, error) && take_result(&channel->result, output_fd, result, error);
+    return box_start(box, output_fd, error) && hand_over(box, fds, file_count, error) &&
+           box_finish(box, error) && take_result(&channel->result, output_fd, result, error);
 }
 
 /* --- the process --- */
@@ -102,8 +115,8 @@ static const struct convert_limits *limits_of(const struct composer_channel *cha
 {
     static struct convert_limits limits;
     limits = (struct convert_limits){
-        .max_output_bytes = (uint64_t)EROFS_MAX_BLOCKS * EROFS_BLOCK_SIZE,
-        .max_memory_bytes = 2 * COMPOSE_MAX_TREE_BYTES + BESIDE_TREE_BYTES,
+        .max_output_bytes = MAX_MEMORY_BYTES, /* it is read into memory, to check it */
+        .max_memory_bytes = MAX_MEMORY_BYTES,
         .deadline_seconds = channel->deadline_seconds,
     };
     return &limits;
@@ -116,13 +129,13 @@ static bool compose(struct composer_channel *channel, struct error *error)
     /* Ours from here on: the node reads it again only when we are gone. */
     const size_t count = channel->layer_count;
     struct compose_result result = {0};
-    if (!sandbox_confine(limits_of(channel), error) || !boxed_take_files(fds, count, error) ||
-        !sandbox_seal(error))
+    if (!sandbox_confine(limits_of(channel), error) ||
+        !boxed_take_files(fds, channel->file_count, error) || !sandbox_seal(error))
         return false;
     for (size_t i = 0; i < count; i++)
         layers[i] = (struct compose_layer){
             .diff_id = channel->layers[i].diff_id,
-            .fd = fds[i],
+            .fd = fds[channel->layers[i].file],
             .size_bytes = channel->layers[i].size_bytes,
         };
     if (!compose_fsmeta(layers, count, COMPOSE_MAX_TREE_BYTES, &channel->manifest_digest,

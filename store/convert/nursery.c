@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -118,22 +119,42 @@ static bool begin(struct error *error)
     return true;
 }
 
-static void end(void)
+static void kill_and_reap(void)
 {
     if (nursery.pid < 0)
         return;
-    close(steal_fd(&nursery.fd));
     kill(nursery.pid, SIGKILL); /* it has nothing to finish, and may be stopped */
     while (waitpid(nursery.pid, NULL, 0) < 0 && errno == EINTR)
         ;
     nursery.pid = -1;
 }
 
+static void end(void)
+{
+    kill_and_reap();
+    if (nursery.fd >= 0)
+        close(steal_fd(&nursery.fd));
+}
+
 /* --- what the node asks of it --- */
 
-/* False when it is gone or does not answer. A process that it has started all the same finds its
- * input ended. */
-static bool ask(const char *command, const int fds[NURSERY_FILES], struct answer *answer)
+enum asked { ANSWERED, NOT_RECEIVED, UNKNOWN };
+
+/* A nursery that did not read the request resets the connection at its end. One that read it may
+ * have started the process: then nobody else may be given those files. */
+static enum asked receive(struct answer *answer, int flags)
+{
+    ssize_t size;
+    do /* one thread at a time asks, which takes a millisecond, or ANSWER_SECONDS */
+        size = recv(nursery.fd, answer, sizeof(*answer),
+                    flags); // NOLINT(*-unix.BlockInCriticalSection)
+    while (size < 0 && errno == EINTR);
+    if (size == sizeof(*answer))
+        return ANSWERED;
+    return size < 0 && errno == ECONNRESET ? NOT_RECEIVED : UNKNOWN;
+}
+
+static enum asked ask(const char *command, const int fds[NURSERY_FILES], struct answer *answer)
 {
     struct request request = {0};
     union passed_files files;
@@ -146,29 +167,31 @@ static bool ask(const char *command, const int fds[NURSERY_FILES], struct answer
     while (size < 0 && errno == EINTR);
     *answer = (struct answer){-1, errno};
     if (size < 0)
-        return errno != EPIPE && errno != ECONNRESET;
-    do /* one thread at a time asks, which takes a millisecond, or ANSWER_SECONDS */
-        size =
-            recv(nursery.fd, answer, sizeof(*answer), 0); // NOLINT(*-unix.BlockInCriticalSection)
-    while (size < 0 && errno == EINTR);
-    return size == sizeof(*answer);
+        return errno == EPIPE || errno == ECONNRESET ? NOT_RECEIVED : ANSWERED;
+    enum asked asked = receive(answer, 0);
+    if (asked != UNKNOWN)
+        return asked;
+    kill_and_reap(); /* it hangs; what it said, or did not read, stands now */
+    return receive(answer, MSG_DONTWAIT);
 }
 
 static bool start(const char *command, const int fds[NURSERY_FILES], pid_t *child,
                   struct error *error)
 {
     struct answer answer;
-    for (int attempt = 0; attempt < 2; attempt++) {
+    enum asked asked = NOT_RECEIVED;
+    for (int attempt = 0; attempt < 2 && asked == NOT_RECEIVED; attempt++) {
         if (nursery.pid < 0 && !begin(error))
             return false;
-        if (ask(command, fds, &answer)) {
-            *child = answer.child;
-            return answer.child >= 0 ||
-                   error_set_errno(error, ERROR_INTERNAL, answer.os_errno, "cannot fork");
-        }
-        end();
+        asked = ask(command, fds, &answer);
+        if (asked != ANSWERED || nursery.pid < 0)
+            end();
     }
-    return error_set(error, ERROR_INTERNAL, "the nursery of processes does not answer");
+    if (asked != ANSWERED) /* what was started nevertheless finds its input ended */
+        return error_set(error, ERROR_INTERNAL, "the nursery of processes does not answer");
+    *child = answer.child;
+    return answer.child >= 0 ||
+           error_set_errno(error, ERROR_INTERNAL, answer.os_errno, "cannot fork a process");
 }
 
 bool nursery_start(const char *command, const int fds[NURSERY_FILES], pid_t *child,
@@ -223,8 +246,12 @@ void nursery_main(char **argv)
         int fds[NURSERY_FILES];
         size_t count = 0;
         ssize_t size = passed_files_receive(NURSERY_FD, &bytes, fds, NURSERY_FILES, &count);
-        if (size != sizeof(request) || count != NURSERY_FILES)
-            exit(size == 0 ? 0 : 2);
+        if (size == 0)
+            exit(0);
+        if (size != sizeof(request) || count != NURSERY_FILES) {
+            dprintf(STDERR_FILENO, "larder nursery: is started by larder itself\n");
+            exit(2);
+        }
         pid_t child = fork_sibling();
         if (child == 0) {
             become(argv[1], &request, fds);

@@ -22,8 +22,10 @@ enum { NURSERY_FILES = 3 };
 /* The node's side; thread-safe. One nursery at a time for the whole of this process. */
 
 /* Starts `larder COMMAND`, of at most 7 characters, with those files (in the order of its numbers:
- * BOX_INPUT_FD, BOX_OUTPUT_FD, BOX_CHANNEL_FD), which stay the caller's, and with no others. When
- * there is no nursery, or it does not answer, begins another first. */
+ * BOX_INPUT_FD, BOX_OUTPUT_FD, BOX_CHANNEL_FD), which stay the caller's, and with no others. Begins
+ * another nursery when there is none, or none that takes the request. One that takes it and does
+ * not answer within ten seconds is a failure: the process may be there, with these files, and ends
+ * with its input. Waits for that long at most, twice, and so do others meanwhile. */
 [[nodiscard]] bool nursery_start(const char *command, const int fds[NURSERY_FILES], pid_t *child,
                                  struct error *error);
 

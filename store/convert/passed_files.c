@@ -1,6 +1,7 @@
 #include "store/convert/passed_files.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,18 +35,20 @@ ssize_t passed_files_receive(int socket, struct iovec *bytes, int *fds, size_t r
         received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     while (received < 0 && errno == EINTR);
     *count = 0;
-    const struct cmsghdr *header = received < 0 ? NULL : CMSG_FIRSTHDR(&message);
-    if (!header)
-        return received;
-    size_t passed = (header->cmsg_len - CMSG_LEN(0)) / sizeof(*fds);
-    const int *first = (const int *)(const void *)CMSG_DATA(header);
-    if (passed > room || message.msg_flags & MSG_CTRUNC) {
+    if (received < 0)
+        return -1;
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    size_t passed = header ? (header->cmsg_len - CMSG_LEN(0)) / sizeof(*fds) : 0;
+    const int *first = header ? (const int *)(const void *)CMSG_DATA(header) : NULL;
+    bool lost_some = (message.msg_flags & MSG_CTRUNC) != 0;
+    if (passed > room || lost_some) {
         for (size_t i = 0; i < passed; i++)
             close(first[i]);
-        errno = EMSGSIZE;
+        errno = lost_some ? EMFILE : EMSGSIZE;
         return -1;
     }
-    memcpy(fds, first, passed * sizeof(*fds));
+    if (passed > 0)
+        memcpy(fds, first, passed * sizeof(*fds));
     *count = passed;
     return received;
 }

@@ -22,7 +22,8 @@ union passed_files {
 
 /* The next message: at most as many bytes as there is room for, whose number is returned (0: the
  * other side has gone), and *count files, at most `room`. The files are the caller's, closed on
- * exec. -1 with errno, EMSGSIZE when there were more. */
+ * exec. -1 with errno: EMSGSIZE when there were more, EMFILE when this process may not have so
+ * many. */
 [[nodiscard]] ssize_t passed_files_receive(int socket, struct iovec *bytes, int *fds, size_t room,
                                            size_t *count);
 

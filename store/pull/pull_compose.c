@@ -1,5 +1,6 @@
 #include "store/cancel.h"
 #include "store/composer.h"
+#include "store/convert.h"
 #include "store/crash_point.h"
 #include "store/described.h"
 #include "store/file_digest.h"
@@ -61,7 +62,8 @@ static bool publish(struct pull_task *task, struct file_lock *lock, struct blob_
 static unsigned compose_deadline(const struct pull_task *task)
 {
     unsigned given = task->config->convert_timeout_seconds;
-    return given > 0 ? given : COMPOSER_DEADLINE_SECONDS;
+    return given > 0 ? given
+                     : convert_limits_default(task->config->max_layer_bytes).deadline_seconds;
 }
 
 static bool publish_fsmeta(struct pull_task *task, struct file_lock *lock,
@@ -239,7 +241,7 @@ static bool compose(struct pull_task *task, struct error *error)
 static bool may_be_of_damage(enum error_code code)
 {
     return code != ERROR_PULL_CANCELLED && code != ERROR_CATALOGUE_UNAVAILABLE &&
-           code != ERROR_STORAGE_FULL && code != ERROR_LAYER_TOO_LARGE;
+           code != ERROR_STORAGE_FULL && code != ERROR_LAYER_TOO_LARGE && code != ERROR_PULL_FAILED;
 }
 
 /* Whether a file is as it was recorded is not looked at when it is reused: that would be to read

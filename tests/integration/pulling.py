@@ -88,14 +88,20 @@ def differences(expected, found):
     return "\n".join(lines[:20])
 
 
+def files_below(directory):
+    """However deep; a directory that goes while we look has none."""
+    return [Path(at) / name for at, _, names in os.walk(directory) for name in names]
+
+
+def drafts(blob_dir):
+    """What is being written, or was left half-written."""
+    return files_below(Path(blob_dir) / "tmp")
+
+
 def published_files(larder):
     """Relative names of all files outside tmp/ but the directory's mark."""
-    root = Path(larder.blob_dir)
-    return {
-        str(path.relative_to(root))
-        for path in root.rglob("*")
-        if path.is_file() and path.relative_to(root).parts[0] not in ("tmp", "larder.id")
-    }
+    names = (path.relative_to(larder.blob_dir) for path in files_below(larder.blob_dir))
+    return {str(name) for name in names if name.parts[0] not in ("tmp", "larder.id")}
 
 
 def allocated_bytes(larder):

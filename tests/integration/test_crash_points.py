@@ -109,7 +109,7 @@ class Cache:
         return invariants.published(self.blob_dir)
 
     def drafts(self):
-        return [path for path in (self.blob_dir / "tmp").rglob("*") if path.is_file()]
+        return pulling.drafts(self.blob_dir)
 
 
 def die(node, ask=None):

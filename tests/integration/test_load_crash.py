@@ -74,7 +74,7 @@ def wait_for_a_layer(larder):
 
 
 def leftovers(larder):
-    return [path for path in (larder.blob_dir / "tmp").rglob("*") if path.is_file()]
+    return pulling.drafts(larder.blob_dir)
 
 
 def assert_no_half_file(larder):

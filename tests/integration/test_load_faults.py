@@ -127,7 +127,7 @@ def node(new_directory):
 
 
 def drafts(larder):
-    return [path for path in (larder.blob_dir / "tmp").rglob("*") if path.is_file()]
+    return pulling.drafts(larder.blob_dir)
 
 
 def assert_nothing_stays(larder):

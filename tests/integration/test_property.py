@@ -473,7 +473,7 @@ class World:
         assert self.steps < SURE_STEPS or not left_out, f"it never went well: {left_out}"
 
     def drafts(self):
-        return [path for path in (self.blob_dir / "tmp").rglob("*") if path.is_file()]
+        return pulling.drafts(self.blob_dir)
 
     def close(self):
         self.sql.close()

@@ -40,7 +40,7 @@ def assert_whole(larder, reference, image, directory):
 
 
 def leftovers(larder):
-    return [path for path in (larder.blob_dir / "tmp").rglob("*") if path.is_file()]
+    return pulling.drafts(larder.blob_dir)
 
 
 def test_a_node_killed_in_a_pull_leaves_no_half_file_and_the_pull_succeeds(

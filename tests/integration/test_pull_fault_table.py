@@ -99,7 +99,7 @@ def check(larder):
         flags = ["--database", larder.database, "--blob-dir", str(larder.blob_dir)]
         done = subprocess.run([program(), "fsck", *flags], capture_output=True, text=True)
         assert done.returncode == 0, f"larder fsck: {done.stdout}{done.stderr}"
-    drafts = [path for path in (larder.blob_dir / "tmp").rglob("*") if path.is_file()]
+    drafts = pulling.drafts(larder.blob_dir)
     assert not drafts, f"left under tmp/: {drafts}"
 
 

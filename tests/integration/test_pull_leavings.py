@@ -61,7 +61,7 @@ def wait_for_end(node, path, state):
 
 
 def drafts(blob_dir):
-    return [path for path in (blob_dir / "tmp").rglob("*") if path.is_file()]
+    return pulling.drafts(blob_dir)
 
 
 def stall(registry, builder, name):

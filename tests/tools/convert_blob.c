@@ -1,10 +1,12 @@
 /* Converts one blob as a pull does, for benches and tests:
  *
- *     convert_blob plain|gzip|zstd BLOB DIFF_ID OUTPUT
+ *     convert_blob [--at-line] plain|gzip|zstd BLOB DIFF_ID OUTPUT
  *
  * The blob is read into memory first; the time starts after that and ends with the
  * durable, verified layer file. Prints one JSON object; the CPU time is the
  * process's own, from fork to exit. */
+#include "start_line.h"
+
 #include "store/convert.h"
 #include "store/convert/nursery.h"
 
@@ -99,12 +101,15 @@ int main(int argc, char **argv)
         nursery_main(argv);
     if (argc > 1 && strcmp(argv[1], "convert") == 0)
         return convert_main(argc, argv);
+    start_line_take_flag(&argc, argv);
     struct convert_request request = {.limits = convert_limits_default(20ULL << 30)};
     if (argc != 5 || !parse_compression(argv[1], &request.compression) ||
         !digest_parse(argv[3], &request.diff_id)) {
         fprintf(stderr, "usage: convert_blob plain|gzip|zstd BLOB DIFF_ID OUTPUT\n");
         return 2;
     }
+    nursery_prepare(); /* it is there by the time that the blob is read and digested, as a node's is
+                        */
     size_t size_bytes = 0;
     cleanup_free uint8_t *blob = read_file(argv[2], &size_bytes);
     cleanup_fd int output = open(argv[4], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -117,7 +122,7 @@ int main(int argc, char **argv)
 
     struct convert_report report;
     struct error error = {0};
-    nursery_prepare(); /* a node has one */
+    start_line_wait();
     double start = now_seconds();
     if (!convert(&request, blob, output, &report, &error)) {
         fprintf(stderr, "%s: %s\n", error_code_name(error.code), error.message);

@@ -7,7 +7,10 @@
  *
  * Prints {"wall_seconds", "cpu_seconds", "bytes"} of the stage, without the start of
  * the program and without reading a file into memory. Of a build also what fdatasync()
- * takes after it, and what it held in memory when the tar had ended. */
+ * takes after it, and what it held in memory when the tar had ended. inflate and sha256 may begin
+ * at a line (start_line.h). */
+#include "start_line.h"
+
 #include "store/compose.h"
 #include "store/convert/inflate.h"
 #include "store/layer.h"
@@ -167,6 +170,7 @@ static bool inflate(char **arguments, struct error *error)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot read %s", arguments[1]);
     cleanup_inflate struct inflate *inflate =
         inflate_new(is_gzip ? LAYER_GZIP : LAYER_ZSTD, UINT64_MAX);
+    start_line_wait();
     struct stopwatch watch = start();
     struct inflate_buffers buffers = {blob, size, NULL, 0};
     uint64_t bytes = 0;
@@ -187,6 +191,7 @@ static bool sha256(char **arguments, struct error *error)
     cleanup_free uint8_t *bytes = read_file(arguments[0], &size);
     if (!bytes)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot read %s", arguments[0]);
+    start_line_wait();
     struct stopwatch watch = start();
     struct digest digest = digest_of(bytes, size);
     (void)digest;
@@ -203,6 +208,7 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+    start_line_take_flag(&argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof(stages) / sizeof(stages[0]); i++) {
         if (strcmp(stages[i].name, argv[1]) != 0 || argc - 2 < stages[i].least_arguments)
             continue;

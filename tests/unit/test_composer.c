@@ -8,12 +8,16 @@
 #include "store/convert/sanitized.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { LAYERS = 600 }; /* more files than one message takes */
+enum {
+    FILES = 600, /* more than one message takes */
+    LAYERS = COMPOSER_MAX_LAYERS,
+};
 
 static struct compose_layer layers[LAYERS];
 static const struct digest manifest_digest = {.bytes = {7}};
@@ -32,8 +36,12 @@ static void make_layers(void)
         made[i].diff_id.bytes[0] = (uint8_t)i;
         free(tar.at);
     }
-    for (size_t i = 0; i < LAYERS; i++)
+    for (size_t i = 0; i < LAYERS; i++) {
         layers[i] = made[i % 2];
+        if (i < FILES)
+            layers[i].fd = fcntl(layers[i].fd, F_DUPFD_CLOEXEC, 0);
+    }
+    cr_assert_geq(layers[FILES - 1].fd, 0);
 }
 
 static int output_file(void)
@@ -47,7 +55,7 @@ TestSuite(composer, .init = make_layers);
 
 Test(composer, makes_what_it_would_make_outside_of_its_box)
 {
-    static const size_t counts[] = {0, 1, 2, LAYERS};
+    static const size_t counts[] = {0, 1, 2, FILES, LAYERS};
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
         cleanup_fd int boxed = output_file();
         cleanup_fd int here = output_file();
@@ -119,6 +127,37 @@ static void *bring_about(void *context)
     kill(boxes_child(), fate->signal);
     atomic_store(&fate->cancel, fate->signal == SIGSTOP);
     return NULL;
+}
+
+static void *look(void *context)
+{
+    const pid_t child = boxes_child();
+    (void)context;
+    boxes_wait_until_sealed(child);
+    kill(child, SIGSTOP); /* lest it end meanwhile */
+    boxes_expect_sealed(child, 1, 77);
+    cr_expect_lt(strtoull(boxes_said_of(child, "limits", "Max file size"), NULL, 10), UINT64_C(3)
+                                                                                          << 30);
+#if !SANITIZED
+    cr_expect_lt(strtoull(boxes_said_of(child, "limits", "Max address space"), NULL, 10),
+                 UINT64_C(3) << 30);
+#endif
+    kill(child, SIGKILL);
+    return NULL;
+}
+
+Test(composer, reads_layer_files_in_a_box_that_it_has_closed)
+{
+    struct compose_result result;
+    struct error error = {0};
+    pthread_t thread;
+    cleanup_fd int output = output_file();
+    make_layers_large();
+    cr_assert_eq(pthread_create(&thread, NULL, look, NULL), 0);
+    cr_expect_not(
+        composer_run(layers, LAYERS, &manifest_digest, 77, NULL, output, &result, &error));
+    cr_expect_eq(error.code, ERROR_PULL_FAILED, "%s", error.message);
+    pthread_join(thread, NULL);
 }
 
 static enum error_code composed_with(int signal, unsigned deadline_seconds, bool cancelled,

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -366,53 +367,6 @@ Test(convert, deadlines_are_sane_for_any_limit)
                  "an exbibyte does not wrap around");
 }
 
-/* What /proc/<pid>/<file> says behind `name`; our own with pid 0. */
-static const char *said_of(pid_t pid, const char *file, const char *name)
-{
-    static char line[256];
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/%s", pid ? pid : getpid(), file);
-    cleanup_file FILE *lines = fopen(path, "re");
-    cr_assert_not_null(lines, "%s can be read", path);
-    while (fgets(line, sizeof(line), lines))
-        if (strncmp(line, name, strlen(name)) == 0)
-            return line + strlen(name) + strspn(line + strlen(name), ": \t");
-    cr_assert_fail("%s does not tell %s", path, name);
-    return NULL;
-}
-
-/* The test itself may have filters: those of a container. */
-static void wait_until_sealed(pid_t pid)
-{
-    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
-    const long ours = strtol(said_of(0, "status", "Seccomp_filters"), NULL, 10);
-    for (int waits = 0; strtol(said_of(pid, "status", "Seccomp_filters"), NULL, 10) <= ours;
-         waits++) {
-        cr_assert_lt(waits, 3000, "the converter closes its box");
-        nanosleep(&pause, NULL);
-    }
-}
-
-/* They read the blob, and were there before the filter. */
-static void expect_sealed_threads(pid_t pid)
-{
-    char path[64];
-    unsigned count = 0;
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *directory = opendir(path);
-    cr_assert_not_null(directory);
-    for (struct dirent *thread; (thread = readdir(directory));) {
-        if (thread->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof(path), "task/%.20s/status", thread->d_name);
-        cr_expect_eq(said_of(pid, path, "Seccomp:")[0], '2', "the filter is on in each thread");
-        cr_expect_eq(strtoull(said_of(pid, path, "CapEff"), NULL, 16), 0);
-        count++;
-    }
-    closedir(directory);
-    cr_expect_geq(count, CONVERT_THREADS, "there are %u threads", count);
-}
-
 /* What a process gives up on its way is told by test_box.c; here, that a conversion does it. */
 Test(convert, a_blob_is_read_by_a_process_that_has_closed_its_box)
 {
@@ -424,24 +378,7 @@ Test(convert, a_blob_is_read_by_a_process_that_has_closed_its_box)
     cr_assert_not_null(converter, "%s", error.message);
     cr_assert(converter_write(converter, tar.data, 1000, &error), "%s", error.message);
     const pid_t pid = boxes_child();
-    wait_until_sealed(pid);
-
-    expect_sealed_threads(pid);
-    static const char *const sets[] = {"CapPrm", "CapEff", "CapInh"};
-    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
-        cr_expect_eq(strtoull(said_of(pid, "status", sets[i]), NULL, 16), 0, "%s is empty",
-                     sets[i]);
-    cr_expect_eq(said_of(pid, "status", "NoNewPrivs")[0], '1');
-    if (geteuid() == 0) {
-        cr_expect_str_eq(said_of(pid, "status", "Uid"), "65534\t65534\t65534\t65534\n");
-        cr_expect_str_eq(said_of(pid, "status", "Gid"), "65534\t65534\t65534\t65534\n");
-        cr_expect_eq(strtol(said_of(pid, "status", "Groups"), NULL, 10), 0, "it is in no group");
-    }
-    static const char *const limits[] = {"Max core file size", "Max processes", "Max open files"};
-    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
-        cr_expect_eq(said_of(pid, "limits", limits[i])[0], '0', "%s is 0", limits[i]);
-    cr_expect_eq(strtoull(said_of(pid, "limits", "Max cpu time"), NULL, 10),
-                 (uint64_t)CONVERT_THREADS * request.limits.deadline_seconds);
+    boxes_expect_sealed(pid, CONVERT_THREADS, request.limits.deadline_seconds);
     converter_free(converter);
 }
 
@@ -514,6 +451,24 @@ Test(convert, a_conversion_that_is_given_up_leaves_nothing)
     boxes_expect_none();
     cr_expect_eq(open_descriptors(), descriptors, "no descriptor is left");
     converter_free(NULL);
+}
+
+Test(convert, a_crash_that_nobody_asks_about_ends_the_nursery_too)
+{
+    struct bytes tar = tar_of("file", 4096);
+    struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
+    cleanup_fd int output = output_file();
+    struct error error = {0};
+    struct converter *converter = converter_start(&request, output, &error);
+    cr_assert_not_null(converter, "%s", error.message);
+    const pid_t nursery = boxes_nursery();
+    const pid_t child = boxes_child();
+    cr_assert_eq(kill(child, SIGABRT), 0);
+    while (boxes_said_of(child, "status", "State")[0] != 'Z')
+        sched_yield();
+    converter_free(converter);
+    cr_expect_neq(kill(nursery, 0), 0);
+    boxes_expect_none();
 }
 
 Test(convert, a_process_that_does_not_go_on_is_killed_at_its_deadline)
