@@ -41,29 +41,27 @@ static void cleanup_box_slot(struct box **slot)
     box_free(*slot);
 }
 
-/* Which of the files it is; one more when it is none of them. */
-static size_t file_of(int fd, int *fds, size_t *file_count)
+/* Fills the files to hand over, each once, and returns their number. */
+static size_t ask(struct composer_channel *channel, const struct compose_layer *layers,
+                  size_t count, const struct digest *manifest_digest, unsigned deadline_seconds,
+                  int *fds)
 {
-    size_t file = 0;
-    while (file < *file_count && fds[file] != fd)
-        file++;
-    if (file == *file_count)
-        fds[(*file_count)++] = fd;
-    return file;
-}
-
-/* Fills the files to hand over. */
-static void ask(struct composer_channel *channel, const struct compose_layer *layers, size_t count,
-                const struct digest *manifest_digest, unsigned deadline_seconds, int *fds)
-{
+    size_t file_count = 0;
     channel->manifest_digest = *manifest_digest;
     channel->deadline_seconds = deadline_seconds;
     channel->layer_count = count;
     for (size_t i = 0; i < count; i++) {
+        size_t file = 0;
+        while (file < file_count && fds[file] != layers[i].fd)
+            file++;
+        if (file == file_count)
+            fds[file_count++] = layers[i].fd;
         channel->layers[i].diff_id = layers[i].diff_id;
         channel->layers[i].size_bytes = layers[i].size_bytes;
-        channel->layers[i].file = file_of(layers[i].fd, fds, &channel->file_count);
+        channel->layers[i].file = file;
     }
+    channel->file_count = file_count;
+    return file_count;
 }
 
 /* When the process has gone, only its end says why. */
@@ -102,8 +100,8 @@ bool composer_run(const struct compose_layer *layers, size_t layer_count,
         return false;
     struct composer_channel *channel = box_channel(box);
     int fds[COMPOSER_MAX_LAYERS];
-    ask(channel, layers, layer_count, manifest_digest, deadline_seconds, fds);
-    const size_t file_count = channel->file_count;
+    const size_t file_count =
+        ask(channel, layers, layer_count, manifest_digest, deadline_seconds, fds);
     box_set_cancel(box, cancel);
     return box_start(box, output_fd, error) && hand_over(box, fds, file_count, error) &&
            box_finish(box, error) && take_result(&channel->result, output_fd, result, error);

@@ -20,6 +20,7 @@
 enum {
     NURSERY_FD = BOX_CHANNEL_FD + 1, /* its socket, above what a boxed process has */
     ANSWER_SECONDS = 10,             /* to fork takes a millisecond */
+    PASSED = NURSERY_FILES + 1,      /* and what a process waits for before it begins */
 };
 
 struct request {
@@ -119,79 +120,73 @@ static bool begin(struct error *error)
     return true;
 }
 
-static void kill_and_reap(void)
+static void end(void)
 {
     if (nursery.pid < 0)
         return;
+    close(steal_fd(&nursery.fd));
     kill(nursery.pid, SIGKILL); /* it has nothing to finish, and may be stopped */
     while (waitpid(nursery.pid, NULL, 0) < 0 && errno == EINTR)
         ;
     nursery.pid = -1;
 }
 
-static void end(void)
-{
-    kill_and_reap();
-    if (nursery.fd >= 0)
-        close(steal_fd(&nursery.fd));
-}
-
 /* --- what the node asks of it --- */
 
-enum asked { ANSWERED, NOT_RECEIVED, UNKNOWN };
-
-/* A nursery that did not read the request resets the connection at its end. One that read it may
- * have started the process: then nobody else may be given those files. */
-static enum asked receive(struct answer *answer, int flags)
-{
-    ssize_t size;
-    do /* one thread at a time asks, which takes a millisecond, or ANSWER_SECONDS */
-        size = recv(nursery.fd, answer, sizeof(*answer),
-                    flags); // NOLINT(*-unix.BlockInCriticalSection)
-    while (size < 0 && errno == EINTR);
-    if (size == sizeof(*answer))
-        return ANSWERED;
-    return size < 0 && errno == ECONNRESET ? NOT_RECEIVED : UNKNOWN;
-}
-
-static enum asked ask(const char *command, const int fds[NURSERY_FILES], struct answer *answer)
+/* False when it is gone or does not answer. */
+static bool ask(const char *command, const int fds[PASSED], struct answer *answer)
 {
     struct request request = {0};
     union passed_files files;
     struct iovec bytes = {&request, sizeof(request)};
     memccpy(request.command, command, '\0', sizeof(request.command) - 1);
-    const struct msghdr message = passed_files_message(&files, &bytes, fds, NURSERY_FILES);
+    const struct msghdr message = passed_files_message(&files, &bytes, fds, PASSED);
     ssize_t size;
     do
         size = sendmsg(nursery.fd, &message, MSG_NOSIGNAL);
     while (size < 0 && errno == EINTR);
     *answer = (struct answer){-1, errno};
     if (size < 0)
-        return errno == EPIPE || errno == ECONNRESET ? NOT_RECEIVED : ANSWERED;
-    enum asked asked = receive(answer, 0);
-    if (asked != UNKNOWN)
-        return asked;
-    kill_and_reap(); /* it hangs; what it said, or did not read, stands now */
-    return receive(answer, MSG_DONTWAIT);
+        return errno != EPIPE && errno != ECONNRESET;
+    do /* One thread at a time asks, which takes a millisecond, or ANSWER_SECONDS. */
+        size = recv(nursery.fd, answer, sizeof(*answer), 0); /* NOLINT(*InCriticalSection) */
+    while (size < 0 && errno == EINTR);
+    return size == sizeof(*answer);
+}
+
+/* A process of which we do not know, since its nursery ended or hung before it told us, must not
+ * share its files with another: each waits for our byte, and ends with the pipe. */
+static bool ask_and_release(const char *command, const int fds[NURSERY_FILES],
+                            struct answer *answer)
+{
+    int ends[2];
+    *answer = (struct answer){-1, 0};
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        answer->os_errno = errno;
+        return true;
+    }
+    cleanup_fd int theirs = ends[0];
+    cleanup_fd int ours = ends[1];
+    const int passed[PASSED] = {fds[0], fds[1], fds[2], theirs};
+    /* No SIGPIPE: we have the other end, too. */
+    return ask(command, passed, answer) && (answer->child < 0 || write(ours, "", 1) == 1);
 }
 
 static bool start(const char *command, const int fds[NURSERY_FILES], pid_t *child,
                   struct error *error)
 {
     struct answer answer;
-    enum asked asked = NOT_RECEIVED;
-    for (int attempt = 0; attempt < 2 && asked == NOT_RECEIVED; attempt++) {
+    for (int attempt = 0; attempt < 2; attempt++) {
         if (nursery.pid < 0 && !begin(error))
             return false;
-        asked = ask(command, fds, &answer);
-        if (asked != ANSWERED || nursery.pid < 0)
-            end();
+        if (ask_and_release(command, fds, &answer)) {
+            *child = answer.child;
+            return answer.child >= 0 ||
+                   error_set_errno(error, ERROR_INTERNAL, answer.os_errno, "cannot fork a process");
+        }
+        end();
     }
-    if (asked != ANSWERED) /* what was started nevertheless finds its input ended */
-        return error_set(error, ERROR_INTERNAL, "the nursery of processes does not answer");
-    *child = answer.child;
-    return answer.child >= 0 ||
-           error_set_errno(error, ERROR_INTERNAL, answer.os_errno, "cannot fork a process");
+    return error_set(error, ERROR_INTERNAL, "the nursery of processes does not answer");
 }
 
 bool nursery_start(const char *command, const int fds[NURSERY_FILES], pid_t *child,
@@ -229,11 +224,17 @@ static pid_t fork_sibling(void)
     return (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-static void become(char *name, const struct request *request, const int fds[NURSERY_FILES])
+static void become(char *name, const struct request *request, const int fds[PASSED])
 {
+    char byte;
+    ssize_t size;
     memcpy(name, request->command, sizeof(request->command)); /* for ps(1), too */
-    if (setpgid(0, 0) != 0 || dup2(fds[0], BOX_INPUT_FD) < 0 || dup2(fds[1], BOX_OUTPUT_FD) < 0 ||
-        dup2(fds[2], BOX_CHANNEL_FD) < 0 || close_range(NURSERY_FD, ~0U, 0) != 0)
+    do
+        size = read(fds[NURSERY_FILES], &byte, sizeof(byte));
+    while (size < 0 && errno == EINTR);
+    if (size != sizeof(byte) || setpgid(0, 0) != 0 || dup2(fds[0], BOX_INPUT_FD) < 0 ||
+        dup2(fds[1], BOX_OUTPUT_FD) < 0 || dup2(fds[2], BOX_CHANNEL_FD) < 0 ||
+        close_range(NURSERY_FD, ~0U, 0) != 0)
         _exit(1);
 }
 
@@ -243,12 +244,12 @@ void nursery_main(char **argv)
     for (;;) {
         struct request request;
         struct iovec bytes = {&request, sizeof(request)};
-        int fds[NURSERY_FILES];
+        int fds[PASSED];
         size_t count = 0;
-        ssize_t size = passed_files_receive(NURSERY_FD, &bytes, fds, NURSERY_FILES, &count);
+        ssize_t size = passed_files_receive(NURSERY_FD, &bytes, fds, PASSED, &count);
         if (size == 0)
             exit(0);
-        if (size != sizeof(request) || count != NURSERY_FILES) {
+        if (size != sizeof(request) || count != PASSED) {
             dprintf(STDERR_FILENO, "larder nursery: is started by larder itself\n");
             exit(2);
         }

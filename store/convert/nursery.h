@@ -2,8 +2,9 @@
  * whenever the node wants one. Started from its file each would load some fifty libraries, which
  * takes longer than a small layer does.
  *
- *     node ── command and three open files ──► nursery ── clone(CLONE_PARENT) ──► boxed process
- *          ◄──────────── its pid ─────────────
+ *     node ── command and open files ──► nursery ── clone(CLONE_PARENT) ──► boxed process
+ *          ◄────────── its pid ──────────
+ *          ───────────────────────────────── "begin" ──────────────────────►
  *
  * A boxed process is the node's own child: the node waits for it, and nothing becomes of it when
  * the nursery ends. The nursery sees no byte of any stream. It ends with its socket, so with the
@@ -23,9 +24,8 @@ enum { NURSERY_FILES = 3 };
 
 /* Starts `larder COMMAND`, of at most 7 characters, with those files (in the order of its numbers:
  * BOX_INPUT_FD, BOX_OUTPUT_FD, BOX_CHANNEL_FD), which stay the caller's, and with no others. Begins
- * another nursery when there is none, or none that takes the request. One that takes it and does
- * not answer within ten seconds is a failure: the process may be there, with these files, and ends
- * with its input. Waits for that long at most, twice, and so do others meanwhile. */
+ * another nursery when there is none, or none that answers within ten seconds, for which all who
+ * ask wait. No two processes have these files, whatever became of the first nursery. */
 [[nodiscard]] bool nursery_start(const char *command, const int fds[NURSERY_FILES], pid_t *child,
                                  struct error *error);
 

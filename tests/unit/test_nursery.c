@@ -155,6 +155,36 @@ Test(nursery, that_was_killed_or_stopped_is_replaced)
     boxes_expect_none();
 }
 
+struct death {
+    pid_t pid;
+    struct timespec in;
+};
+
+static void *bring_death(void *context)
+{
+    const struct death *death = context;
+    nanosleep(&death->in, NULL);
+    kill(death->pid, SIGKILL);
+    return NULL;
+}
+
+/* Before it has the request, while it forks, or before it tells: one process has the files, and
+ * what it is given reaches no other. */
+Test(nursery, that_dies_at_any_moment_of_a_start_is_replaced)
+{
+    for (long i = 0; i < 60; i++) {
+        pthread_t thread;
+        nursery_end(); /* the last one died */
+        nursery_prepare();
+        struct death death = {boxes_nursery(), {.tv_nsec = i * 25000}};
+        cr_assert_eq(pthread_create(&thread, NULL, bring_death, &death), 0);
+        struct process process = start();
+        pthread_join(thread, NULL);
+        expect_done(&process);
+        munmap(process.told, sizeof(struct told));
+    }
+}
+
 Test(nursery, ends_with_its_node_however_that_ends)
 {
     cr_assert_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
