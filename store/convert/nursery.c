@@ -229,6 +229,7 @@ static void become(char *name, const struct request *request, const int fds[PASS
     char byte;
     ssize_t size;
     memcpy(name, request->command, sizeof(request->command)); /* for ps(1), too */
+    close(NURSERY_FD); /* so that the node sees when the nursery ends */
     do
         size = read(fds[NURSERY_FILES], &byte, sizeof(byte));
     while (size < 0 && errno == EINTR);
