@@ -14,6 +14,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -126,7 +127,8 @@ static void end(void)
         return;
     close(steal_fd(&nursery.fd));
     kill(nursery.pid, SIGKILL); /* it has nothing to finish, and may be stopped */
-    while (waitpid(nursery.pid, NULL, 0) < 0 && errno == EINTR)
+    /* With what is still of its group: a process that we do not know, which ends by itself. */
+    while (waitpid(-nursery.pid, NULL, 0) > 0 || errno == EINTR)
         ;
     nursery.pid = -1;
 }
@@ -154,8 +156,9 @@ static bool ask(const char *command, const int fds[PASSED], struct answer *answe
     return size == sizeof(*answer);
 }
 
-/* A process of which we do not know, since its nursery ended or hung before it told us, must not
- * share its files with another: each waits for our byte, and ends with the pipe. */
+/* A process that we do not know, since its nursery ended or hung before it told us, must not have
+ * its files beside another: each waits for our byte, and ends with the pipe. One that begins is in
+ * a group of its own. */
 static bool ask_and_release(const char *command, const int fds[NURSERY_FILES],
                             struct answer *answer)
 {
@@ -169,7 +172,9 @@ static bool ask_and_release(const char *command, const int fds[NURSERY_FILES],
     cleanup_fd int ours = ends[1];
     const int passed[PASSED] = {fds[0], fds[1], fds[2], theirs};
     /* No SIGPIPE: we have the other end, too. */
-    return ask(command, passed, answer) && (answer->child < 0 || write(ours, "", 1) == 1);
+    return ask(command, passed, answer) &&
+           (answer->child < 0 ||
+            (setpgid(answer->child, answer->child) == 0 && write(ours, "", 1) == 1));
 }
 
 static bool start(const char *command, const int fds[NURSERY_FILES], pid_t *child,
@@ -181,8 +186,8 @@ static bool start(const char *command, const int fds[NURSERY_FILES], pid_t *chil
             return false;
         if (ask_and_release(command, fds, &answer)) {
             *child = answer.child;
-            return answer.child >= 0 ||
-                   error_set_errno(error, ERROR_INTERNAL, answer.os_errno, "cannot fork a process");
+            return answer.child >= 0 || error_set_errno(error, ERROR_INTERNAL, answer.os_errno,
+                                                        "cannot start a process");
         }
         end();
     }
@@ -233,14 +238,24 @@ static void become(char *name, const struct request *request, const int fds[PASS
     do
         size = read(fds[NURSERY_FILES], &byte, sizeof(byte));
     while (size < 0 && errno == EINTR);
-    if (size != sizeof(byte) || setpgid(0, 0) != 0 || dup2(fds[0], BOX_INPUT_FD) < 0 ||
-        dup2(fds[1], BOX_OUTPUT_FD) < 0 || dup2(fds[2], BOX_CHANNEL_FD) < 0 ||
-        close_range(NURSERY_FD, ~0U, 0) != 0)
+    if (size != sizeof(byte) || dup2(fds[0], BOX_INPUT_FD) < 0 || dup2(fds[1], BOX_OUTPUT_FD) < 0 ||
+        dup2(fds[2], BOX_CHANNEL_FD) < 0 || close_range(NURSERY_FD, ~0U, 0) != 0)
         _exit(1);
+}
+
+/* A composer gets as many files as an image has layers. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 void nursery_main(char **argv)
 {
+    raise_file_limit();
     sandbox_load_libraries();
     for (;;) {
         struct request request;

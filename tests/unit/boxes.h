@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-/* The one boxed process that runs. Waits until there is one and it runs its command. */
+/* The one boxed process. Waits until there is one, which may not have begun yet. */
 [[nodiscard]] pid_t boxes_child(void);
 
 /* The nursery (store/convert/nursery.h), which runs. */

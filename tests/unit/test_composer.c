@@ -136,12 +136,13 @@ static void *look(void *context)
     boxes_wait_until_sealed(child);
     kill(child, SIGSTOP); /* lest it end meanwhile */
     boxes_expect_sealed(child, 1, 77);
-    cr_expect_lt(strtoull(boxes_said_of(child, "limits", "Max file size"), NULL, 10), UINT64_C(3)
-                                                                                          << 30);
-#if !SANITIZED
-    cr_expect_lt(strtoull(boxes_said_of(child, "limits", "Max address space"), NULL, 10),
-                 UINT64_C(3) << 30);
-#endif
+    const uint64_t memory = UINT64_C(2560) << 20;
+    const uint64_t margin = UINT64_C(64) << 20; /* of sandbox.c */
+    cr_expect_eq(strtoull(boxes_said_of(child, "limits", "Max file size"), NULL, 10),
+                 memory + margin);
+    if (!SANITIZED)
+        cr_expect_eq(strtoull(boxes_said_of(child, "limits", "Max address space"), NULL, 10),
+                     memory);
     kill(child, SIGKILL);
     return NULL;
 }
