@@ -21,7 +21,7 @@ struct compose_layer {
     uint64_t size_bytes;   /* as recorded; checked against the superblock */
 };
 
-/* What one image may take of a node's memory while it is composed. */
+/* What the tree of one image may take of memory. */
 #define COMPOSE_MAX_TREE_BYTES (UINT64_C(1) << 30)
 
 struct compose_result {

@@ -6,7 +6,6 @@
 #include "store/convert/channel.h"
 #include "store/convert/sandbox.h"
 
-#include <malloc.h>
 #include <sys/stat.h>
 
 /* The tree and its indexes, while it grows; what is read and written of it, and libraries. */
@@ -120,8 +119,9 @@ static const struct convert_limits *limits_of(const struct composer_channel *cha
     return &limits;
 }
 
-static bool compose(struct composer_channel *channel, struct error *error)
+static bool compose(void *memory, struct error *error)
 {
+    struct composer_channel *channel = memory;
     static struct compose_layer layers[COMPOSER_MAX_LAYERS];
     static int fds[COMPOSER_MAX_LAYERS];
     /* Ours from here on: the node reads it again only when we are gone. */
@@ -147,14 +147,5 @@ static bool compose(struct composer_channel *channel, struct error *error)
 int composer_main(int argc, char **argv)
 {
     (void)argv;
-    mallopt(M_ARENA_MAX, 1);
-    struct composer_channel *channel =
-        argc == 2 ? boxed_map_channel(sizeof(struct composer_channel)) : NULL;
-    if (!channel) {
-        dprintf(STDERR_FILENO, "larder compose: is started by larder itself\n");
-        return 2;
-    }
-    bool done = compose(channel, &channel->outcome.error);
-    channel->outcome.verdict = done ? BOX_SUCCEEDED : BOX_FAILED;
-    _exit(0);
+    return boxed_main(argc, "compose", sizeof(struct composer_channel), compose);
 }

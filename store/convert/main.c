@@ -6,12 +6,11 @@
 #include "store/convert/probe.h"
 #include "store/convert/sandbox.h"
 
-#include <malloc.h>
-#include <stdio.h>
 #include <string.h>
 
-static bool convert(struct convert_channel *channel, struct error *error)
+static bool convert(void *memory, struct error *error)
 {
+    struct convert_channel *channel = memory;
     /* Ours from here on: the node reads it again only when we are gone. */
     static struct convert_request request;
     request = channel->request;
@@ -25,19 +24,8 @@ static bool convert(struct convert_channel *channel, struct error *error)
 int convert_main(int argc, char **argv)
 {
     static const char probe_flag[] = "--probe=";
-    /* One arena: the others would each reserve address space out of the limit. */
-    mallopt(M_ARENA_MAX, 1);
     if (argc == 3 && strncmp(argv[2], probe_flag, sizeof(probe_flag) - 1) == 0)
         return convert_probe(argv[2] + sizeof(probe_flag) - 1);
 
-    struct convert_channel *channel =
-        argc == 2 ? boxed_map_channel(sizeof(struct convert_channel)) : NULL;
-    if (!channel) {
-        dprintf(STDERR_FILENO, "larder convert: is started by larder itself\n");
-        return 2;
-    }
-    bool converted = convert(channel, &channel->outcome.error);
-    channel->outcome.verdict = converted ? BOX_SUCCEEDED : BOX_FAILED;
-    /* No handlers: after a failure the other threads may still be at work. */
-    _exit(0);
+    return boxed_main(argc, "convert", sizeof(struct convert_channel), convert);
 }

@@ -8,7 +8,6 @@
 #include "store/layer/layer_tar.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -301,8 +300,9 @@ bool unpack_run(const struct archive_limits *limits, int input_fd, int output_fd
     return done;
 }
 
-static bool run_boxed(struct unpack_channel *channel, struct error *error)
+static bool run_boxed(void *memory, struct error *error)
 {
+    struct unpack_channel *channel = memory;
     /* Ours from here on: the node reads it again only when we are gone. */
     const struct archive_limits limits = channel->limits;
     struct convert_limits box = convert_limits_default(limits.max_archive_bytes);
@@ -315,14 +315,5 @@ static bool run_boxed(struct unpack_channel *channel, struct error *error)
 int unpack_main(int argc, char **argv)
 {
     (void)argv;
-    mallopt(M_ARENA_MAX, 1);
-    struct unpack_channel *channel =
-        argc == 2 ? boxed_map_channel(sizeof(struct unpack_channel)) : NULL;
-    if (!channel) {
-        dprintf(STDERR_FILENO, "larder unpack: is started by larder itself\n");
-        return 2;
-    }
-    bool done = run_boxed(channel, &channel->outcome.error);
-    channel->outcome.verdict = done ? BOX_SUCCEEDED : BOX_FAILED;
-    _exit(0);
+    return boxed_main(argc, "unpack", sizeof(struct unpack_channel), run_boxed);
 }

@@ -73,10 +73,6 @@ def wait_for_a_layer(larder):
     assert newest_pull(larder)["state"] == "fetching"
 
 
-def leftovers(larder):
-    return pulling.drafts(larder.blob_dir)
-
-
 def assert_no_half_file(larder):
     for name in pulling.published_files(larder):
         if name.startswith("layers/"):
@@ -103,7 +99,7 @@ def test_a_node_killed_in_a_load_leaves_no_half_file_and_the_next_load_succeeds(
         larder.start()
     archives.load(larder, archive)
     assert_whole(larder, debian, tmp_path)
-    wait_until(lambda: not leftovers(larder), "what the killed nodes left under tmp/ is gone", 90)
+    wait_until(lambda: not pulling.drafts(larder.blob_dir), "what the killed nodes left under tmp/ is gone", 90)
     wait_until(
         lambda: {pull["state"] for pull in larder.get("/pulls").json()["pulls"]}
         <= {"done", "failed"},
@@ -162,7 +158,7 @@ def test_a_cancelled_load_is_told_and_leaves_nothing(make_larder, archive):
     expect_problem(sender.answer, 409, "PullCancelled")
     assert larder.get(f"/pulls/{pull['id']}").json()["state"] == "cancelled"
     assert larder.get("/images").json()["images"] == []
-    assert leftovers(larder) == []
+    assert pulling.drafts(larder.blob_dir) == []
     wait_until(lambda: not pulling.published_files(larder), "its layers go")
 
 
@@ -252,7 +248,7 @@ def test_a_load_without_its_catalogue_fails_and_is_not_running_for_ever(
         wait_until(lambda: larder.get("/readyz").status_code == 200, "the node is ready again", 30)
         pull = wait_state(larder, "failed", seconds=30)
         assert "send it again" in pull["error"]["detail"]
-        assert leftovers(larder) == []
+        assert pulling.drafts(larder.blob_dir) == []
         assert not pulling.published_files(larder), "what it had built is gone"
         archives.load(larder, archive)
         larder.close()

@@ -126,13 +126,9 @@ def node(new_directory):
         yield larder
 
 
-def drafts(larder):
-    return pulling.drafts(larder.blob_dir)
-
-
 def assert_nothing_stays(larder):
     assert larder.get("/images").json()["images"] == []
-    assert drafts(larder) == []
+    assert pulling.drafts(larder.blob_dir) == []
     wait_until(lambda: pulling.published_files(larder) == set(), "layers built in vain go")
 
 
@@ -203,8 +199,8 @@ def begin_upload(larder, data, length=None):
 
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(node):
     with begin_upload(node, GOOD[:3000]):
-        wait_until(lambda: drafts(node), "the upload has begun")
-    wait_until(lambda: not drafts(node), "its draft is gone")
+        wait_until(lambda: pulling.drafts(node.blob_dir), "the upload has begun")
+    wait_until(lambda: not pulling.drafts(node.blob_dir), "its draft is gone")
     assert_nothing_stays(node)
     assert node.get("/healthz").status_code == 200
     wait_until(lambda: '"request aborted"' in node.log(), "it is logged")
@@ -223,7 +219,7 @@ def test_each_load_leaves_a_line_that_says_how_it_ended(make_larder):
     larder.post("/images:load?reference=q.io/faults/b:1", data=b"PK\3\4")
     larder.post("/images:load", data=b"{}", headers={"Content-Type": "application/json"})
     with begin_upload(larder, GOOD[:3000]):
-        wait_until(lambda: drafts(larder), "one whose sender leaves has begun")
+        wait_until(lambda: pulling.drafts(larder.blob_dir), "one whose sender leaves has begun")
     load = ("POST", "/images:load")
     wanted = [
         (*load, None, "done", 200, "open"),
@@ -237,12 +233,12 @@ def test_each_load_leaves_a_line_that_says_how_it_ended(make_larder):
 
 def test_more_uploads_than_the_node_takes_are_told_to_come_again(node):
     with begin_upload(node, GOOD[:3000]), begin_upload(node, GOOD[:3000]):
-        wait_until(lambda: len(drafts(node)) == 2, "two uploads have begun")
+        wait_until(lambda: len(pulling.drafts(node.blob_dir)) == 2, "two uploads have begun")
         answer = node.post("/images:load", data=GOOD)
         expect_problem(answer, 503, "CatalogueUnavailable")
         assert int(answer.headers["Retry-After"]) > 0
         assert node.get("/images").status_code == 200, "others are served meanwhile"
-    wait_until(lambda: not drafts(node), "both ended")
+    wait_until(lambda: not pulling.drafts(node.blob_dir), "both ended")
     assert archives.load(node, GOOD)
     node.delete("/images/q.io/faults/good:1")
 
@@ -260,11 +256,11 @@ def test_a_load_that_is_too_large_in_the_end_leaves_none_of_its_images_layers(ma
 def test_a_node_that_stops_does_not_wait_for_a_sender(make_larder):
     larder = make_larder()
     connection = begin_upload(larder, GOOD[:3000])
-    wait_until(lambda: drafts(larder), "the upload has begun")
+    wait_until(lambda: pulling.drafts(larder.blob_dir), "the upload has begun")
     begun = time.monotonic()
     larder.stop()
     assert time.monotonic() - begun < 40, "it waits about ten seconds, and not for ever"
-    assert drafts(larder) == []
+    assert pulling.drafts(larder.blob_dir) == []
     connection.close()
 
 
@@ -299,7 +295,7 @@ def test_a_sender_is_held_back_while_nobody_reads(make_larder):
         if stopped:
             os.kill(stopped, 18)  # SIGCONT
         connection.close()
-    wait_until(lambda: not drafts(larder), "it is noticed soon that the sender left", 20)
+    wait_until(lambda: not pulling.drafts(larder.blob_dir), "it is noticed soon that the sender left", 20)
 
 
 def lines_of(path, separator):
@@ -330,7 +326,7 @@ def test_a_body_is_read_by_a_process_that_has_closed_its_box(node):
         assert limits["Max cpu time"].split()[:2] == [str(seconds), str(seconds + 1)]
         memory = "unlimited" if build_setting("LARDER_SANITIZE") else str(512 << 20)
         assert limits["Max address space"].split()[:2] == [memory, memory]
-    wait_until(lambda: not drafts(node), "its draft is gone")
+    wait_until(lambda: not pulling.drafts(node.blob_dir), "its draft is gone")
 
 
 def test_an_unpacker_that_dies_is_one_failed_load(make_larder):
@@ -342,5 +338,5 @@ def test_an_unpacker_that_dies_is_one_failed_load(make_larder):
     head = connection.recv(65536)
     assert b" 502 " in head.split(b"\r\n")[0] and b"SIGKILL" in head, head
     connection.close()
-    assert drafts(larder) == []
+    assert pulling.drafts(larder.blob_dir) == []
     assert archives.load(larder, GOOD)

@@ -39,10 +39,6 @@ def assert_whole(larder, reference, image, directory):
         assert found == expected, f"{view}:\n{pulling.differences(expected, found)}"
 
 
-def leftovers(larder):
-    return pulling.drafts(larder.blob_dir)
-
-
 def test_a_node_killed_in_a_pull_leaves_no_half_file_and_the_pull_succeeds(
     make_larder, reference, debian, tmp_path
 ):
@@ -55,7 +51,7 @@ def test_a_node_killed_in_a_pull_leaves_no_half_file_and_the_pull_succeeds(
         larder.start()
     pulling.pull(larder, reference)
     assert_whole(larder, reference, debian, tmp_path)
-    wait_until(lambda: not leftovers(larder), "what the killed nodes left under tmp/ is gone", 90)
+    wait_until(lambda: not pulling.drafts(larder.blob_dir), "what the killed nodes left under tmp/ is gone", 90)
 
 
 def test_another_node_takes_over_the_pull_of_a_killed_one(
@@ -135,5 +131,5 @@ def test_a_cancelled_pull_ends_within_a_second_or_so_and_leaves_nothing(make_lar
     assert larder.delete(where).status_code == 204
     wait_until(lambda: larder.get(where).json()["state"] == "cancelled", "the pull ends", 10)
     assert larder.get("/images").json()["images"] == []
-    assert leftovers(larder) == []
+    assert pulling.drafts(larder.blob_dir) == []
     assert_no_half_file(larder)

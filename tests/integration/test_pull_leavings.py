@@ -60,10 +60,6 @@ def wait_for_end(node, path, state):
     assert node.get(path).json()["state"] == state
 
 
-def drafts(blob_dir):
-    return pulling.drafts(blob_dir)
-
-
 def stall(registry, builder, name):
     upper = builder.images[name].manifest()["layers"][-1]["digest"]
     registry.fault("blobs", upper, Fault(stall_after=500, always=True))
@@ -78,7 +74,7 @@ def test_a_cancelled_pull_leaves_nothing(make_larder, shared, registry, builder,
     assert node.delete(path).status_code == 204
     wait_for_end(node, path, "cancelled")
     assert not invariants.published(shared["blob_dir"]), "the layer that was built goes, too"
-    assert not drafts(shared["blob_dir"])
+    assert not pulling.drafts(shared["blob_dir"])
     invariants.check(shared["database"], shared["blob_dir"])
     registry.faults.clear()
     pulling.pull(node, f"{registry.host}/a/b:pair")

@@ -103,8 +103,10 @@ static void make_layers_large(void)
 {
     enum { FILES = 3000, LINE_BYTES = 16 };
     char *lines = calloc(FILES, LINE_BYTES);
-    for (size_t i = 0; i < FILES; i++)
-        sprintf(lines + strlen(lines), "f %zu %zu\n", i, i % 7);
+    cr_assert_not_null(lines);
+    int used = 0;
+    for (int i = 0; i < FILES; i++)
+        used += snprintf(lines + used, LINE_BYTES, "f %d %d\n", i, i % 7);
     struct bytes tar = tar_of(lines);
     struct layer_result result;
     struct error error = {0};
