@@ -48,6 +48,7 @@ struct node {
     struct periodic *sweeper;
     struct periodic *scrubber; /* NULL: none is wanted */
     struct periodic *inventory;
+    int64_t inventory_took_us;  /* the last count; its thread's own */
     atomic_size_t unread_bytes; /* of large answers on their way (request.c) */
     atomic_bool is_too_old;     /* for what the catalogue has become: it ends */
 };

@@ -1,14 +1,20 @@
 """GET /metrics: what it says follows what happens, in a form that Prometheus takes."""
 
 import re
+import time
 
 import images
 import pytest
+from cataloguerows import Psql
 from daemons import wait_until
 from larder import REPOSITORY
+from postgres import sql
 
 LINE = re.compile(r'^([a-z_]+)(?:\{(.*)\})? (-?[0-9.]+)$')
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+WAITERS = """
+    SELECT 1 FROM pg_stat_activity
+     WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 
 
 def read(larder):
@@ -93,6 +99,20 @@ def test_what_the_catalogue_holds_is_counted_in_the_background(larder, image):
     assert values["larder_sandbox_leases"] == 1
     assert values["larder_nodes"] == 1
     assert values["larder_inventory_timestamp_seconds"] > values["process_start_time_seconds"] > 0
+
+
+def test_one_count_that_took_long_does_not_put_off_the_next(make_larder, database):
+    """Long ones are followed by 200 times their time without any."""
+    node = make_larder(database=database)
+    with Psql(database) as other:
+        other.run("BEGIN")
+        other.run("LOCK TABLE pins IN ACCESS EXCLUSIVE MODE")
+        wait_until(lambda: sql(database, WAITERS), "a count waits")
+        time.sleep(1)
+        other.run("ROLLBACK")
+    wait_until(lambda: not sql(database, WAITERS), "it is over")
+    assert node.put("/pins/counted-soon").status_code == 201
+    wait_until(lambda: read(node)["larder_pins"] == 1, "the pin is counted")
 
 
 def test_every_family_says_what_it_is(larder):
