@@ -21,6 +21,7 @@ struct blob_draft {
     enum blob_kind kind;
     struct digest key;
     int fd;
+    bool synced;
     bool published;
     int64_t allocated_bytes;   /* once it is published */
     char name[BLOB_PATH_SIZE]; /* within tmp/: <node>/<kind>-<number> */
@@ -207,6 +208,14 @@ int blob_draft_fd(const struct blob_draft *draft)
     return draft->fd;
 }
 
+int blob_draft_open(const struct blob_draft *draft, struct error *error)
+{
+    int fd = openat(draft->blobdir->tmp_fd, draft->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        (void)error_set_errno(error, ERROR_INTERNAL, errno, "cannot open \"tmp/%s\"", draft->name);
+    return fd;
+}
+
 const char *blob_draft_name(const struct blob_draft *draft)
 {
     return draft->name;
@@ -252,17 +261,27 @@ static void measure_published(struct blob_draft *draft)
     metric_add(METRIC_PUBLISHED_BYTES, status.st_size, draft->kind);
 }
 
+bool blob_draft_sync(struct blob_draft *draft, struct error *error)
+{
+    char name[BLOB_PATH_SIZE];
+    blob_name(draft->kind, &draft->key, name);
+    CRASH_POINT(PUBLISH_BEGUN);
+    /* Whatever the umask was: hosts read these files as other users. */
+    if (fchmod(draft->fd, 0644) < 0 || fsync(draft->fd) < 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot fsync \"%s\"", name);
+    CRASH_POINT(PUBLISH_SYNCED);
+    draft->synced = true;
+    return true;
+}
+
 bool blob_draft_publish(struct blob_draft *draft, struct error *error)
 {
     struct blobdir *blobdir = draft->blobdir;
     char name[BLOB_PATH_SIZE];
     blob_name(draft->kind, &draft->key, name);
 
-    CRASH_POINT(PUBLISH_BEGUN);
-    /* Whatever the umask was: hosts read these files as other users. */
-    if (fchmod(draft->fd, 0644) < 0 || fsync(draft->fd) < 0)
-        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot fsync \"%s\"", name);
-    CRASH_POINT(PUBLISH_SYNCED);
+    if (!draft->synced && !blob_draft_sync(draft, error))
+        return false;
     int directory = blobdir->kind_fds[draft->kind];
     if (renameat(blobdir->tmp_fd, draft->name, directory, name) < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot rename a draft to \"%s\"",

@@ -75,6 +75,10 @@ struct blob_draft;
 [[nodiscard]] struct blob_draft *blob_draft_new(struct blobdir *blobdir, enum blob_kind kind,
                                                 const struct digest *key, struct error *error);
 [[nodiscard]] int blob_draft_fd(const struct blob_draft *draft);
+/* Another fd of it, for reading alone, the caller's; -1 on error. */
+[[nodiscard]] int blob_draft_open(const struct blob_draft *draft, struct error *error);
+/* fsync: its bytes are durable. Publishing does it, too, if it was not done. */
+[[nodiscard]] bool blob_draft_sync(struct blob_draft *draft, struct error *error);
 /* fsync, rename to its name (over an older one), fsync of its directory. */
 [[nodiscard]] bool blob_draft_publish(struct blob_draft *draft, struct error *error);
 /* Once it is published: what the file takes on the disk. */

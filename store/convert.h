@@ -5,8 +5,9 @@
  *
  * It is this binary again (`larder convert`, not for people), with no network,
  * no file but its output, no privileges, a seccomp filter and limits. It checks
- * the blob's digest and size and the diff_id, reads its output back, fsyncs it,
- * and reports. Whatever happens to it is one failed conversion.
+ * the blob's digest and size and the diff_id, reads its output back, starts to
+ * write it to the disk, and reports: fsync is the owner's. Whatever happens to it
+ * is one failed conversion.
  */
 #ifndef LARDER_STORE_CONVERT_H
 #define LARDER_STORE_CONVERT_H

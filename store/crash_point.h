@@ -22,6 +22,7 @@
     POINT(LAYER_CATALOGUED, "layer.catalogued", "a layer with its row, held by its pull")          \
     POINT(RESCUE_FOUND, "rescue.found", "a condemned layer file that is whole and wanted")         \
     POINT(RESCUE_DONE, "rescue.done", "a layer that was condemned, with its row")                  \
+    POINT(COMPOSE_DRAFTED, "compose.drafted", "a draft of fsmeta, its layers complete")            \
     POINT(COMPOSE_CONDEMNED, "compose.condemned", "condemned rows of files that are not there")    \
     POINT(COMPOSE_PUBLISHED, "compose.published", "an image's files, condemned, without its rows") \
     POINT(TRANSACTION_WRITTEN, "transaction.written", "a transaction that was not committed")      \

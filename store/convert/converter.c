@@ -27,7 +27,7 @@ struct convert_limits convert_limits_default(uint64_t max_layer_bytes)
      * the largest zstd window, rings, stacks and libraries. */
     const uint64_t entry_bytes = 512;
     const uint64_t base_bytes = 512 << 20;
-    /* The slowest disk that is worth waiting for. */
+    /* The slowest disk that is worth waiting for: it takes the pages that are written back. */
     const uint64_t bytes_per_second = 20 << 20;
     const uint64_t most_seconds = 7 * 24 * 3600;
     const uint64_t seconds = 300 + max_layer_bytes / bytes_per_second;

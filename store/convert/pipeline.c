@@ -221,8 +221,8 @@ static void *run_verifier(void *context)
     return NULL;
 }
 
-/* Reads the layer file back and makes it durable. Its write-back goes on meanwhile,
- * so that the fsync has little left to wait for. */
+/* Reads the layer file back. Its write-back goes on meanwhile, so that the fsync, which is its
+ * owner's, has less to wait for. */
 static bool finish_output(struct pipeline *pipeline, uint64_t size_bytes, struct error *error)
 {
     int fd = pipeline->output_fd;
@@ -240,8 +240,6 @@ static bool finish_output(struct pipeline *pipeline, uint64_t size_bytes, struct
         *error = pipeline->verify_error;
         return false;
     }
-    if (fsync(fd) != 0)
-        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot fsync the layer file");
     return true;
 }
 

@@ -24,7 +24,7 @@ struct pipeline;
 [[nodiscard]] struct pipeline *pipeline_start(const struct convert_request *request, int input_fd,
                                               _Atomic uint64_t *tar_bytes, struct error *error);
 
-/* Makes the layer file, checks everything, and makes it durable. When several
+/* Makes the layer file, and checks everything; it may not be durable. When several
  * things are wrong, the one that explains the others is reported: a blob whose
  * digest is wrong is ERROR_DIGEST_MISMATCH, however it failed to inflate. */
 [[nodiscard]] bool pipeline_run(struct pipeline *pipeline, int output_fd,

@@ -113,7 +113,7 @@ static bool begin_pulls(struct load *load, struct error *error)
 static bool build_layers(struct load *load, struct error *error)
 {
     for (size_t i = 0; i < load->begun_count; i++)
-        if (!check_cancelled(load, error) || !pull_fetch_layers(&load->tasks[i], error))
+        if (!check_cancelled(load, error) || !pull_fetch_layers(&load->tasks[i], NULL, error))
             return false;
     return true;
 }

@@ -1,6 +1,4 @@
 #include "store/cancel.h"
-#include "store/composer.h"
-#include "store/convert.h"
 #include "store/crash_point.h"
 #include "store/described.h"
 #include "store/file_digest.h"
@@ -11,31 +9,6 @@
 static void cleanup_draft_slot(struct blob_draft **slot)
 {
     blob_draft_free(*slot);
-}
-
-/* The layer files of the image, one fd for each distinct layer. */
-struct layer_files {
-    size_t count;
-    int *fds;
-};
-
-static void close_layer_files(const struct layer_files *files)
-{
-    for (size_t i = 0; i < files->count; i++)
-        if (files->fds[i] >= 0)
-            close(files->fds[i]);
-}
-
-static bool open_layer_files(struct pull_task *task, struct layer_files *files, struct error *error)
-{
-    files->fds = arena_alloc_array(&task->arena, task->layer_count, sizeof(*files->fds));
-    for (; files->count < task->layer_count; files->count++) {
-        files->fds[files->count] = blob_open(task->config->blobdir, BLOB_LAYER,
-                                             &task->layers[files->count].diff_id, error);
-        if (files->fds[files->count] < 0)
-            return false;
-    }
-    return true;
 }
 
 /* What was published: its sizes, and its digest as text. */
@@ -57,37 +30,6 @@ static bool publish(struct pull_task *task, struct file_lock *lock, struct blob_
         return false;
     *published = (struct published){(int64_t)size_bytes, blob_draft_allocated_bytes(draft), text};
     return true;
-}
-
-static unsigned compose_deadline(const struct pull_task *task)
-{
-    unsigned given = task->config->convert_timeout_seconds;
-    return given > 0 ? given
-                     : convert_limits_default(task->config->max_layer_bytes).deadline_seconds;
-}
-
-static bool publish_fsmeta(struct pull_task *task, struct file_lock *lock,
-                           const struct layer_files *files, struct published *published,
-                           struct error *error)
-{
-    cleanup(cleanup_draft_slot) struct blob_draft *draft =
-        blob_draft_new(task->config->blobdir, BLOB_FSMETA, &task->manifest_digest, error);
-    if (!draft)
-        return false;
-    size_t count = task->manifest.layer_count;
-    struct compose_layer *layers = arena_alloc_array(&task->arena, count, sizeof(*layers));
-    for (size_t position = 0; position < count; position++) {
-        size_t index = task->layer_of_position[position];
-        layers[position] = (struct compose_layer){
-            .diff_id = task->layers[index].diff_id,
-            .fd = files->fds[index],
-            .size_bytes = (uint64_t)task->layers[index].record.erofs_size_bytes,
-        };
-    }
-    struct compose_result result;
-    return composer_run(layers, count, &task->manifest_digest, compose_deadline(task), &task->stop,
-                        blob_draft_fd(draft), &result, error) &&
-           publish(task, lock, draft, result.fsmeta_size_bytes, published, error);
 }
 
 static const char *path_from_vmdk(struct pull_task *task, enum blob_kind kind,
@@ -198,12 +140,24 @@ static bool commit(struct pull_task *task, struct file_lock *lock, const struct 
                                &task->again, error);
 }
 
-/* Composing takes its time; the description, which may replace another, and the commit do not. */
+/* Held files stay, unless people or fsck take one away. Composing may have been a while ago. */
+static bool are_layers_there(struct pull_task *task, struct error *error)
+{
+    for (size_t i = 0; i < task->layer_count; i++) {
+        const struct layer_record *record = &task->layers[i].record;
+        char path[BLOB_PATH_SIZE];
+        blob_path(BLOB_LAYER, &record->diff_id, path);
+        if (!blob_is_whole(task->config->blobdir, BLOB_LAYER, &record->diff_id,
+                           record->erofs_size_bytes))
+            return error_set(error, ERROR_INTERNAL, "%s is gone, or of another size", path);
+    }
+    return true;
+}
+
 /* Under the locks of all three files, so that no reaper takes a condemned one between
  * its publish and the commit that pardons it. They are condemned first: when the pull
  * ends in between, for whatever reason, the reaper clears away what it published. */
-static bool publish_and_commit(struct pull_task *task, const struct layer_files *files,
-                               struct error *error)
+static bool publish_and_commit(struct pull_task *task, struct error *error)
 {
     const struct blob_id locked[] = {
         {BLOB_FSMETA, task->manifest_digest},
@@ -214,12 +168,13 @@ static bool publish_and_commit(struct pull_task *task, const struct layer_files 
     struct published fsmeta;
     struct published vmdk;
     struct described described;
-    if (!lock || !is_described_by_another(task, lock, &described.by_another, error) ||
+    if (!lock || !are_layers_there(task, error) ||
+        !is_described_by_another(task, lock, &described.by_another, error) ||
         !catalogue_condemn_unborn(file_lock_session(lock), task->pull.manifest_digest,
                                   described.by_another ? NULL : &task->reference, error))
         return false;
     CRASH_POINT(COMPOSE_CONDEMNED);
-    if (!publish_fsmeta(task, lock, files, &fsmeta, error) ||
+    if (!publish(task, lock, task->composed.draft, task->composed.size_bytes, &fsmeta, error) ||
         !publish_vmdk(task, lock, &fsmeta, &vmdk, error) || !cancel_check(&task->stop, error) ||
         !publish_description(task, lock, &locked[1].key, &described, error))
         return false;
@@ -232,10 +187,8 @@ static bool compose(struct pull_task *task, struct error *error)
     if (!catalogue_pull_composing(task->config->catalogue, task->config->node_id, task->pull.id,
                                   error))
         return false;
-    struct layer_files files = {0};
-    bool done = open_layer_files(task, &files, error) && publish_and_commit(task, &files, error);
-    close_layer_files(&files);
-    return done;
+    return (task->composed.draft || pull_compose_fsmeta(task, error)) &&
+           publish_and_commit(task, error);
 }
 
 static bool may_be_of_damage(enum error_code code)
@@ -246,7 +199,7 @@ static bool may_be_of_damage(enum error_code code)
 
 /* Whether a file is as it was recorded is not looked at when it is reused: that would be to read
  * it. Composing reads what it needs, and what is wrong there it may call by many names. */
-bool pull_compose(struct pull_task *task, struct error *error)
+static bool compose_or_mend(struct pull_task *task, struct error *error)
 {
     struct error ignored; /* what composing found says more */
     bool found = false;
@@ -254,7 +207,15 @@ bool pull_compose(struct pull_task *task, struct error *error)
         return true;
     if (!may_be_of_damage(error->code) || !pull_put_damaged_aside(task, &found, &ignored) || !found)
         return false;
+    pull_forget_fsmeta(task);
     return catalogue_pull_resolved(task->config->catalogue, task->config->node_id, &task->pull,
                                    error) &&
-           pull_fetch_layers(task, error) && compose(task, error);
+           pull_fetch_layers(task, NULL, error) && compose(task, error);
+}
+
+bool pull_compose(struct pull_task *task, struct error *error)
+{
+    bool done = compose_or_mend(task, error);
+    pull_forget_fsmeta(task);
+    return done;
 }

@@ -1,23 +1,28 @@
 #include "store/cancel.h"
 #include "store/pull/pull_task.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <time.h>
+#include <unistd.h>
 
 /* How often a running pull writes its byte counts into the catalogue. */
 enum { PROGRESS_INTERVAL_MS = 500 };
 
 /* The layers of one pull, worked off by a few threads. */
-struct fetch {
+struct pull_fetch {
     struct pull_task *task;
+    pull_when_complete *when_complete; /* NULL: or it was called */
     atomic_size_t next_layer;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
     size_t running_threads;
+    size_t complete_layers; /* and the draft_fd of each layer */
     bool failed;
     struct error error; /* the first one */
 };
 
-static void report_failure(struct fetch *fetch, const struct error *error)
+static void report_failure(struct pull_fetch *fetch, const struct error *error)
 {
     pthread_mutex_lock(&fetch->mutex);
     if (!fetch->failed) {
@@ -30,7 +35,7 @@ static void report_failure(struct fetch *fetch, const struct error *error)
 
 static void *fetch_thread(void *context)
 {
-    struct fetch *fetch = context;
+    struct pull_fetch *fetch = context;
     struct pull_task *task = fetch->task;
     for (;;) {
         size_t index = atomic_fetch_add(&fetch->next_layer, 1);
@@ -45,6 +50,55 @@ static void *fetch_thread(void *context)
     pthread_cond_signal(&fetch->changed);
     pthread_mutex_unlock(&fetch->mutex);
     return NULL;
+}
+
+void pull_layer_is_complete(struct pull_task *task, struct task_layer *layer, int draft_fd)
+{
+    struct pull_fetch *fetch = task->fetch;
+    pthread_mutex_lock(&fetch->mutex);
+    layer->draft_fd = draft_fd;
+    fetch->complete_layers++;
+    pthread_cond_signal(&fetch->changed);
+    pthread_mutex_unlock(&fetch->mutex);
+}
+
+static void close_draft(struct task_layer *layer)
+{
+    if (layer->draft_fd >= 0)
+        close(layer->draft_fd);
+    layer->draft_fd = -1;
+}
+
+void pull_layer_is_published(struct pull_task *task, struct task_layer *layer)
+{
+    pthread_mutex_lock(&task->fetch->mutex);
+    close_draft(layer);
+    pthread_mutex_unlock(&task->fetch->mutex);
+}
+
+/* *fd is -1 when the layer has its name. */
+static bool open_draft(struct pull_task *task, const struct task_layer *layer, int *fd,
+                       struct error *error)
+{
+    *fd = -1;
+    if (!task->fetch)
+        return true;
+    pthread_mutex_lock(&task->fetch->mutex);
+    bool is_draft = layer->draft_fd >= 0;
+    if (is_draft)
+        *fd = fcntl(layer->draft_fd, F_DUPFD_CLOEXEC, 0);
+    int failed = errno;
+    pthread_mutex_unlock(&task->fetch->mutex);
+    return !is_draft || *fd >= 0 ||
+           error_set_errno(error, ERROR_INTERNAL, failed, "cannot open a complete layer");
+}
+
+int pull_open_layer(struct pull_task *task, struct task_layer *layer, struct error *error)
+{
+    int fd = -1;
+    if (!open_draft(task, layer, &fd, error) || fd >= 0)
+        return fd;
+    return blob_open(task->config->blobdir, BLOB_LAYER, &layer->diff_id, error);
 }
 
 static void write_progress(struct pull_task *task)
@@ -73,12 +127,27 @@ static struct timespec next_report(void)
     return time;
 }
 
+/* With the mutex, which it gives back meanwhile. */
+static void call_when_complete(struct pull_fetch *fetch)
+{
+    pull_when_complete *when_complete = fetch->when_complete;
+    if (!when_complete || fetch->complete_layers < fetch->task->layer_count)
+        return;
+    fetch->when_complete = NULL;
+    pthread_mutex_unlock(&fetch->mutex);
+    when_complete(fetch->task);
+    pthread_mutex_lock(&fetch->mutex);
+}
+
 /* Waits for the threads, and reports meanwhile. */
-static void wait_for_threads(struct fetch *fetch)
+static void wait_for_threads(struct pull_fetch *fetch)
 {
     struct timespec deadline = next_report();
     pthread_mutex_lock(&fetch->mutex);
-    while (fetch->running_threads > 0) {
+    for (;;) {
+        call_when_complete(fetch);
+        if (fetch->running_threads == 0)
+            break;
         if (pthread_cond_timedwait(&fetch->changed, &fetch->mutex, &deadline) == 0)
             continue;
         pthread_mutex_unlock(&fetch->mutex);
@@ -89,9 +158,11 @@ static void wait_for_threads(struct fetch *fetch)
     pthread_mutex_unlock(&fetch->mutex);
 }
 
-static void init_fetch(struct fetch *fetch, struct pull_task *task)
+static void init_fetch(struct pull_fetch *fetch, struct pull_task *task,
+                       pull_when_complete *when_complete)
 {
-    *fetch = (struct fetch){.task = task};
+    *fetch = (struct pull_fetch){.task = task, .when_complete = when_complete};
+    task->fetch = fetch;
     pthread_mutex_init(&fetch->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -101,7 +172,7 @@ static void init_fetch(struct fetch *fetch, struct pull_task *task)
 }
 
 /* Starts up to layer_jobs threads; returns how many there are. */
-static size_t start_threads(struct fetch *fetch, pthread_t *threads)
+static size_t start_threads(struct pull_fetch *fetch, pthread_t *threads)
 {
     const struct pull_task *task = fetch->task;
     size_t wanted =
@@ -115,18 +186,27 @@ static size_t start_threads(struct fetch *fetch, pthread_t *threads)
     return started;
 }
 
-bool pull_fetch_layers(struct pull_task *task, struct error *error)
+static void end_fetch(struct pull_fetch *fetch)
 {
-    struct fetch fetch;
-    init_fetch(&fetch, task);
+    for (size_t i = 0; i < fetch->task->layer_count; i++)
+        close_draft(&fetch->task->layers[i]);
+    fetch->task->fetch = NULL;
+    pthread_cond_destroy(&fetch->changed);
+    pthread_mutex_destroy(&fetch->mutex);
+}
+
+bool pull_fetch_layers(struct pull_task *task, pull_when_complete *when_complete,
+                       struct error *error)
+{
+    struct pull_fetch fetch;
+    init_fetch(&fetch, task, when_complete);
     pthread_t *threads =
         arena_alloc_array(&task->arena, task->config->layer_jobs, sizeof(*threads));
     size_t started = start_threads(&fetch, threads);
     wait_for_threads(&fetch);
     for (size_t i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
-    pthread_cond_destroy(&fetch.changed);
-    pthread_mutex_destroy(&fetch.mutex);
+    end_fetch(&fetch);
 
     if (fetch.failed) {
         *error = fetch.error;

@@ -97,6 +97,24 @@ static bool fetch_and_convert(struct pull_task *task, struct task_layer *layer,
     return converter_finish(converter, report, error);
 }
 
+/* The converter has read back every byte: others may read the file while it is made durable. That
+ * may take as long as the disk likes, and a lock that was lost meanwhile may be another's. */
+static bool publish(struct pull_task *task, struct task_layer *layer, struct file_lock *lock,
+                    struct blob_draft *draft, struct error *error)
+{
+    if (!file_lock_check(lock, error))
+        return false;
+    int draft_fd = blob_draft_open(draft, error);
+    if (draft_fd < 0)
+        return false;
+    pull_layer_is_complete(task, layer, draft_fd);
+    if (!blob_draft_sync(draft, error) || !file_lock_check(lock, error) ||
+        !blob_draft_publish(draft, error))
+        return false;
+    pull_layer_is_published(task, layer);
+    return true;
+}
+
 /* Killed before the publish: a draft, which the next start of any node removes. Killed
  * after it: a whole file that nobody knows, which the next pull writes anew. */
 static bool build_from(struct pull_task *task, struct task_layer *layer, enum blob_source from,
@@ -108,16 +126,15 @@ static bool build_from(struct pull_task *task, struct task_layer *layer, enum bl
     if (!draft || !fetch_and_convert(task, layer, from, blob_draft_fd(draft), &report, error))
         return false;
     atomic_store(&layer->tar_bytes, report.tar_size_bytes);
-    if (!check_image_size(task, error) || !file_lock_check(lock, error) ||
-        !blob_draft_publish(draft, error))
-        return false;
     layer->record = (struct layer_record){
         .diff_id = layer->diff_id,
         .erofs_size_bytes = (int64_t)report.erofs_size_bytes,
         .erofs_digest = report.erofs_digest,
         .tar_size_bytes = (int64_t)report.tar_size_bytes,
-        .allocated_bytes = blob_draft_allocated_bytes(draft),
     };
+    if (!check_image_size(task, error) || !publish(task, layer, lock, draft, error))
+        return false;
+    layer->record.allocated_bytes = blob_draft_allocated_bytes(draft);
     CRASH_POINT(LAYER_PUBLISHED);
     if (!catalogue_add_layer(file_lock_session(lock), task->pull.id, &layer->record, false, error))
         return false;
@@ -134,6 +151,7 @@ static bool take_reused(struct pull_task *task, struct task_layer *layer, struct
         return false;
     if (hold == LAYER_CONDEMNED)
         CRASH_POINT(RESCUE_DONE);
+    pull_layer_is_complete(task, layer, -1);
     return true;
 }
 

@@ -81,6 +81,7 @@ static void list_layers(struct pull_task *task)
         if (index == task->layer_count) {
             task->layers[index].diff_id = *diff_id;
             task->layers[index].source = &task->manifest.layers[position];
+            task->layers[index].draft_fd = -1;
             task->layer_count++;
         }
         task->layer_of_position[position] = index;

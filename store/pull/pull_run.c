@@ -26,8 +26,10 @@ static bool resolve(struct pull_task *task, struct error *error)
 static bool fetch(struct pull_task *task, struct error *error)
 {
     int64_t begun_us = metric_now_us();
-    if (!pull_fetch_layers(task, error))
+    if (!pull_fetch_layers(task, pull_compose_ahead, error)) {
+        pull_forget_fsmeta(task);
         return false;
+    }
     stage_done(STAGE_FETCH, begun_us);
     return true;
 }

@@ -1,5 +1,10 @@
 /* One pull that runs on this node, and its steps. Only for the files of this folder
- * (and puller.c's threads): resolve ► layers ► compose ► commit.
+ * (and puller.c's threads):
+ *
+ *     resolve ► layers ──► publish all ► commit
+ *                  └► compose ──┘
+ *
+ * fsmeta is composed of layer files that are complete, while the last of them is made durable.
  */
 #ifndef LARDER_STORE_PULL_PULL_TASK_H
 #define LARDER_STORE_PULL_PULL_TASK_H
@@ -18,11 +23,19 @@ struct task_layer {
     struct digest diff_id;
     const struct manifest_layer *source; /* the first blob that leads to it */
     struct layer_record record;          /* once its file is there */
+    int draft_fd; /* of the fetch: its file, complete and not yet published; else -1 */
     atomic_ullong received_bytes;
     atomic_ullong tar_bytes;
 };
 
+/* fsmeta, composed and not yet published. */
+struct composed {
+    struct blob_draft *draft; /* NULL: there is none */
+    uint64_t size_bytes;
+};
+
 struct pull_task;
+struct pull_fetch;
 
 /* Streams a blob of the task's manifest into the sink, as registry_fetch_blob() does. */
 typedef bool pull_blob_fetcher(struct pull_task *task, const struct manifest_layer *layer,
@@ -61,6 +74,9 @@ struct pull_task {
     struct layer_record *remembered;
     size_t remembered_count;
     struct layer_share share; /* of the node's layers that are built at once */
+
+    struct pull_fetch *fetch; /* while pull_fetch_layers() runs */
+    struct composed composed; /* from pull_compose_fsmeta() to the end of pull_compose() */
 };
 
 /* Can the request be answered without the registry? Because the image is here with every
@@ -91,12 +107,32 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
  * them. */
 [[nodiscard]] bool pull_record_resolution(struct pull_task *task, struct error *error);
 
-/* Makes every layer file be there, `layer_jobs` at a time, and held for the pull. */
-[[nodiscard]] bool pull_fetch_layers(struct pull_task *task, struct error *error);
+/* What can be done while the last layers are made durable. */
+typedef void pull_when_complete(struct pull_task *task);
+
+/* Makes every layer file be there, `layer_jobs` at a time, and held for the pull. Calls
+ * when_complete (may be NULL) once, as soon as pull_open_layer() opens all of them. */
+[[nodiscard]] bool pull_fetch_layers(struct pull_task *task, pull_when_complete *when_complete,
+                                     struct error *error);
 
 /* Makes one layer file be there: reuses it, rescues it, or fetches and converts it. */
 [[nodiscard]] bool pull_layer(struct pull_task *task, struct task_layer *layer,
                               struct error *error);
+/* Told by pull_layer(): every byte of the file is there and right, though perhaps not on the disk.
+ * The draft_fd is taken over; -1: it has its name. */
+void pull_layer_is_complete(struct pull_task *task, struct task_layer *layer, int draft_fd);
+/* And then: it has its name. */
+void pull_layer_is_published(struct pull_task *task, struct task_layer *layer);
+/* The layer's file, complete, for reading: an fd, or -1. */
+[[nodiscard]] int pull_open_layer(struct pull_task *task, struct task_layer *layer,
+                                  struct error *error);
+
+/* Composes fsmeta of the layers' files into a draft, task->composed. */
+[[nodiscard]] bool pull_compose_fsmeta(struct pull_task *task, struct error *error);
+/* The same ahead of pull_compose(), which does it again when it failed. */
+void pull_compose_ahead(struct pull_task *task);
+/* Removes the draft, if there is one. */
+void pull_forget_fsmeta(struct pull_task *task);
 
 /* Reads all layer files of the task, and puts those aside that are not as they were recorded.
  * *found: there are such, or another pull builds one anew: fetch the layers again. */

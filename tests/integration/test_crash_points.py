@@ -22,7 +22,7 @@ PULLED = [
     "publish.begun", "publish.synced", "publish.done",
     *(f"publish.renamed:{n}" for n in range(1, 6)),  # two layers, fsmeta, vmdk, description
     "layer.held", "layer.held:2", "layer.published", "layer.catalogued", "layer.catalogued:2",
-    "compose.condemned", "compose.published",
+    "compose.drafted", "compose.condemned", "compose.published",
     *(f"transaction.{when}:{n}" for when in ("written", "done") for n in range(1, 4)),
 ]  # fmt: skip
 REMOVED = [

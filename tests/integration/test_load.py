@@ -241,3 +241,23 @@ def test_who_is_told_that_half_of_it_is_loaded_reads_that(make_larder, postgres)
             problem = expect_problem(answer.result(), 409, "PullCancelled")
         assert "1 of the archive's 2 images are loaded" in problem["detail"]
         assert node.get("/images/q.io/twice/first:1").json()["manifest_digest"] != before
+
+
+def test_images_of_one_archive_that_share_a_damaged_layer(larder, new_directory):
+    """The first finds the damage and has it mended, so that the second finds none."""
+    builder = images.Builder(new_directory("damaged-layout"))
+    base = [images.file(b"base", b"the damaged base" * 999)]
+    for name in ("cached", "one", "two"):
+        builder.add(name, [base, [images.file(b"own", name.encode())]])
+
+    def saved(*names):
+        tags = [([f"q.io/damaged/{name}:1"], builder.images[name]) for name in names]
+        return archives.docker_save([(tag, archives.tars_of(image)) for tag, image in tags]).data()
+
+    load(larder, saved("cached"))
+    [layer, _] = pulling.inspect(larder, "q.io/damaged/cached:1")["files"]["layers"]
+    path = larder.blob_dir / layer["path"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1024] + bytes(128) + whole[1024 + 128 :])  # the superblock
+    assert len(load(larder, saved("one", "two"))) == 2
+    assert path.read_bytes() == whole

@@ -3,9 +3,12 @@
 import os
 import signal
 import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
+import filelock
 import images
 import invariants
 import pulling
@@ -272,6 +275,66 @@ def test_a_damaged_layer_is_built_anew_for_who_shares_it(make_larder, shared, re
     lower, upper = builder.images["over-good"].manifest()["layers"]
     assert registry.count("GET", upper["digest"]) == 1, "what was whole is not fetched again"
     invariants.check(shared["database"], shared["blob_dir"])
+
+
+@contextmanager
+def composed(shared, node, registry, builder):
+    """The path of a pull that has composed fsmeta and waits to publish it; it goes on afterwards."""
+    digest = builder.images["pair"].descriptor["digest"].removeprefix("sha256:")
+    fsmeta = shared["blob_dir"] / f"fsmeta/sha256_{digest}.erofs"
+    with filelock.held(shared["database"], fsmeta):
+        body = {"reference": f"{registry.host}/a/b:pair"}
+        path = f"/pulls/{node.post('/images:pull', json=body).json()['id']}"
+        wait_until(lambda: node.get(path).json()["state"] == "composing", "all layers are there")
+        assert ["fsmeta" in str(name) for name in pulling.drafts(shared["blob_dir"])] == [True]
+        yield path
+
+
+def test_a_pull_that_is_cancelled_when_it_has_composed_leaves_nothing(
+    make_larder, shared, registry, builder
+):
+    node = make_larder(**shared)
+    with composed(shared, node, registry, builder) as path:
+        assert node.delete(path).status_code == 204
+        wait_for_end(node, path, "cancelled")
+        assert not pulling.drafts(shared["blob_dir"])
+    assert not invariants.published(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
+def test_a_layer_that_goes_when_it_has_been_composed_is_built_anew(
+    make_larder, shared, registry, builder
+):
+    node = make_larder(**shared)
+    with composed(shared, node, registry, builder) as path:
+        [gone, kept] = sorted((shared["blob_dir"] / "layers").iterdir(), key=lambda p: p.stat().st_size)
+        whole = gone.read_bytes()
+        gone.unlink()
+    wait_for_end(node, path, "done")
+    assert gone.read_bytes() == whole
+    lower, upper = builder.images["pair"].manifest()["layers"]
+    assert [registry.count("GET", layer["digest"]) for layer in (lower, upper)] == [2, 1]
+    assert not pulling.drafts(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
+def files_held(node, blob_dir):
+    """The files of the directory that the node has open."""
+    names = []
+    for link in Path(f"/proc/{node.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # a connection that ends
+            names.append(os.readlink(link))
+    return [name for name in names if name.startswith(f"{blob_dir}/") and not os.path.isdir(name)]
+
+
+def test_pulls_keep_no_file_open(make_larder, shared, registry, builder):
+    node = make_larder(**shared)
+    for name in ("pair", "good", "over-good", "pair"):
+        pulling.pull(node, f"{registry.host}/a/b:{name}", force=True)
+    registry.fault("blobs", builder.images["other-pair"].manifest()["layers"][1]["digest"],
+                   Fault(status=404, always=True))  # fmt: skip
+    pulling.refused(node, f"{registry.host}/a/b:other-pair")
+    assert not files_held(node, shared["blob_dir"])
 
 
 class CallsAtTheFinish(CuttingProxy):

@@ -128,6 +128,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: %s\n", error_code_name(error.code), error.message);
         return 1;
     }
+    if (fsync(output) != 0) {
+        perror(argv[4]);
+        return 1;
+    }
     print_report(&report, now_seconds() - start);
     return 0;
 }

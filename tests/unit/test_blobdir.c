@@ -1,5 +1,6 @@
 #include "store/blob_list.h"
 #include "store/blobdir.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/failing_disk.h"
 
 #include <criterion/criterion.h>
@@ -114,6 +115,43 @@ Test(blobdir, a_published_file_replaces_an_older_one_whole)
     cr_expect_eq(read(fd, text, sizeof(text) - 1), 5);
     close(fd);
     cr_expect_str_eq(text, "newer", "the newer file is there, whole");
+}
+
+Test(blobdir, what_cannot_be_made_durable_gets_no_name)
+{
+    struct blob_draft *draft = write_draft("whole");
+    fault = NO_FILE_FSYNC;
+    cr_expect_not(blob_draft_sync(draft, &error), "the disk refused");
+    cr_expect_not(blob_draft_publish(draft, &error), "the disk refused");
+    fault = SOUND;
+    cr_expect_not(blob_is_whole(blobdir, BLOB_LAYER, &key, 5), "it has no name");
+    cr_expect(blob_draft_sync(draft, &error), "%s", error.message);
+    fault = NO_FILE_FSYNC;
+    cr_expect(blob_draft_publish(draft, &error), "it is durable already: %s", error.message);
+    fault = SOUND;
+    blob_draft_free(draft);
+}
+
+Test(blobdir, a_name_that_cannot_be_made_durable_is_told)
+{
+    struct blob_draft *draft = write_draft("whole");
+    fault = NO_DIRECTORY_FSYNC;
+    cr_expect_not(blob_draft_publish(draft, &error), "the disk refused");
+    fault = SOUND;
+    blob_draft_free(draft);
+}
+
+Test(blobdir, a_draft_is_opened_for_reading_alone)
+{
+    struct blob_draft *draft = write_draft("whole");
+    char text[8] = "";
+    int fd = blob_draft_open(draft, &error);
+    cr_assert_geq(fd, 0, "%s", error.message);
+    cr_expect_eq(pread(fd, text, sizeof(text), 0), 5);
+    cr_expect_str_eq(text, "whole");
+    cr_expect_eq(write(fd, "x", 1), -1, "nobody writes what was checked");
+    close(fd);
+    blob_draft_free(draft);
 }
 
 Test(blobdir, everyone_may_read_a_published_file_whatever_the_umask)
