@@ -6,16 +6,16 @@
 
 enum {
     COUNT_EVERY_MS = 5000,
-    PAUSE_FACTOR = 200, /* of the time that counting took */
+    PAUSE_FACTOR = 200, /* of the time that counting takes */
+    FIRST_STEP_US = 10000,
 };
 
-/* By the shorter of the last two counts: a machine that stood still during one of them says
- * nothing about how large the catalogue is. */
-static unsigned rest_ms(int64_t took_us, int64_t took_before_us)
+/* What counting takes, after one that took so long: a machine that stood still for a while says
+ * nothing about how large the catalogue is, so that the belief grows step by step. */
+static int64_t usual_us(int64_t took_us, int64_t usual_before_us)
 {
-    int64_t shorter_us = took_us < took_before_us ? took_us : took_before_us;
-    int64_t ms = shorter_us * PAUSE_FACTOR / 1000;
-    return ms > COUNT_EVERY_MS ? (unsigned)ms : COUNT_EVERY_MS;
+    int64_t most_us = 2 * usual_before_us + FIRST_STEP_US;
+    return took_us < most_us ? took_us : most_us;
 }
 
 static unsigned work(void *context, const atomic_bool *)
@@ -28,10 +28,9 @@ static unsigned work(void *context, const atomic_bool *)
         error.code != ERROR_CATALOGUE_UNAVAILABLE)
         LOG(&node->log, LOG_WARNING, "counting the catalogue failed",
             FIELD_TEXT("detail", error.message));
-    int64_t took_us = clock_now_us() - begun_us;
-    unsigned rest = rest_ms(took_us, node->inventory_took_us);
-    node->inventory_took_us = took_us;
-    return rest;
+    node->inventory_usual_us = usual_us(clock_now_us() - begun_us, node->inventory_usual_us);
+    int64_t rest_ms = node->inventory_usual_us * PAUSE_FACTOR / 1000;
+    return rest_ms > COUNT_EVERY_MS ? (unsigned)rest_ms : COUNT_EVERY_MS;
 }
 
 struct periodic *inventory_thread_start(struct node *node, struct error *error)

@@ -1,6 +1,6 @@
 /* The thread that counts what the catalogue holds (store/catalogue/inventory.h), so that
  * no scrape of /metrics ever asks PostgreSQL. It counts every five seconds, and less
- * often when counting takes long twice in a row: then for one part in 200 of its time. */
+ * often when counting takes long again and again: then for one part in 200 of its time. */
 #ifndef LARDER_SERVER_INVENTORY_THREAD_H
 #define LARDER_SERVER_INVENTORY_THREAD_H
 

@@ -48,7 +48,7 @@ struct node {
     struct periodic *sweeper;
     struct periodic *scrubber; /* NULL: none is wanted */
     struct periodic *inventory;
-    int64_t inventory_took_us;  /* the last count; its thread's own */
+    int64_t inventory_usual_us; /* what counting takes; its thread's own */
     atomic_size_t unread_bytes; /* of large answers on their way (request.c) */
     atomic_bool is_too_old;     /* for what the catalogue has become: it ends */
 };

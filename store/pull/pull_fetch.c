@@ -12,7 +12,7 @@ enum { PROGRESS_INTERVAL_MS = 500 };
 /* The layers of one pull, worked off by a few threads. */
 struct pull_fetch {
     struct pull_task *task;
-    pull_when_complete *when_complete; /* NULL: or it was called */
+    pull_when_complete *when_complete; /* NULL: there is none, or it was called */
     atomic_size_t next_layer;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
@@ -131,7 +131,7 @@ static struct timespec next_report(void)
 static void call_when_complete(struct pull_fetch *fetch)
 {
     pull_when_complete *when_complete = fetch->when_complete;
-    if (!when_complete || fetch->complete_layers < fetch->task->layer_count)
+    if (!when_complete || fetch->failed || fetch->complete_layers < fetch->task->layer_count)
         return;
     fetch->when_complete = NULL;
     pthread_mutex_unlock(&fetch->mutex);

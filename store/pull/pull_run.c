@@ -34,6 +34,7 @@ static bool fetch(struct pull_task *task, struct error *error)
     return true;
 }
 
+/* What is left of it: fsmeta is composed during the fetch. */
 static bool compose(struct pull_task *task, struct error *error)
 {
     int64_t begun_ms = pull_step_begin();

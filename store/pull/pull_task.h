@@ -111,7 +111,8 @@ void pull_step_done(const struct pull_task *task, const char *event, int64_t beg
 typedef void pull_when_complete(struct pull_task *task);
 
 /* Makes every layer file be there, `layer_jobs` at a time, and held for the pull. Calls
- * when_complete (may be NULL) once, as soon as pull_open_layer() opens all of them. */
+ * when_complete (may be NULL), once, as soon as pull_open_layer() opens all of them; then it may
+ * yet fail. */
 [[nodiscard]] bool pull_fetch_layers(struct pull_task *task, pull_when_complete *when_complete,
                                      struct error *error);
 

@@ -302,6 +302,29 @@ def test_a_pull_that_is_cancelled_when_it_has_composed_leaves_nothing(
     invariants.check(shared["database"], shared["blob_dir"])
 
 
+def test_a_pull_that_is_cancelled_when_it_composed_ahead_leaves_nothing(
+    make_larder, shared, registry, builder
+):
+    """Its layers are complete, and no row says so yet."""
+    node = make_larder(**shared)
+    with Psql(shared["database"]) as other:
+        other.run("BEGIN")
+        other.run("LOCK TABLE layers IN SHARE MODE")
+        body = {"reference": f"{registry.host}/a/b:pair"}
+        path = f"/pulls/{node.post('/images:pull', json=body).json()['id']}"
+        wait_until(
+            lambda: any("fsmeta" in str(name) for name in pulling.drafts(shared["blob_dir"])),
+            "fsmeta is composed",
+        )
+        assert node.get(path).json()["state"] == "fetching"
+        assert node.delete(path).status_code == 204
+        other.run("ROLLBACK")
+    wait_for_end(node, path, "cancelled")
+    assert not pulling.drafts(shared["blob_dir"])
+    assert not invariants.published(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
 def test_a_layer_that_goes_when_it_has_been_composed_is_built_anew(
     make_larder, shared, registry, builder
 ):
@@ -334,7 +357,7 @@ def test_pulls_keep_no_file_open(make_larder, shared, registry, builder):
     registry.fault("blobs", builder.images["other-pair"].manifest()["layers"][1]["digest"],
                    Fault(status=404, always=True))  # fmt: skip
     pulling.refused(node, f"{registry.host}/a/b:other-pair")
-    assert not files_held(node, shared["blob_dir"])
+    wait_until(lambda: not files_held(node, shared["blob_dir"]), "none is open")
 
 
 class CallsAtTheFinish(CuttingProxy):
