@@ -45,10 +45,14 @@ def shared(postgres, new_directory, request):
     postgres.drop_database(name)
 
 
+def ask_for_pull(node, reference):
+    """The pull's path."""
+    return f"/pulls/{node.post('/images:pull', json={'reference': reference}).json()['id']}"
+
+
 def start_pull(node, reference):
     """A pull that stands still in its upper layer, with the lower one built; and its path."""
-    started = node.post("/images:pull", json={"reference": reference}).json()
-    path = f"/pulls/{started['id']}"
+    path = ask_for_pull(node, reference)
 
     def lower_is_done():
         layers = node.get(path).json()["layers"]
@@ -283,8 +287,7 @@ def composed(shared, node, registry, builder):
     digest = builder.images["pair"].descriptor["digest"].removeprefix("sha256:")
     fsmeta = shared["blob_dir"] / f"fsmeta/sha256_{digest}.erofs"
     with filelock.held(shared["database"], fsmeta):
-        body = {"reference": f"{registry.host}/a/b:pair"}
-        path = f"/pulls/{node.post('/images:pull', json=body).json()['id']}"
+        path = ask_for_pull(node, f"{registry.host}/a/b:pair")
         wait_until(lambda: node.get(path).json()["state"] == "composing", "all layers are there")
         assert ["fsmeta" in str(name) for name in pulling.drafts(shared["blob_dir"])] == [True]
         yield path
@@ -310,8 +313,7 @@ def test_a_pull_that_is_cancelled_when_it_composed_ahead_leaves_nothing(
     with Psql(shared["database"]) as other:
         other.run("BEGIN")
         other.run("LOCK TABLE layers IN SHARE MODE")
-        body = {"reference": f"{registry.host}/a/b:good"}
-        path = f"/pulls/{node.post('/images:pull', json=body).json()['id']}"
+        path = ask_for_pull(node, f"{registry.host}/a/b:good")
         wait_until(
             lambda: any("fsmeta" in str(name) for name in pulling.drafts(shared["blob_dir"])),
             "fsmeta is composed",
