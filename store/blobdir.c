@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 const struct blob_kind_row blob_kinds[BLOB_KIND_COUNT] = {
     [BLOB_LAYER] = {"layer", "layers", "sha256_", ".erofs"},
@@ -274,25 +275,44 @@ bool blob_draft_sync(struct blob_draft *draft, struct error *error)
     return true;
 }
 
-bool blob_draft_publish(struct blob_draft *draft, struct error *error)
+static bool give_name(struct blob_draft *draft, struct error *error)
 {
     struct blobdir *blobdir = draft->blobdir;
     char name[BLOB_PATH_SIZE];
     blob_name(draft->kind, &draft->key, name);
-
     if (!draft->synced && !blob_draft_sync(draft, error))
         return false;
-    int directory = blobdir->kind_fds[draft->kind];
-    if (renameat(blobdir->tmp_fd, draft->name, directory, name) < 0)
+    if (renameat(blobdir->tmp_fd, draft->name, blobdir->kind_fds[draft->kind], name) < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot rename a draft to \"%s\"",
                                name);
     draft->published = true;
     CRASH_POINT(PUBLISH_RENAMED);
     measure_published(draft);
-    if (!blobdir_sync_fd(directory, blob_kinds[draft->kind].directory, error))
-        return false;
-    CRASH_POINT(PUBLISH_DONE);
     return true;
+}
+
+bool blob_drafts_publish(struct blob_draft *const *drafts, size_t count, struct error *error)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!give_name(drafts[i], error))
+            return false;
+    for (size_t i = 0; i < count; i++) {
+        if (!blob_sync(drafts[i]->blobdir, drafts[i]->kind, error))
+            return false;
+        CRASH_POINT(PUBLISH_DONE);
+    }
+    return true;
+}
+
+bool blob_draft_publish(struct blob_draft *draft, struct error *error)
+{
+    return blob_drafts_publish(&draft, 1, error);
+}
+
+bool blob_draft_is_there(const struct blob_draft *draft)
+{
+    return draft->published ||
+           faccessat(draft->blobdir->tmp_fd, draft->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int64_t blob_draft_allocated_bytes(const struct blob_draft *draft)
@@ -346,6 +366,8 @@ bool blobdir_look_at(int directory, const char *name, struct blob_state *state, 
         .allocated_bytes = allocated_bytes(&stat),
         /* rename(2) moves the change time alone, where it moves any. */
         .changed_at_ms = later_ms(&stat.st_mtim, &stat.st_ctim),
+        .device = stat.st_dev,
+        .inode = stat.st_ino,
     };
     return true;
 }

@@ -81,6 +81,13 @@ struct blob_draft;
 [[nodiscard]] bool blob_draft_sync(struct blob_draft *draft, struct error *error);
 /* fsync, rename to its name (over an older one), fsync of its directory. */
 [[nodiscard]] bool blob_draft_publish(struct blob_draft *draft, struct error *error);
+/* The same of several at once, which is cheaper: all have their names before a directory is
+ * fsynced. On error any of them may be published. */
+[[nodiscard]] bool blob_drafts_publish(struct blob_draft *const *drafts, size_t count,
+                                       struct error *error);
+/* Whether it still stands where it was written: nobody took its node for dead and cleared it away.
+ */
+[[nodiscard]] bool blob_draft_is_there(const struct blob_draft *draft);
 /* Once it is published: what the file takes on the disk. */
 [[nodiscard]] int64_t blob_draft_allocated_bytes(const struct blob_draft *draft);
 /* Frees; unlinks the file unless it was published. NULL is fine. */
@@ -103,6 +110,7 @@ struct blob_state {
     int64_t size_bytes;
     int64_t allocated_bytes; /* what it takes on the disk */
     int64_t changed_at_ms;   /* when it was last written, renamed or given its owner */
+    uint64_t device, inode;  /* which file it is, as fstat() tells of one that is open */
 };
 [[nodiscard]] bool blob_look(struct blobdir *blobdir, enum blob_kind kind, const char *name,
                              struct blob_state *state, struct error *error);

@@ -26,15 +26,15 @@ static bool resolve(struct pull_task *task, struct error *error)
 static bool fetch(struct pull_task *task, struct error *error)
 {
     int64_t begun_us = metric_now_us();
-    if (!pull_fetch_layers(task, pull_compose_ahead, error)) {
-        pull_forget_fsmeta(task);
+    if (!pull_fetch_layers(task, pull_compose_files, error)) {
+        pull_forget_files(task);
         return false;
     }
     stage_done(STAGE_FETCH, begun_us);
     return true;
 }
 
-/* What is left of it: fsmeta is composed during the fetch. */
+/* What is left of it: the files are composed during the fetch. */
 static bool compose(struct pull_task *task, struct error *error)
 {
     int64_t begun_ms = pull_step_begin();

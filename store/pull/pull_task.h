@@ -4,7 +4,8 @@
  *     resolve ► layers ──► publish all ► commit
  *                  └► compose ──┘
  *
- * fsmeta is composed of layer files that are complete, while the last of them is made durable.
+ * fsmeta, vmdk and description are composed of layer files that are complete, while the last of
+ * them is made durable.
  */
 #ifndef LARDER_STORE_PULL_PULL_TASK_H
 #define LARDER_STORE_PULL_PULL_TASK_H
@@ -28,10 +29,22 @@ struct task_layer {
     atomic_ullong tar_bytes;
 };
 
-/* fsmeta, composed and not yet published. */
-struct composed {
+/* A file of the image: whole and durable, not yet published. */
+struct image_file {
     struct blob_draft *draft; /* NULL: there is none */
     uint64_t size_bytes;
+    const char *digest; /* file_digest.h, as text */
+};
+
+/* The files that an image has besides its layers, made of them. */
+struct composed {
+    enum { NOT_COMPOSED, COMPOSED, COMPOSING_FAILED } state;
+    struct error error; /* why it failed */
+    struct image_file fsmeta;
+    struct image_file vmdk;
+    struct blob_draft *description;
+    int *layer_fds; /* what they were made of, still open: as many layers as could be opened */
+    size_t layer_fd_count;
 };
 
 struct pull_task;
@@ -76,7 +89,7 @@ struct pull_task {
     struct layer_share share; /* of the node's layers that are built at once */
 
     struct pull_fetch *fetch; /* while pull_fetch_layers() runs */
-    struct composed composed; /* from pull_compose_fsmeta() to the end of pull_compose() */
+    struct composed composed; /* from pull_compose_files() to the end of pull_compose() */
 };
 
 /* Can the request be answered without the registry? Because the image is here with every
@@ -128,12 +141,12 @@ void pull_layer_is_published(struct pull_task *task, struct task_layer *layer);
 [[nodiscard]] int pull_open_layer(struct pull_task *task, struct task_layer *layer,
                                   struct error *error);
 
-/* Composes fsmeta of the layers' files into a draft, task->composed. */
-[[nodiscard]] bool pull_compose_fsmeta(struct pull_task *task, struct error *error);
-/* The same ahead of pull_compose(), which does it again when it failed. */
-void pull_compose_ahead(struct pull_task *task);
-/* Removes the draft, if there is one. */
-void pull_forget_fsmeta(struct pull_task *task);
+/* Composes the files of the image into durable drafts: task->composed, which also says why not. */
+void pull_compose_files(struct pull_task *task);
+/* Whether they are still there, and the layer files are those that they were made of. */
+[[nodiscard]] bool pull_are_files_current(struct pull_task *task, struct error *error);
+/* Removes the drafts, if there are any. */
+void pull_forget_files(struct pull_task *task);
 
 /* Reads all layer files of the task, and puts those aside that are not as they were recorded.
  * *found: there are such, or another pull builds one anew: fetch the layers again. */

@@ -14,7 +14,7 @@ import filelock
 import images
 import invariants
 import pulling
-from daemons import wait_until
+from daemons import is_stopped, wait_until
 from larder import program
 from postgres import sql
 
@@ -82,8 +82,9 @@ class Cache:
         self.blob_dir = blob_dir
         self.make_larder = make_larder
 
-    def node(self, crash_at=None, flags=()):
-        environment = {"LARDER_CRASH_AT": crash_at} if crash_at else {}
+    def node(self, crash_at=None, stop_at=None, flags=()):
+        at = {"LARDER_CRASH_AT": crash_at, "LARDER_STOP_AT": stop_at}
+        environment = {name: step for name, step in at.items() if step}
         node = self.make_larder(
             database=self.database, blob_dir=self.blob_dir, flags=flags, environment=environment
         )
@@ -110,6 +111,35 @@ class Cache:
 
     def drafts(self):
         return pulling.drafts(self.blob_dir)
+
+
+PUBLISHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE datname = current_database() AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"""
+
+
+LAYER = "SELECT 'layers/sha256_' || substr(diff_id, 8) || '.erofs' FROM pull_layers WHERE position = 0"
+FSMETA = "SELECT 'fsmeta/sha256_' || substr(manifest_digest, 8) || '.erofs' FROM pulls"
+
+
+@pytest.mark.parametrize("step, path", [("publish.synced", LAYER), ("compose.condemned", FSMETA)])
+def test_a_file_whose_lock_was_lost_gets_no_name(cache, reference, step, path):
+    """The lock may be another's by now, as it is here. Once it is not, the pull goes on."""
+    stands = cache.node(stop_at=step, flags=["--layer-jobs", "1"])
+    pull = stands.post("/images:pull", json={"reference": reference}).headers["Location"]
+    wait_until(lambda: is_stopped(stands.pid), "it is about to publish a file")
+    try:
+        file = cache.blob_dir / sql(cache.database, path)[0][0]
+        assert sql(cache.database, PUBLISHERS), "as PostgreSQL does with a node that is silent"
+        with filelock.held(cache.database, file):
+            os.kill(stands.pid, signal.SIGCONT)
+            wait_until(lambda: "pull interrupted" in stands.log(), "it has noticed")
+            assert not file.exists()
+    finally:
+        os.kill(stands.pid, signal.SIGCONT)
+    wait_until(lambda: stands.get(pull).json()["finished_at"], "another attempt ends")
+    assert stands.get(pull).json()["state"] == "done"
+    cache.check()
 
 
 def die(node, ask=None):

@@ -241,6 +241,7 @@ def test_who_is_told_that_half_of_it_is_loaded_reads_that(make_larder, postgres)
             problem = expect_problem(answer.result(), 409, "PullCancelled")
         assert "1 of the archive's 2 images are loaded" in problem["detail"]
         assert node.get("/images/q.io/twice/first:1").json()["manifest_digest"] != before
+    assert not pulling.drafts(node.blob_dir)
 
 
 def test_images_of_one_archive_that_share_a_damaged_layer(larder, new_directory):

@@ -179,11 +179,16 @@ def text_of(path):
         return ""
 
 
-def converters(larder):
-    """The processes in which the node has layers converted."""
+def boxed(larder, command):
+    """The processes of the node that were started as `larder COMMAND`."""
     lists = map(text_of, Path(f"/proc/{larder.pid}/task").glob("*/children"))
     pids = {pid for found in lists for pid in found.split()}
-    return [int(pid) for pid in pids if "\0convert\0" in text_of(Path(f"/proc/{pid}/cmdline"))]
+    return [int(pid) for pid in pids if f"\0{command}\0" in text_of(Path(f"/proc/{pid}/cmdline"))]
+
+
+def converters(larder):
+    """The processes in which the node has layers converted."""
+    return boxed(larder, "convert")
 
 
 def test_a_converter_that_hangs_ends_at_its_deadline(make_larder, faulty, layers, request):
@@ -228,3 +233,21 @@ def test_a_killed_converter_is_one_failed_pull(make_larder, faulty, layers, requ
     assert layers[-1]["digest"] in problem["detail"], "it names the layer"
     assert_nothing_is_left(larder, reference, before)
     assert pulling.pull(larder, reference)["state"] == "done", "the next pull is another one"
+
+
+def test_a_killed_composer_is_one_failed_pull(make_larder, new_directory):
+    """Also one that composes while the last layer is made durable."""
+    builder = images.Builder(new_directory("killed-composer"))
+    builder.add("many", [[images.file(b"%05d" % number) for number in range(40_000)]])
+    larder = make_larder()
+    with FaultRegistry(builder.layout) as registry:
+        reference = f"{registry.host}/faults/killed-composer:many"
+        path = larder.post("/images:pull", json={"reference": reference}).headers["Location"]
+        [pid] = wait_until(lambda: boxed(larder, "compose"), "the image is composed")
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: larder.get(path).json()["finished_at"], "the pull ends")
+        problem = larder.get(path).json()["error"]
+        assert problem and problem["code"] == "PullFailed", "and is not composed again"
+        assert "the composer was killed by SIGKILL" in problem["detail"]
+        assert not pulling.drafts(larder.blob_dir)
+        assert pulling.pull(larder, reference)["state"] == "done", "the next pull is another one"

@@ -19,6 +19,10 @@ from fault_registry import Fault, FaultRegistry
 from postgres import sql
 
 
+RIGHT = b"to-the-right-place"
+WRONG = b"to-the-wrong-place"
+
+
 @pytest.fixture(scope="module")
 def builder(new_directory):
     """Images with a small layer below and the layer that goes wrong above."""
@@ -27,6 +31,9 @@ def builder(new_directory):
     builder.add("good", [base])
     builder.add("pair", [[images.file(b"small", b"s")], [images.file(b"large", b"l" * 300_000)]])
     builder.add("over-good", [base, [images.file(b"large", b"L" * 300_000)]])
+    right = [images.symlink(b"pointer", RIGHT)]
+    builder.add("pointing", [right])
+    builder.add("over-pointing", [right, [images.file(b"large", b"p" * 300_000)]])
     builder.add("other-pair", [[images.file(b"small", b"s")], [images.file(b"large", b"o" * 300_000)]])
     return builder
 
@@ -281,15 +288,20 @@ def test_a_damaged_layer_is_built_anew_for_who_shares_it(make_larder, shared, re
     invariants.check(shared["database"], shared["blob_dir"])
 
 
+def fsmeta_of(shared, builder, name):
+    digest = builder.images[name].descriptor["digest"].removeprefix("sha256:")
+    return shared["blob_dir"] / f"fsmeta/sha256_{digest}.erofs"
+
+
 @contextmanager
-def composed(shared, node, registry, builder):
-    """The path of a pull that has composed fsmeta and waits to publish it; it goes on afterwards."""
-    digest = builder.images["pair"].descriptor["digest"].removeprefix("sha256:")
-    fsmeta = shared["blob_dir"] / f"fsmeta/sha256_{digest}.erofs"
-    with filelock.held(shared["database"], fsmeta):
-        path = ask_for_pull(node, f"{registry.host}/a/b:pair")
+def composed(shared, node, registry, builder, name="pair"):
+    """The path of a pull that has composed its files and waits to publish them; it goes on
+    afterwards."""
+    with filelock.held(shared["database"], fsmeta_of(shared, builder, name)):
+        path = ask_for_pull(node, f"{registry.host}/a/b:{name}")
         wait_until(lambda: node.get(path).json()["state"] == "composing", "all layers are there")
-        assert ["fsmeta" in str(name) for name in pulling.drafts(shared["blob_dir"])] == [True]
+        drafts = sorted(file.name.split("-")[0] for file in pulling.drafts(shared["blob_dir"]))
+        assert drafts == ["fsmeta", "manifest", "vmdk"]
         yield path
 
 
@@ -338,6 +350,63 @@ def test_a_layer_that_goes_when_it_has_been_composed_is_built_anew(
     assert gone.read_bytes() == whole
     lower, upper = builder.images["pair"].manifest()["layers"]
     assert [registry.count("GET", layer["digest"]) for layer in (lower, upper)] == [2, 1]
+    assert not pulling.drafts(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
+def damage_the_pointer(node, shared, registry):
+    """Its layer's path and whole bytes; what is there now is accepted by who composes of it."""
+    pulling.pull(node, f"{registry.host}/a/b:pointing")
+    [layer] = pulling.inspect(node, f"{registry.host}/a/b:pointing")["files"]["layers"]
+    path = shared["blob_dir"] / layer["path"]
+    whole = path.read_bytes()
+    assert whole.count(RIGHT) == 1
+    path.write_bytes(whole.replace(RIGHT, WRONG))
+    return path, whole
+
+
+def test_what_was_composed_of_a_damaged_layer_goes_with_the_damage(
+    make_larder, shared, registry, builder
+):
+    """Nobody looks for damage that composing accepts, until something else goes wrong."""
+    node = make_larder(**shared)
+    path, whole = damage_the_pointer(node, shared, registry)
+    with composed(shared, node, registry, builder, "over-pointing") as pull:
+        [other] = set((shared["blob_dir"] / "layers").iterdir()) - {path}
+        other.unlink()
+    wait_for_end(node, pull, "done")
+    assert path.read_bytes() == whole
+    fsmeta = fsmeta_of(shared, builder, "over-pointing").read_bytes()
+    assert RIGHT in fsmeta and WRONG not in fsmeta
+    assert not pulling.drafts(shared["blob_dir"])
+
+
+def test_what_was_composed_of_a_layer_that_was_mended_meanwhile_is_composed_again(
+    make_larder, shared, registry, builder
+):
+    node = make_larder(**shared)
+    path, whole = damage_the_pointer(node, shared, registry)
+    with composed(shared, node, registry, builder, "over-pointing") as pull:
+        built_anew = path.with_suffix(".new")
+        built_anew.write_bytes(whole)
+        built_anew.rename(path)
+    wait_for_end(node, pull, "done")
+    fsmeta = fsmeta_of(shared, builder, "over-pointing").read_bytes()
+    assert RIGHT in fsmeta and WRONG not in fsmeta
+    upper = builder.images["over-pointing"].manifest()["layers"][-1]["digest"]
+    assert registry.count("GET", upper) == 1, "nothing is fetched for it"
+    assert not pulling.drafts(shared["blob_dir"])
+    invariants.check(shared["database"], shared["blob_dir"])
+
+
+@pytest.mark.parametrize("kind", ["fsmeta", "vmdk", "manifest"])
+def test_what_others_cleared_away_is_composed_again(make_larder, shared, registry, builder, kind):
+    """As of a node that was silent for long."""
+    node = make_larder(**shared)
+    with composed(shared, node, registry, builder) as pull:
+        [draft] = [file for file in pulling.drafts(shared["blob_dir"]) if file.name.startswith(kind)]
+        draft.unlink()
+    wait_for_end(node, pull, "done")
     assert not pulling.drafts(shared["blob_dir"])
     invariants.check(shared["database"], shared["blob_dir"])
 
