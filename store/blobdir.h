@@ -85,8 +85,8 @@ struct blob_draft;
  * fsynced. On error any of them may be published. */
 [[nodiscard]] bool blob_drafts_publish(struct blob_draft *const *drafts, size_t count,
                                        struct error *error);
-/* Whether it still stands where it was written: nobody took its node for dead and cleared it away.
- */
+/* Whether it has its name, or still stands where it was written: nobody took its node for dead and
+ * cleared it away. */
 [[nodiscard]] bool blob_draft_is_there(const struct blob_draft *draft);
 /* Once it is published: what the file takes on the disk. */
 [[nodiscard]] int64_t blob_draft_allocated_bytes(const struct blob_draft *draft);
