@@ -13,7 +13,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 enum {
-    FILES_BESIDE_THEM = 512 + FILES_OPEN_MAX, /* PostgreSQL, registries, layers */
+    FILES_BESIDE_PULLS = 512 + FILES_OPEN_MAX, /* PostgreSQL, registries, layers */
     IDLE_GRACE_MS = 500,
     DRAIN_TIMEOUT_MS = 10 * 1000,
     STOP_LOADS_TIMEOUT_MS = 1000,
@@ -27,11 +27,21 @@ enum {
     BOTH_WORKER_QUEUE_LIMIT = 256,
 };
 
+/* A pull that composes keeps all layers of its image open, and three drafts. There are as many
+ * loads as pulls. */
+static rlim_t files_beside_connections(const struct options *options)
+{
+    enum { DRAFTS = 3 };
+    return FILES_BESIDE_PULLS + 2 * options->pull_jobs * (options->max_image_layers + DRAFTS);
+}
+
 /* As many as are wanted and there are descriptors for: the soft limit, often 1024, is
  * raised. */
-static unsigned connection_limit(unsigned limit)
+static unsigned connection_limit(const struct options *options)
 {
-    const rlim_t wanted = limit + HTTP_EXCESS_MAX + FILES_BESIDE_THEM;
+    const unsigned limit = (unsigned)options->max_connections;
+    const rlim_t beside = files_beside_connections(options);
+    const rlim_t wanted = limit + HTTP_EXCESS_MAX + beside;
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
         return limit;
@@ -41,8 +51,7 @@ static unsigned connection_limit(unsigned limit)
     }
     if (files.rlim_cur >= wanted)
         return limit;
-    return (unsigned)(files.rlim_cur > 2 * FILES_BESIDE_THEM ? files.rlim_cur - FILES_BESIDE_THEM
-                                                             : files.rlim_cur / 2);
+    return (unsigned)(files.rlim_cur > 2 * beside ? files.rlim_cur - beside : files.rlim_cur / 2);
 }
 
 static bool start_loops(struct http_server *server, struct error *error)
@@ -71,8 +80,7 @@ struct http_server *http_server_start(struct node *node, struct listener *listen
     server->listeners = listeners;
     server->listener_count = listener_count;
     pthread_mutex_init(&server->late_lock, NULL);
-    http_connections_start(&server->connections,
-                           connection_limit((unsigned)node->options->max_connections),
+    http_connections_start(&server->connections, connection_limit(node->options),
                            node->options->max_connections_per_address);
     server->workers = worker_pool_start(WORKER_COUNT, WORKER_QUEUE_LIMIT, error);
     server->long_workers = worker_pool_start(LONG_WORKER_COUNT, LONG_WORKER_QUEUE_LIMIT, error);

@@ -275,7 +275,7 @@ bool blob_draft_sync(struct blob_draft *draft, struct error *error)
     return true;
 }
 
-static bool give_name(struct blob_draft *draft, struct error *error)
+bool blob_draft_give_name(struct blob_draft *draft, struct error *error)
 {
     struct blobdir *blobdir = draft->blobdir;
     char name[BLOB_PATH_SIZE];
@@ -291,28 +291,28 @@ static bool give_name(struct blob_draft *draft, struct error *error)
     return true;
 }
 
-bool blob_drafts_publish(struct blob_draft *const *drafts, size_t count, struct error *error)
+bool blob_draft_keep_name(const struct blob_draft *draft, struct error *error)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!give_name(drafts[i], error))
-            return false;
-    for (size_t i = 0; i < count; i++) {
-        if (!blob_sync(drafts[i]->blobdir, drafts[i]->kind, error))
-            return false;
-        CRASH_POINT(PUBLISH_DONE);
-    }
+    if (!blob_sync(draft->blobdir, draft->kind, error))
+        return false;
+    CRASH_POINT(PUBLISH_DONE);
     return true;
 }
 
 bool blob_draft_publish(struct blob_draft *draft, struct error *error)
 {
-    return blob_drafts_publish(&draft, 1, error);
+    return blob_draft_give_name(draft, error) && blob_draft_keep_name(draft, error);
 }
 
-bool blob_draft_is_there(const struct blob_draft *draft)
+bool blob_draft_look(const struct blob_draft *draft, bool *there, struct error *error)
 {
-    return draft->published ||
-           faccessat(draft->blobdir->tmp_fd, draft->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    struct blob_state state;
+    *there = draft->published;
+    if (draft->published)
+        return true;
+    bool looked = blobdir_look_at_draft(draft->blobdir, draft->name, &state, error);
+    *there = looked && state.exists;
+    return looked;
 }
 
 int64_t blob_draft_allocated_bytes(const struct blob_draft *draft)
@@ -366,8 +366,6 @@ bool blobdir_look_at(int directory, const char *name, struct blob_state *state, 
         .allocated_bytes = allocated_bytes(&stat),
         /* rename(2) moves the change time alone, where it moves any. */
         .changed_at_ms = later_ms(&stat.st_mtim, &stat.st_ctim),
-        .device = stat.st_dev,
-        .inode = stat.st_ino,
     };
     return true;
 }

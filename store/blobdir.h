@@ -77,21 +77,28 @@ struct blob_draft;
 [[nodiscard]] int blob_draft_fd(const struct blob_draft *draft);
 /* Another fd of it, for reading alone, the caller's; -1 on error. */
 [[nodiscard]] int blob_draft_open(const struct blob_draft *draft, struct error *error);
-/* fsync: its bytes are durable. Publishing does it, too, if it was not done. */
+/* fsync: its bytes are durable. */
 [[nodiscard]] bool blob_draft_sync(struct blob_draft *draft, struct error *error);
-/* fsync, rename to its name (over an older one), fsync of its directory. */
+/* The same, if it was not done; then rename to its name, over an older one. */
+[[nodiscard]] bool blob_draft_give_name(struct blob_draft *draft, struct error *error);
+/* fsync of its directory: it keeps the name. */
+[[nodiscard]] bool blob_draft_keep_name(const struct blob_draft *draft, struct error *error);
+/* All three. */
 [[nodiscard]] bool blob_draft_publish(struct blob_draft *draft, struct error *error);
-/* The same of several at once, which is cheaper: all have their names before a directory is
- * fsynced. On error any of them may be published. */
-[[nodiscard]] bool blob_drafts_publish(struct blob_draft *const *drafts, size_t count,
-                                       struct error *error);
-/* Whether it has its name, or still stands where it was written: nobody took its node for dead and
+/* *there: it has its name, or still stands where it was written: nobody took its node for dead and
  * cleared it away. */
-[[nodiscard]] bool blob_draft_is_there(const struct blob_draft *draft);
+[[nodiscard]] bool blob_draft_look(const struct blob_draft *draft, bool *there,
+                                   struct error *error);
 /* Once it is published: what the file takes on the disk. */
 [[nodiscard]] int64_t blob_draft_allocated_bytes(const struct blob_draft *draft);
 /* Frees; unlinks the file unless it was published. NULL is fine. */
 void blob_draft_free(struct blob_draft *draft);
+
+static inline void cleanup_draft_slot(struct blob_draft **slot)
+{
+    blob_draft_free(*slot);
+}
+#define cleanup_draft cleanup(cleanup_draft_slot)
 
 /* A file that is never published, for what is needed while something is made; an empty
  * draft, gone with blob_draft_free(). */
@@ -110,7 +117,6 @@ struct blob_state {
     int64_t size_bytes;
     int64_t allocated_bytes; /* what it takes on the disk */
     int64_t changed_at_ms;   /* when it was last written, renamed or given its owner */
-    uint64_t device, inode;  /* which file it is, as fstat() tells of one that is open */
 };
 [[nodiscard]] bool blob_look(struct blobdir *blobdir, enum blob_kind kind, const char *name,
                              struct blob_state *state, struct error *error);

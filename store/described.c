@@ -136,12 +136,7 @@ static bool find_layers(struct catalogue_session *session, struct arena *arena,
     return true;
 }
 
-static void cleanup_draft_slot(struct blob_draft **slot)
-{
-    blob_draft_free(*slot);
-}
-
-/* To write took a while: the row may be another's, and a pull may have published. */
+/* To write and to fsync took a while: the row may be another's, and a pull may have published. */
 static bool check_lock(struct catalogue_session *session, struct error *error)
 {
     return session_is_open(session) ||
@@ -153,10 +148,10 @@ static bool publish(struct catalogue_session *session, struct blobdir *blobdir,
                     const struct described_image *image, struct error *error)
 {
     struct digest key = described_key(image->reference);
-    cleanup(cleanup_draft_slot) struct blob_draft *draft =
-        blob_draft_new(blobdir, BLOB_MANIFEST, &key, error);
+    cleanup_draft struct blob_draft *draft = blob_draft_new(blobdir, BLOB_MANIFEST, &key, error);
     return draft && description_write(image, blob_draft_fd(draft), error) &&
-           check_lock(session, error) && blob_draft_publish(draft, error);
+           blob_draft_sync(draft, error) && check_lock(session, error) &&
+           blob_draft_publish(draft, error);
 }
 
 bool described_renew(struct catalogue_session *session, struct blobdir *blobdir,

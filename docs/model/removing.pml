@@ -150,7 +150,7 @@ add:
         if :: killed -> goto over :: !killed && cut_off -> goto interrupted :: else fi;
         if :: !row_manifest -> condemned_image = true :: else fi
     }
-    atomic { /* publish_fsmeta(), publish_vmdk(), publish_description() */
+    atomic { /* publish() */
         if :: killed -> goto over :: else fi;
         file_image = true;
         printf("node %d: pull %d publishes the image's files\n", n, i);

@@ -60,15 +60,25 @@ static bool commit(struct pull_task *task, struct file_lock *lock, bool is_descr
                                &task->again, error);
 }
 
-/* The description stays as it is when another platform of the reference is described. */
+/* Each gets its name under a lock that was just looked at: a rename may take long, too. The
+ * description, which is last, stays as it is when another platform of the reference is described.
+ */
 static bool publish(struct pull_task *task, struct file_lock *lock, bool is_described_by_another,
                     struct error *error)
 {
     const struct composed *composed = &task->composed;
     struct blob_draft *const drafts[] = {composed->fsmeta.draft, composed->vmdk.draft,
                                          composed->description};
-    return cancel_check(&task->stop, error) && file_lock_check(lock, error) &&
-           blob_drafts_publish(drafts, is_described_by_another ? 2 : 3, error);
+    const size_t count = is_described_by_another ? 2 : 3;
+    if (!cancel_check(&task->stop, error))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!file_lock_check(lock, error) || !blob_draft_give_name(drafts[i], error))
+            return false;
+    for (size_t i = 0; i < count; i++)
+        if (!blob_draft_keep_name(drafts[i], error))
+            return false;
+    return true;
 }
 
 /* Under the locks of all three files, so that no reaper takes a condemned one between
@@ -84,13 +94,12 @@ static bool publish_and_commit(struct pull_task *task, struct error *error)
         file_lock_acquire(task->config->catalogue, locked, 2, &task->stop, error);
     bool by_another = false;
     struct blob_state description;
-    if (!lock || !pull_are_files_current(task, error) ||
-        !is_described_by_another(task, lock, &by_another, error) ||
+    if (!lock || !is_described_by_another(task, lock, &by_another, error) ||
         !catalogue_condemn_unborn(file_lock_session(lock), task->pull.manifest_digest,
                                   by_another ? NULL : &task->reference, error))
         return false;
     CRASH_POINT(COMPOSE_CONDEMNED);
-    if (!publish(task, lock, by_another, error) ||
+    if (!pull_are_files_current(task, error) || !publish(task, lock, by_another, error) ||
         !blob_look_up(task->config->blobdir, BLOB_MANIFEST, &locked[1].key, &description, error))
         return false;
     CRASH_POINT(COMPOSE_PUBLISHED);
@@ -117,27 +126,38 @@ static bool may_be_of_damage(enum error_code code)
            code != ERROR_STORAGE_FULL && code != ERROR_LAYER_TOO_LARGE && code != ERROR_PULL_FAILED;
 }
 
-/* *found: something that composing had before it was damaged, or is another by now. */
-static bool find_reason(struct pull_task *task, bool *found)
+/* *may: a layer file is another since composing began, or a draft is gone, or a layer was damaged
+ * and is put aside. What composing found says more than what ends that search, unless it is an
+ * outage or a cancel. */
+static bool may_compose_again(struct pull_task *task, bool *may, struct error *error)
 {
-    struct error ignored; /* what composing found says more */
-    *found = !pull_are_files_current(task, &ignored);
-    return pull_put_damaged_aside(task, found, &ignored);
+    struct error looking = {0};
+    *may = !pull_are_files_current(task, &looking);
+    if (!pull_put_damaged_aside(task, may, &looking) &&
+        looking.code == ERROR_CATALOGUE_UNAVAILABLE) {
+        *error = looking;
+        return false;
+    }
+    return cancel_check(&task->stop, error);
 }
 
 /* Whether a file is as it was recorded is not looked at when it is reused: that would be to read
  * it. Composing reads what it needs, and what is wrong there it may call by many names. */
 static bool compose_or_mend(struct pull_task *task, struct error *error)
 {
-    bool found = false;
-    if (compose(task, error))
-        return true;
-    if (!may_be_of_damage(error->code) || !find_reason(task, &found) || !found)
-        return false;
-    pull_forget_files(task);
-    return catalogue_pull_resolved(task->config->catalogue, task->config->node_id, &task->pull,
-                                   error) &&
-           pull_fetch_layers(task, NULL, error) && compose(task, error);
+    enum { ROUNDS_MAX = 3 };
+    for (int round = 1; !compose(task, error); round++) {
+        bool may = false;
+        if (round == ROUNDS_MAX || !may_be_of_damage(error->code) ||
+            !may_compose_again(task, &may, error) || !may)
+            return false;
+        pull_forget_files(task);
+        if (!catalogue_pull_resolved(task->config->catalogue, task->config->node_id, &task->pull,
+                                     error) ||
+            !pull_fetch_layers(task, NULL, error))
+            return false;
+    }
+    return true;
 }
 
 bool pull_compose(struct pull_task *task, struct error *error)

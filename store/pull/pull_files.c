@@ -1,4 +1,5 @@
 /* The files that an image has besides its layers: fsmeta, vmdk and description. */
+#include "store/cancel.h"
 #include "store/composer.h"
 #include "store/convert.h"
 #include "store/crash_point.h"
@@ -57,7 +58,8 @@ static bool finish_file(struct pull_task *task, struct image_file *file, struct 
 {
     struct digest digest;
     char *text = arena_alloc(&task->arena, DIGEST_TEXT_SIZE);
-    if (!file_digest_of(blob_draft_fd(file->draft), file->size_bytes, &digest, error))
+    if (!cancel_check(&task->stop, error) ||
+        !file_digest_of(blob_draft_fd(file->draft), file->size_bytes, &digest, error))
         return false;
     digest_format(&digest, text);
     file->digest = text;
@@ -123,38 +125,43 @@ void pull_compose_files(struct pull_task *task)
     composed->state = done ? COMPOSED : COMPOSING_FAILED;
 }
 
-static bool is_layer_current(struct pull_task *task, const struct task_layer *layer, int fd,
-                             struct error *error)
+/* Opened anew, by its name: what a network file system remembers of a name may be old. */
+static bool is_layer_current(struct pull_task *task, const struct task_layer *layer,
+                             int composed_fd, struct error *error)
 {
-    struct blob_state state;
-    struct stat opened;
+    struct stat named;
+    struct stat composed;
+    cleanup_fd int fd = blob_open(task->config->blobdir, BLOB_LAYER, &layer->diff_id, error);
+    if (fd < 0)
+        return false;
     char path[BLOB_PATH_SIZE];
     blob_path(BLOB_LAYER, &layer->diff_id, path);
-    if (!blob_look_up(task->config->blobdir, BLOB_LAYER, &layer->diff_id, &state, error))
-        return false;
-    if (fstat(fd, &opened) < 0)
+    if (fstat(fd, &named) < 0 || fstat(composed_fd, &composed) < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot look at \"%s\"", path);
-    return (state.is_file && state.size_bytes == layer->record.erofs_size_bytes &&
-            state.device == opened.st_dev && state.inode == opened.st_ino) ||
-           error_set(error, ERROR_INTERNAL,
-                     "\"%s\" is gone, or another since the image was composed of it", path);
-}
-
-static bool is_draft_there(const struct blob_draft *draft)
-{
-    return !draft || blob_draft_is_there(draft);
+    return (named.st_dev == composed.st_dev && named.st_ino == composed.st_ino &&
+            named.st_size == layer->record.erofs_size_bytes) ||
+           error_set(error, ERROR_INTERNAL, "\"%s\" is another since the image was composed of it",
+                     path);
 }
 
 bool pull_are_files_current(struct pull_task *task, struct error *error)
 {
     const struct composed *composed = &task->composed;
+    const struct blob_draft *drafts[] = {composed->fsmeta.draft, composed->vmdk.draft,
+                                         composed->description};
     for (size_t i = 0; i < composed->layer_fd_count; i++)
         if (!is_layer_current(task, &task->layers[i], composed->layer_fds[i], error))
             return false;
-    return (is_draft_there(composed->fsmeta.draft) && is_draft_there(composed->vmdk.draft) &&
-            is_draft_there(composed->description)) ||
-           error_set(error, ERROR_INTERNAL,
-                     "what was composed is gone from tmp/: another node took this one for dead");
+    for (size_t i = 0; i < sizeof(drafts) / sizeof(drafts[0]); i++) {
+        bool there = true;
+        if (drafts[i] && !blob_draft_look(drafts[i], &there, error))
+            return false;
+        if (!there)
+            return error_set(
+                error, ERROR_INTERNAL,
+                "what was composed is gone from tmp/: another node took this one for dead");
+    }
+    return true;
 }
 
 void pull_forget_files(struct pull_task *task)

@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-static void cleanup_draft_slot(struct blob_draft **slot)
-{
-    blob_draft_free(*slot);
-}
-
 static void cleanup_converter_slot(struct converter **slot)
 {
     converter_free(*slot);
@@ -115,12 +110,12 @@ static bool publish(struct pull_task *task, struct task_layer *layer, struct fil
     return true;
 }
 
-/* Killed before the publish: a draft, which the next start of any node removes. Killed
+/* Killed before the publish: a draft, which any node removes that takes this one for dead. Killed
  * after it: a whole file that nobody knows, which the next pull writes anew. */
 static bool build_from(struct pull_task *task, struct task_layer *layer, enum blob_source from,
                        struct file_lock *lock, struct error *error)
 {
-    cleanup(cleanup_draft_slot) struct blob_draft *draft =
+    cleanup_draft struct blob_draft *draft =
         blob_draft_new(task->config->blobdir, BLOB_LAYER, &layer->diff_id, error);
     struct convert_report report;
     if (!draft || !fetch_and_convert(task, layer, from, blob_draft_fd(draft), &report, error))

@@ -29,7 +29,7 @@ struct task_layer {
     atomic_ullong tar_bytes;
 };
 
-/* A file of the image: whole and durable, not yet published. */
+/* A file of the image; whole and durable once all are COMPOSED. */
 struct image_file {
     struct blob_draft *draft; /* NULL: there is none */
     uint64_t size_bytes;
@@ -89,7 +89,8 @@ struct pull_task {
     struct layer_share share; /* of the node's layers that are built at once */
 
     struct pull_fetch *fetch; /* while pull_fetch_layers() runs */
-    struct composed composed; /* from pull_compose_files() to the end of pull_compose() */
+    struct composed
+        composed; /* from pull_compose_files() to the end of pull_compose(), or the task */
 };
 
 /* Can the request be answered without the registry? Because the image is here with every
@@ -153,7 +154,8 @@ void pull_forget_files(struct pull_task *task);
 [[nodiscard]] bool pull_put_damaged_aside(struct pull_task *task, bool *found, struct error *error);
 
 /* fsmeta, vmdk and description, published; then the image committed. A layer file that is found to
- * be damaged is put aside and built anew, once. */
+ * be damaged is put aside and built anew; what was made of a file that is another by then, or was
+ * cleared away, is made again. Three attempts in all. */
 [[nodiscard]] bool pull_compose(struct pull_task *task, struct error *error);
 
 /* Writes the JSON of manifests/<hex>.json: what microsandbox's cache keeps of an image. */

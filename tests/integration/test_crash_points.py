@@ -120,9 +120,17 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 
 LAYER = "SELECT 'layers/sha256_' || substr(diff_id, 8) || '.erofs' FROM pull_layers WHERE position = 0"
 FSMETA = "SELECT 'fsmeta/sha256_' || substr(manifest_digest, 8) || '.erofs' FROM pulls"
+VMDK = "SELECT 'vmdk/sha256_' || substr(manifest_digest, 8) || '.vmdk' FROM pulls"
 
 
-@pytest.mark.parametrize("step, path", [("publish.synced", LAYER), ("compose.condemned", FSMETA)])
+@pytest.mark.parametrize(
+    "step, path",
+    [
+        ("publish.synced", LAYER),
+        ("compose.condemned", FSMETA),
+        ("publish.renamed:3", VMDK),  # after two layers and fsmeta
+    ],
+)
 def test_a_file_whose_lock_was_lost_gets_no_name(cache, reference, step, path):
     """The lock may be another's by now, as it is here. Once it is not, the pull goes on."""
     stands = cache.node(stop_at=step, flags=["--layer-jobs", "1"])

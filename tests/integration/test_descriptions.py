@@ -9,6 +9,7 @@ import os
 import signal
 
 import pytest
+import requests
 
 import filelock
 import images
@@ -24,6 +25,10 @@ FLAGS = ["--platform", AMD64]
 WAITERS = """
     SELECT 1 FROM pg_stat_activity
      WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+
+REAPERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE datname = current_database() AND state = 'idle in transaction'"""
 
 BACKENDS = """
     SELECT pid FROM pg_stat_activity
@@ -206,6 +211,33 @@ def test_a_condemned_description_is_not_kept_by_the_pull_of_another_platform(cac
         reaper.run("COMMIT")
     wait_until(lambda: node.get(f"/pulls/{pull['id']}").json()["finished_at"], "the pull ends")
     cache.expect("first", ARM64)
+
+
+def test_a_reaper_that_lost_its_row_during_the_fsync_gives_no_description_its_name(cache):
+    """The row is another's by then, as it is here, and a pull may have published."""
+    node = cache.node(stop_at="publish.synced:6")  # after two layers, fsmeta, vmdk, description
+    pulling.pull(node, cache.reference)
+    cache.path.unlink()
+    a_pulls = json.dumps({"manifest_digest": "a pull's", "larder": {"platform": AMD64}})
+    sql(cache.database, f"INSERT INTO condemned_files (kind, digest, reference)"
+                        f" VALUES ('manifest', 'sha256:{cache.path.stem}', '{cache.reference}')")  # fmt: skip
+    with pytest.raises(requests.Timeout):  # it waits for the reaper
+        node.post("/images:prune", json={"reference": "nothing.example/*"}, timeout=5)
+    wait_until(lambda: is_stopped(node.pid), "its reaper has written one")
+    try:
+        assert sql(cache.database, REAPERS), "as PostgreSQL does with a node that is silent"
+        with Psql(cache.database) as another:
+            another.run("BEGIN")
+            another.run("SELECT FROM condemned_files FOR UPDATE")
+            cache.path.write_text(a_pulls)
+            os.kill(node.pid, signal.SIGCONT)
+            wait_until(lambda: not list(cache.blob_dir.glob("tmp/*/*")), "it is done with its own")
+            assert cache.path.read_text() == a_pulls
+            another.run("COMMIT")
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
+    cache.node()
+    cache.expect("first", AMD64)
 
 
 def test_a_pull_that_dies_before_its_commit_leaves_the_image_that_is_here_described(cache):
