@@ -306,11 +306,9 @@ bool blob_draft_publish(struct blob_draft *draft, struct error *error)
 
 bool blob_draft_look(const struct blob_draft *draft, bool *there, struct error *error)
 {
-    struct blob_state state;
-    *there = draft->published;
-    if (draft->published)
-        return true;
-    bool looked = blobdir_look_at_draft(draft->blobdir, draft->name, &state, error);
+    struct blob_state state = {.exists = true};
+    bool looked =
+        draft->published || blobdir_look_at_draft(draft->blobdir, draft->name, &state, error);
     *there = looked && state.exists;
     return looked;
 }

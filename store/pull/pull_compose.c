@@ -60,9 +60,8 @@ static bool commit(struct pull_task *task, struct file_lock *lock, bool is_descr
                                &task->again, error);
 }
 
-/* Each gets its name under a lock that was just looked at: a rename may take long, too. The
- * description, which is last, stays as it is when another platform of the reference is described.
- */
+/* Each gets its name under a lock that was just looked at: a rename may take long, too. The last,
+ * the description, stays as it is when another platform of the reference is described. */
 static bool publish(struct pull_task *task, struct file_lock *lock, bool is_described_by_another,
                     struct error *error)
 {

@@ -90,7 +90,7 @@ struct pull_task {
 
     struct pull_fetch *fetch; /* while pull_fetch_layers() runs */
     struct composed
-        composed; /* from pull_compose_files() to the end of pull_compose(), or the task */
+        composed; /* from pull_compose_files() to the end of pull_compose() or the task */
 };
 
 /* Can the request be answered without the registry? Because the image is here with every

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 
@@ -147,6 +148,49 @@ def test_a_file_whose_lock_was_lost_gets_no_name(cache, reference, step, path):
         os.kill(stands.pid, signal.SIGCONT)
     wait_until(lambda: stands.get(pull).json()["finished_at"], "another attempt ends")
     assert stands.get(pull).json()["state"] == "done"
+    cache.check()
+
+
+LOCK_IS_WAITED_FOR = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+@contextmanager
+def lock_taken_over(node, file):
+    """The stopped node goes on once somebody waits for the file's lock, and has it as soon as the
+    node lets go of it."""
+
+    def go_on():
+        try:
+            wait_until(lambda: sql(node.database, LOCK_IS_WAITED_FOR), "the lock is waited for")
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    with filelock.held(node.database, file):
+        thread.join()
+        yield
+
+
+def replace(file):
+    """By another of the same bytes, as a pull with `force` does."""
+    another = file.with_suffix(".another")
+    another.write_bytes(file.read_bytes())
+    another.rename(file)
+
+
+def test_a_layer_that_is_replaced_twice_before_its_image_has_files_is_composed_thrice(cache, reference):
+    node = cache.node(stop_at="compose.condemned")
+    pull = node.post("/images:pull", json={"reference": reference}).headers["Location"]
+    wait_until(lambda: is_stopped(node.pid), "it is about to give names to what it composed")
+    first = set(cache.drafts())
+    layer = min((cache.blob_dir / "layers").iterdir())
+    replace(layer)
+    with lock_taken_over(node, cache.blob_dir / sql(cache.database, FSMETA)[0][0]):
+        wait_until(lambda: len(set(cache.drafts()) - first) == 3, "it has composed again")
+        replace(layer)
+    wait_until(lambda: node.get(pull).json()["finished_at"], "the pull ends")
+    assert node.get(pull).json()["state"] == "done"
     cache.check()
 
 
