@@ -29,7 +29,7 @@ enum layer_compression {
 
 enum {
     CONVERT_RATIO_DEFAULT = 200,
-    CONVERT_THREADS = 4, /* of the process */
+    CONVERT_THREADS = 5, /* of the process */
 };
 
 struct convert_limits {

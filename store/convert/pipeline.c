@@ -1,6 +1,8 @@
 #include "store/convert/pipeline.h"
 
 #include "store/compose.h"
+#include "store/convert/flush.h"
+#include "store/convert/growth.h"
 #include "store/convert/inflate.h"
 #include "store/convert/readback.h"
 #include "store/convert/ring.h"
@@ -21,10 +23,12 @@ struct pipeline {
     pthread_t reader_thread;
     pthread_t inflater_thread;
     pthread_t verifier_thread;
-    struct ring *blob_ring;    /* reader to inflater */
-    struct ring *tar_ring;     /* inflater to builder */
-    struct readback *readback; /* builder to verifier */
-    int output_fd;             /* before pipeline_run(): -1 */
+    pthread_t flusher_thread;
+    struct ring *blob_ring;   /* reader to inflater */
+    struct ring *tar_ring;    /* inflater to builder */
+    struct growth *to_verify; /* builder to verifier */
+    struct growth *to_flush;  /* builder to flusher */
+    int output_fd;            /* before pipeline_run(): -1 */
 
     /* The reader's, until it is joined. */
     int input_fd;
@@ -42,6 +46,9 @@ struct pipeline {
     /* The verifier's, until it is joined. */
     struct digest erofs_digest;
     struct error verify_error; /* ERROR_NONE: all was read */
+
+    /* The flusher's, until it is joined. */
+    struct error flush_error;
 };
 
 static void wait_for_go(struct pipeline *pipeline)
@@ -158,7 +165,9 @@ static bool next_tar_piece(void *context, const void **bytes, size_t *size_bytes
     if (*size_bytes > 0)
         digest_state_update(pipeline->tar_state, piece, *size_bytes);
     atomic_fetch_add_explicit(pipeline->tar_bytes, *size_bytes, memory_order_relaxed);
-    readback_grow(pipeline->readback, output_size(pipeline));
+    uint64_t written = output_size(pipeline);
+    growth_tell(pipeline->to_verify, written);
+    growth_tell(pipeline->to_flush, written);
     return true;
 }
 
@@ -215,14 +224,34 @@ static void *run_verifier(void *context)
 {
     struct pipeline *pipeline = context;
     wait_for_go(pipeline);
-    if (!readback_run(pipeline->readback, pipeline->output_fd, &pipeline->erofs_digest,
+    if (!readback_run(pipeline->to_verify, pipeline->output_fd, &pipeline->erofs_digest,
                       &pipeline->verify_error))
         (void)error_context(&pipeline->verify_error, "the layer file");
     return NULL;
 }
 
-/* Reads the layer file back. Its write-back goes on meanwhile, so that the fsync, which is its
- * owner's, has less to wait for. */
+/* Flusher */
+
+static void *run_flusher(void *context)
+{
+    struct pipeline *pipeline = context;
+    wait_for_go(pipeline);
+    if (!flush_run(pipeline->to_flush, pipeline->output_fd, &pipeline->flush_error))
+        (void)error_context(&pipeline->flush_error, "the layer file");
+    return NULL;
+}
+
+static bool join_followers(struct pipeline *pipeline, struct error *error)
+{
+    pthread_join(pipeline->verifier_thread, NULL);
+    pthread_join(pipeline->flusher_thread, NULL);
+    bool verified = pipeline->verify_error.code == ERROR_NONE;
+    *error = verified ? pipeline->flush_error : pipeline->verify_error;
+    return error->code == ERROR_NONE;
+}
+
+/* Reads the layer file back. Write-back of its end goes on meanwhile, so that the fsync, which is
+ * its owner's, has less to wait for. */
 static bool finish_output(struct pipeline *pipeline, uint64_t size_bytes, struct error *error)
 {
     int fd = pipeline->output_fd;
@@ -230,17 +259,13 @@ static bool finish_output(struct pipeline *pipeline, uint64_t size_bytes, struct
     if (output_size(pipeline) != size_bytes)
         return error_set(error, ERROR_INTERNAL, "the layer file has %llu bytes instead of %llu",
                          (unsigned long long)output_size(pipeline), (unsigned long long)size_bytes);
-    readback_end(pipeline->readback, size_bytes);
+    growth_end(pipeline->to_verify, size_bytes);
+    growth_end(pipeline->to_flush, size_bytes);
     if (!erofs_file_check(fd, size_bytes, error)) {
         error->code = ERROR_INTERNAL; /* no registry's fault: the disk's or ours */
         return error_context(error, "reading the layer file back");
     }
-    pthread_join(pipeline->verifier_thread, NULL);
-    if (pipeline->verify_error.code != ERROR_NONE) {
-        *error = pipeline->verify_error;
-        return false;
-    }
-    return true;
+    return join_followers(pipeline, error);
 }
 
 /* A damaged blob gives these, once inflated; a full disk it cannot explain. Nor is what is too
@@ -300,6 +325,8 @@ static bool start_threads(struct pipeline *pipeline, struct error *error)
         result = pthread_create(&pipeline->inflater_thread, NULL, run_inflater, pipeline);
     if (result == 0)
         result = pthread_create(&pipeline->verifier_thread, NULL, run_verifier, pipeline);
+    if (result == 0)
+        result = pthread_create(&pipeline->flusher_thread, NULL, run_flusher, pipeline);
     if (result != 0)
         return error_set_errno(error, ERROR_INTERNAL, result, "cannot start a thread");
     pthread_barrier_wait(&pipeline->arrived);
@@ -317,7 +344,8 @@ struct pipeline *pipeline_start(const struct convert_request *request, int input
         .tar_bytes = tar_bytes,
         .blob_ring = ring_new(),
         .tar_ring = ring_new(),
-        .readback = readback_new(),
+        .to_verify = growth_new(READBACK_STEP_BYTES),
+        .to_flush = growth_new(FLUSH_STEP_BYTES),
         .output_fd = -1,
         .input_fd = input_fd,
         .blob_state = digest_state_new(),

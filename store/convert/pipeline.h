@@ -1,9 +1,10 @@
-/* The converter's work: four threads that run at the same time.
+/* The converter's work: five threads that run at the same time.
  *
  *     reader     reads the blob, digests it           ─► ring of 1 MiB
  *     inflater   inflates                             ─► ring of 1 MiB
  *     builder    digests the tar, layer_build()       ─► output
  *     verifier   reads the output back, digests it    ◄─ output
+ *     flusher    makes the output durable on the way  ◄─ output
  *
  * The builder is the caller of pipeline_run(). Inflating is the slowest stage of
  * a gzip layer and about half of the work, so it has a thread of its own.

@@ -138,6 +138,7 @@ static const int allowed[] = {
     SCMP_SYS(fstat),
     SCMP_SYS(ftruncate),
     SCMP_SYS(sync_file_range),
+    SCMP_SYS(fdatasync),
     SCMP_SYS(close),
     SCMP_SYS(brk),
     SCMP_SYS(munmap),

@@ -16,7 +16,6 @@ enum {
 #else
     BUFFER_SIZE = 128 * 1024,
 #endif
-    SYNC_INTERVAL = 16 * 1024 * 1024, /* about 30 ms of writing */
 };
 
 static const unsigned char zeros[4096];
@@ -35,18 +34,6 @@ void erofs_output_close(struct erofs_output *output)
     output->buffer = NULL;
 }
 
-/* Only a hint: a filesystem that cannot do it loses nothing but time. */
-static void start_write_back(struct erofs_output *output)
-{
-    uint64_t size = output->flushed - output->synced;
-    if (size < SYNC_INTERVAL)
-        return;
-    int saved = errno;
-    (void)sync_file_range(output->fd, (off_t)output->synced, (off_t)size, SYNC_FILE_RANGE_WRITE);
-    errno = saved;
-    output->synced = output->flushed;
-}
-
 static bool flush(struct erofs_output *output, struct error *error)
 {
     for (size_t done = 0; done < output->used;) {
@@ -61,7 +48,6 @@ static bool flush(struct erofs_output *output, struct error *error)
     }
     output->flushed += output->used;
     output->used = 0;
-    start_write_back(output);
     return true;
 }
 

@@ -1,5 +1,4 @@
-/* The file that is being written: sequential, in large writes, with write-back
- * started along the way, so that the fsync at the end finds little left to do. */
+/* The file that is being written: sequential, in large writes. Making it durable is its owner's. */
 #ifndef LARDER_STORE_EROFS_OUTPUT_H
 #define LARDER_STORE_EROFS_OUTPUT_H
 
@@ -13,7 +12,6 @@ struct erofs_output {
     int fd;               /* the caller's */
     uint64_t limit_bytes; /* more than this is ERROR_LAYER_TOO_LARGE */
     uint64_t flushed;     /* file offset of buffer[0] */
-    uint64_t synced;      /* write-back was started up to here */
     size_t used;          /* bytes in buffer */
     unsigned char *buffer;
 };

@@ -30,6 +30,16 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
+/* A converter is another process, which knows of no fault: its file says it. Its box is closed to
+ * the system call that is libc's fstat(). NOLINTNEXTLINE(readability-inconsistent-declaration-*) */
+int fdatasync(int fd)
+{
+    struct stat status;
+    if (syscall(SYS_fstat, fd, &status) == 0 && (status.st_mode & S_ISVTX) && fail(EIO))
+        return -1;
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's are reserved */
 int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
 {

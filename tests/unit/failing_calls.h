@@ -1,5 +1,5 @@
 /* A file system that fails as told: these calls stand before libc's in the program of the unit
- * tests. */
+ * tests. fdatasync() fails of a file that has the sticky bit. */
 #ifndef LARDER_TESTS_UNIT_FAILING_CALLS_H
 #define LARDER_TESTS_UNIT_FAILING_CALLS_H
 
