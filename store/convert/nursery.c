@@ -84,7 +84,8 @@ static int spawn(int socket, pid_t *pid)
     char command[] = "nursery"; /* its room is that of a boxed process's command */
     static_assert(sizeof(command) == sizeof(((struct request *)NULL)->command));
     char *const arguments[] = {program, command, NULL};
-    char *const environment[] = {NULL};
+    char bind_now[] = "LD_BIND_NOW=1"; /* here once, not in each process that is forked of it */
+    char *const environment[] = {bind_now, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_init(&actions);
