@@ -37,7 +37,7 @@ struct layer_result {
 
 /* Reads the whole source, also what follows the end-of-archive marker, and writes
  * the layer file to output_fd (empty, open for reading and writing; stays the
- * caller's; not yet fsynced). Write-back is started while writing. Fails with
+ * caller's; not yet fsynced). Fails with
  * ERROR_UNSUPPORTED_LAYER naming the member (or telling that the metadata of all is
  * too large), ERROR_LAYER_TOO_LARGE, ERROR_STORAGE_FULL or the source's own error;
  * the output is then garbage. */

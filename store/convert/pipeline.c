@@ -8,7 +8,6 @@
 #include "store/convert/ring.h"
 #include "store/layer.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -245,17 +244,16 @@ static bool join_followers(struct pipeline *pipeline, struct error *error)
 {
     pthread_join(pipeline->verifier_thread, NULL);
     pthread_join(pipeline->flusher_thread, NULL);
-    bool verified = pipeline->verify_error.code == ERROR_NONE;
-    *error = verified ? pipeline->flush_error : pipeline->verify_error;
+    /* What a disk did not take may also be why it could not be read back. */
+    bool flushed = pipeline->flush_error.code == ERROR_NONE;
+    *error = flushed ? pipeline->verify_error : pipeline->flush_error;
     return error->code == ERROR_NONE;
 }
 
-/* Reads the layer file back. Write-back of its end goes on meanwhile, so that the fsync, which is
- * its owner's, has less to wait for. */
+/* Reads the layer file back. */
 static bool finish_output(struct pipeline *pipeline, uint64_t size_bytes, struct error *error)
 {
     int fd = pipeline->output_fd;
-    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     if (output_size(pipeline) != size_bytes)
         return error_set(error, ERROR_INTERNAL, "the layer file has %llu bytes instead of %llu",
                          (unsigned long long)output_size(pipeline), (unsigned long long)size_bytes);

@@ -17,8 +17,8 @@ struct ring {
     uint8_t slots[RING_SLOTS][RING_SLOT_BYTES]; /* each is one end's at a time */
 };
 
-/* With its memory there at once, as all of it will be used: page by page costs a fault each,
- * which in a virtual machine is a hundredth of a layer's conversion. */
+/* With its memory there at once: any layer of a few MiB uses all of it, and page by page it costs a
+ * fault each, which in a virtual machine is a hundredth of such a layer's conversion. */
 struct ring *ring_new(void)
 {
     struct ring *ring = mmap(NULL, sizeof(*ring), PROT_READ | PROT_WRITE,

@@ -109,6 +109,8 @@ bool erofs_output_finish(struct erofs_output *output, struct error *error)
         return false;
     if (ftruncate(output->fd, (off_t)output->flushed) != 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot size the EROFS file");
+    /* Only a hint: a filesystem that cannot do it loses nothing but time. */
+    (void)sync_file_range(output->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     return true;
 }
 

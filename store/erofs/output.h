@@ -1,4 +1,5 @@
-/* The file that is being written: sequential, in large writes. Making it durable is its owner's. */
+/* The file that is being written: sequential, in large writes. Making it durable is its owner's,
+ * who may do so at any time. */
 #ifndef LARDER_STORE_EROFS_OUTPUT_H
 #define LARDER_STORE_EROFS_OUTPUT_H
 
@@ -43,7 +44,7 @@ static inline uint64_t erofs_output_offset(const struct erofs_output *output)
 [[nodiscard]] bool erofs_output_align(struct erofs_output *output, uint64_t alignment,
                                       struct error *error);
 
-/* Writes the buffer out and makes the file as long as the offset says. */
+/* Writes the buffer out, makes the file as long as the offset says, and starts its write-back. */
 [[nodiscard]] bool erofs_output_finish(struct erofs_output *output, struct error *error);
 
 /* Overwrites what was skipped at the file's start. Call after finishing. */

@@ -521,11 +521,10 @@ Test(convert, a_disk_that_is_full_is_told_at_once)
     expect_failure(&outcome, ERROR_STORAGE_FULL, "");
 }
 
-/* A process that had inherited another's input would keep it from ever ending. */
 /* Whoever syncs the file later is not told of it again. */
 Test(convert, a_layer_that_could_not_be_flushed_on_the_way_is_refused)
 {
-    struct bytes tar = tar_of("large", 40 << 20);
+    struct bytes tar = tar_of("large", 100 << 20); /* three flushes */
     struct convert_request request = request_for(LAYER_PLAIN, &tar, &tar);
     cleanup_fd int output_fd = output_file();
     cr_assert_eq(fchmod(output_fd, S_IRUSR | S_IWUSR | S_ISVTX), 0);
@@ -533,6 +532,7 @@ Test(convert, a_layer_that_could_not_be_flushed_on_the_way_is_refused)
     expect_failure(&outcome, ERROR_INTERNAL, "the layer file: cannot flush the file: Input/output");
 }
 
+/* A process that had inherited another's input would keep it from ever ending. */
 Test(convert, conversions_side_by_side_end_each_by_itself)
 {
     enum { COUNT = 4 };
