@@ -322,7 +322,7 @@ def test_a_body_is_read_by_a_process_that_has_closed_its_box(node):
         for name in ("Max core file size", "Max processes", "Max open files"):
             assert limits[name].split()[:2] == ["0", "0"], limits[name]
         assert int(limits["Max file size"].split()[0]) < 128 << 20, "of 32 MiB and a margin"
-        seconds = 4 * (300 + 32 // 20)  # on each of as many cores as a converter may have
+        seconds = 5 * (300 + 32 // 20)  # on each of as many cores as a converter may have
         assert limits["Max cpu time"].split()[:2] == [str(seconds), str(seconds + 1)]
         memory = "unlimited" if build_setting("LARDER_SANITIZE") else str(512 << 20)
         assert limits["Max address space"].split()[:2] == [memory, memory]
