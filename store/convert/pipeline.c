@@ -14,6 +14,10 @@
 /* PATH_MAX holds 2048 one-letter components: nothing deeper can be opened by path. */
 enum { MAX_PATH_DEPTH = 2048 };
 
+/* How far verifier and flusher may be behind: enough that none of them waits for the other on a
+ * disk that is faster than inflating, and what a disk takes within a second. */
+enum { OUTPUT_LEAD_BYTES = 64 << 20 };
+
 struct pipeline {
     const struct convert_request *request;
     _Atomic uint64_t *tar_bytes;
@@ -42,11 +46,11 @@ struct pipeline {
     /* The builder's. */
     struct digest_state *tar_state;
 
-    /* The verifier's, until it is joined. */
+    /* The verifier's, until it is joined or has abandoned. */
     struct digest erofs_digest;
     struct error verify_error; /* ERROR_NONE: all was read */
 
-    /* The flusher's, until it is joined. */
+    /* The flusher's, until it is joined or has abandoned. */
     struct error flush_error;
 };
 
@@ -149,6 +153,16 @@ static uint64_t output_size(const struct pipeline *pipeline)
     return size < 0 ? 0 : (uint64_t)size;
 }
 
+/* A follower that goes before the end has failed. */
+static bool tell_followers(struct pipeline *pipeline, uint64_t written_bytes, struct error *error)
+{
+    bool flushing = growth_tell(pipeline->to_flush, written_bytes);
+    bool verifying = growth_tell(pipeline->to_verify, written_bytes);
+    if (!flushing || !verifying)
+        *error = flushing ? pipeline->verify_error : pipeline->flush_error;
+    return flushing && verifying;
+}
+
 /* struct tar_source's next(). */
 static bool next_tar_piece(void *context, const void **bytes, size_t *size_bytes,
                            struct error *error)
@@ -164,10 +178,7 @@ static bool next_tar_piece(void *context, const void **bytes, size_t *size_bytes
     if (*size_bytes > 0)
         digest_state_update(pipeline->tar_state, piece, *size_bytes);
     atomic_fetch_add_explicit(pipeline->tar_bytes, *size_bytes, memory_order_relaxed);
-    uint64_t written = output_size(pipeline);
-    growth_tell(pipeline->to_verify, written);
-    growth_tell(pipeline->to_flush, written);
-    return true;
+    return tell_followers(pipeline, output_size(pipeline), error);
 }
 
 static bool build(struct pipeline *pipeline, struct layer_result *result, struct error *error)
@@ -224,8 +235,10 @@ static void *run_verifier(void *context)
     struct pipeline *pipeline = context;
     wait_for_go(pipeline);
     if (!readback_run(pipeline->to_verify, pipeline->output_fd, &pipeline->erofs_digest,
-                      &pipeline->verify_error))
+                      &pipeline->verify_error)) {
         (void)error_context(&pipeline->verify_error, "the layer file");
+        growth_abandon(pipeline->to_verify);
+    }
     return NULL;
 }
 
@@ -235,35 +248,39 @@ static void *run_flusher(void *context)
 {
     struct pipeline *pipeline = context;
     wait_for_go(pipeline);
-    if (!flush_run(pipeline->to_flush, pipeline->output_fd, &pipeline->flush_error))
+    if (!flush_run(pipeline->to_flush, pipeline->output_fd, &pipeline->flush_error)) {
         (void)error_context(&pipeline->flush_error, "the layer file");
+        growth_abandon(pipeline->to_flush);
+    }
     return NULL;
 }
 
-static bool join_followers(struct pipeline *pipeline, struct error *error)
+/* Parses what was written while the followers come to its end; the first of what is wrong. */
+static bool check_output(struct pipeline *pipeline, uint64_t size_bytes, struct error *error)
 {
+    struct error parse_error = {0};
+    if (!erofs_file_check(pipeline->output_fd, size_bytes, &parse_error)) {
+        parse_error.code = ERROR_INTERNAL; /* no registry's fault: the disk's or ours */
+        (void)error_context(&parse_error, "reading the layer file back");
+    }
     pthread_join(pipeline->verifier_thread, NULL);
     pthread_join(pipeline->flusher_thread, NULL);
-    /* What a disk did not take may also be why it could not be read back. */
-    bool flushed = pipeline->flush_error.code == ERROR_NONE;
-    *error = flushed ? pipeline->verify_error : pipeline->flush_error;
+    /* What a disk did not take may also be why it could not be read. */
+    if (pipeline->flush_error.code != ERROR_NONE)
+        *error = pipeline->flush_error;
+    else
+        *error = pipeline->verify_error.code != ERROR_NONE ? pipeline->verify_error : parse_error;
     return error->code == ERROR_NONE;
 }
 
-/* Reads the layer file back. */
 static bool finish_output(struct pipeline *pipeline, uint64_t size_bytes, struct error *error)
 {
-    int fd = pipeline->output_fd;
     if (output_size(pipeline) != size_bytes)
         return error_set(error, ERROR_INTERNAL, "the layer file has %llu bytes instead of %llu",
                          (unsigned long long)output_size(pipeline), (unsigned long long)size_bytes);
     growth_end(pipeline->to_verify, size_bytes);
     growth_end(pipeline->to_flush, size_bytes);
-    if (!erofs_file_check(fd, size_bytes, error)) {
-        error->code = ERROR_INTERNAL; /* no registry's fault: the disk's or ours */
-        return error_context(error, "reading the layer file back");
-    }
-    return join_followers(pipeline, error);
+    return check_output(pipeline, size_bytes, error);
 }
 
 /* A damaged blob gives these, once inflated; a full disk it cannot explain. Nor is what is too
@@ -342,8 +359,8 @@ struct pipeline *pipeline_start(const struct convert_request *request, int input
         .tar_bytes = tar_bytes,
         .blob_ring = ring_new(),
         .tar_ring = ring_new(),
-        .to_verify = growth_new(READBACK_STEP_BYTES),
-        .to_flush = growth_new(FLUSH_STEP_BYTES),
+        .to_verify = growth_new(READBACK_STEP_BYTES, OUTPUT_LEAD_BYTES),
+        .to_flush = growth_new(FLUSH_STEP_BYTES, OUTPUT_LEAD_BYTES),
         .output_fd = -1,
         .input_fd = input_fd,
         .blob_state = digest_state_new(),

@@ -1,5 +1,6 @@
 /* A file system that fails as told: these calls stand before libc's in the program of the unit
- * tests. fdatasync() fails of a file that has the sticky bit. */
+ * tests. fdatasync() fails of a file that has the sticky bit, and takes as long as others may
+ * execute one. */
 #ifndef LARDER_TESTS_UNIT_FAILING_CALLS_H
 #define LARDER_TESTS_UNIT_FAILING_CALLS_H
 

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,6 +38,18 @@ static int output_file(void)
     cr_assert_geq(fd, 0);
     unlink(path);
     return fd;
+}
+
+static off_t size_of(int fd)
+{
+    struct stat status;
+    cr_assert_eq(fstat(fd, &status), 0);
+    return status.st_size;
+}
+
+static void nap_ms(long milliseconds)
+{
+    nanosleep(&(struct timespec){.tv_nsec = milliseconds * 1000000}, NULL);
 }
 
 /* The honest request for that blob of that tar. */
@@ -530,6 +543,40 @@ Test(convert, a_layer_that_could_not_be_flushed_on_the_way_is_refused)
     cr_assert_eq(fchmod(output_fd, S_IRUSR | S_IWUSR | S_ISVTX), 0);
     struct outcome outcome = convert_blob(&request, &tar, output_fd);
     expect_failure(&outcome, ERROR_INTERNAL, "the layer file: cannot flush the file: Input/output");
+    cr_expect_lt(size_of(output_fd), (off_t)tar.size, "that was told before all was written");
+}
+
+struct slow_disk {
+    struct bytes tar;
+    int output_fd;
+    struct outcome outcome;
+};
+
+static void *convert_to_slow_disk(void *context)
+{
+    struct slow_disk *disk = context;
+    struct convert_request request = request_for(LAYER_PLAIN, &disk->tar, &disk->tar);
+    disk->outcome = convert_blob(&request, &disk->tar, disk->output_fd);
+    return NULL;
+}
+
+/* Whoever cancels it waits for what the disk has not taken yet. */
+Test(convert, a_disk_that_is_slow_is_waited_for_on_the_way)
+{
+    const off_t lead_bytes = 64 << 20;
+    const off_t piece_bytes = 1 << 20;
+    cleanup_fd int output_fd = output_file();
+    struct slow_disk disk = {.tar = tar_of("large", 160 << 20), .output_fd = output_fd};
+    cr_assert_eq(fchmod(output_fd, S_IRUSR | S_IWUSR | S_IXOTH), 0);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, convert_to_slow_disk, &disk), 0);
+    while (size_of(output_fd) < lead_bytes)
+        nap_ms(1);
+    nap_ms(300);
+    cr_expect_leq(size_of(output_fd), lead_bytes + piece_bytes);
+    cr_assert_eq(fchmod(output_fd, S_IRUSR | S_IWUSR), 0);
+    pthread_join(thread, NULL);
+    cr_expect(disk.outcome.succeeded, "%s", disk.outcome.error.message);
 }
 
 /* A process that had inherited another's input would keep it from ever ending. */
