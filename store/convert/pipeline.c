@@ -156,8 +156,9 @@ static uint64_t output_size(const struct pipeline *pipeline)
 /* A follower that goes before the end has failed. */
 static bool tell_followers(struct pipeline *pipeline, uint64_t written_bytes, struct error *error)
 {
-    bool flushing = growth_tell(pipeline->to_flush, written_bytes);
+    /* The flusher last: what a disk did not take may also be why it could not be read. */
     bool verifying = growth_tell(pipeline->to_verify, written_bytes);
+    bool flushing = growth_tell(pipeline->to_flush, written_bytes);
     if (!flushing || !verifying)
         *error = flushing ? pipeline->verify_error : pipeline->flush_error;
     return flushing && verifying;
@@ -265,7 +266,7 @@ static bool check_output(struct pipeline *pipeline, uint64_t size_bytes, struct 
     }
     pthread_join(pipeline->verifier_thread, NULL);
     pthread_join(pipeline->flusher_thread, NULL);
-    /* What a disk did not take may also be why it could not be read. */
+    /* The flusher's first, as in tell_followers(). */
     if (pipeline->flush_error.code != ERROR_NONE)
         *error = pipeline->flush_error;
     else

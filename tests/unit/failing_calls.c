@@ -34,7 +34,7 @@ int fsync(int fd)
  * the system call that is libc's fstat(). NOLINTNEXTLINE(readability-inconsistent-declaration-*) */
 int fdatasync(int fd)
 {
-    struct stat status;
+    struct stat status = {0};
     while (syscall(SYS_fstat, fd, &status) == 0 && (status.st_mode & S_IXOTH))
         ;
     if ((status.st_mode & S_ISVTX) && fail(EIO))

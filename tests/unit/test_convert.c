@@ -549,6 +549,7 @@ Test(convert, a_layer_that_could_not_be_flushed_on_the_way_is_refused)
 struct slow_disk {
     struct bytes tar;
     int output_fd;
+    atomic_bool over;
     struct outcome outcome;
 };
 
@@ -557,6 +558,7 @@ static void *convert_to_slow_disk(void *context)
     struct slow_disk *disk = context;
     struct convert_request request = request_for(LAYER_PLAIN, &disk->tar, &disk->tar);
     disk->outcome = convert_blob(&request, &disk->tar, disk->output_fd);
+    disk->over = true;
     return NULL;
 }
 
@@ -570,9 +572,10 @@ Test(convert, a_disk_that_is_slow_is_waited_for_on_the_way)
     cr_assert_eq(fchmod(output_fd, S_IRUSR | S_IWUSR | S_IXOTH), 0);
     pthread_t thread;
     cr_assert_eq(pthread_create(&thread, NULL, convert_to_slow_disk, &disk), 0);
-    while (size_of(output_fd) < lead_bytes)
+    while (size_of(output_fd) < lead_bytes && !disk.over)
         nap_ms(1);
     nap_ms(300);
+    cr_expect_not(disk.over, "%s", disk.outcome.error.message);
     cr_expect_leq(size_of(output_fd), lead_bytes + piece_bytes);
     cr_assert_eq(fchmod(output_fd, S_IRUSR | S_IWUSR), 0);
     pthread_join(thread, NULL);
