@@ -53,10 +53,16 @@ class OnHost:
     def uri(self, database):
         return f"postgresql://{SUPERUSER}@{self.host.address}:{self.port}/{database}?connect_timeout=3"
 
-    def wait_for_commits(self, names):
-        """Commits wait for a standby, or for nobody."""
-        self.sql("postgres", f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+    def make_commits_wait(self):
+        """From here on none is acknowledged that no standby has."""
+        self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'")
         self.sql("postgres", "SELECT pg_reload_conf()")
+        shown = "SHOW synchronous_standby_names"
+        wait_until(lambda: self.sql("postgres", shown) == [["*"]], "the postmaster has told all")
+        # It is the checkpointer that tells those who commit, between two checkpoints. One may have
+        # begun before it was told.
+        for _ in range(2):
+            self.sql("postgres", "CHECKPOINT")
 
 
 class HostPostgres(OnHost, Postgres):
@@ -151,13 +157,13 @@ class Cluster:
         self.standby.start()
         state = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
         wait_until(lambda: self.primary.sql("postgres", state) == [["1"]], "the standby follows")
-        self.primary.wait_for_commits("*")
+        self.primary.make_commits_wait()
 
     def promote(self):
-        """The standby takes over; what was the primary is dead from now on, and forgotten."""
+        """The standby takes over, and waits for nobody: it was copied before its primary did. What
+        was the primary is dead from now on, and forgotten."""
         self.primary, self.standby = self.standby, self.primary
         self.primary.promote()
-        self.primary.wait_for_commits("")
 
     def orphans(self):
         """Connection -> whether it has a lock, of each backend whose node has that one no more."""

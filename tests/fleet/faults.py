@@ -5,6 +5,8 @@ import os
 import signal
 import time
 
+from daemons import processes_below, wait_until
+
 CUTS = [3, 7, 12]  # seconds: both ends forget a connection, one does, the others believe it dead
 
 
@@ -63,9 +65,16 @@ def fail_over(fleet):
     issued = time.monotonic()
     fleet.promote()
     fleet.await_writes(issued, fleet.promotions)
-    fleet.standby.daemon.kill()  # a partitioned one is reached by nobody until here
+    end(fleet.standby)  # a partitioned one is reached by nobody until here
     fleet.standby.host.plug()
     fleet.join_standby()
+
+
+def end(server):
+    """Also its backends: one that comes back for a moment would answer what was true before."""
+    server.daemon.kill()  # first: it makes no more of them
+    signal_all(processes_below(server.data), signal.SIGKILL)
+    wait_until(lambda: not processes_below(server.data), "its backends are gone, too")
 
 
 def kill_primary(fleet, random):
@@ -94,7 +103,7 @@ def hanging(fleet, server):
     children = fleet.children_of(server)
     signal_all(children, signal.SIGSTOP)
     try:
-        yield children
+        yield
     finally:
         signal_all([postmaster, *children], signal.SIGCONT)
 
@@ -107,11 +116,8 @@ def signal_all(pids, number):
 
 def stop_primary(fleet, random):
     """It hangs, its connections stay: the worst way to go."""
-    with hanging(fleet, fleet.primary) as children:
-        try:
-            fail_over(fleet)
-        finally:  # they would never see that their postmaster is gone
-            signal_all(children, signal.SIGKILL)
+    with hanging(fleet, fleet.primary):
+        fail_over(fleet)
 
 
 def kill_standby(fleet, random):
