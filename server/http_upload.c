@@ -60,7 +60,8 @@ bool http_upload_begin(struct request *request, struct error *error)
 {
     struct http_server *server = request->server;
     unsigned limit = (unsigned)server->node->options->pull_jobs;
-    if (atomic_load(&server->draining) || atomic_fetch_add(&server->uploads_running, 1) >= limit) {
+    bool has_room = atomic_fetch_add(&server->uploads_running, 1) < limit;
+    if (!has_room || atomic_load(&server->draining)) {
         atomic_fetch_sub(&server->uploads_running, 1);
         return refuse(error);
     }

@@ -120,6 +120,15 @@ static bool cannot_fit(uint64_t compressed_bytes, uint64_t limit)
     return compressed_bytes > limit && compressed_bytes - limit > limit / 256 + (64 << 10);
 }
 
+/* A layer may stand in an image more than once. */
+static bool is_blob_counted(const struct manifest_document *manifest, size_t layer)
+{
+    for (size_t i = 0; i < layer; i++)
+        if (digest_equal(&manifest->layers[i].blob.digest, &manifest->layers[layer].blob.digest))
+            return true;
+    return false;
+}
+
 /* What is too large already as the manifest says it need not be fetched. */
 static bool check_sizes(const struct pull_task *task, struct error *error)
 {
@@ -132,7 +141,7 @@ static bool check_sizes(const struct pull_task *task, struct error *error)
                              "(--max-layer-bytes)",
                              i, task->pull.reference, (unsigned long long)size,
                              (unsigned long long)task->config->max_layer_bytes);
-        if (__builtin_add_overflow(sum, size, &sum))
+        if (!is_blob_counted(&task->manifest, i) && __builtin_add_overflow(sum, size, &sum))
             sum = UINT64_MAX;
     }
     return !cannot_fit(sum, task->config->max_image_bytes) ||

@@ -45,7 +45,6 @@ static void exchange_reset(struct exchange *exchange)
     exchange->status = 0;
     exchange->came_from_elsewhere = false;
     exchange->may_retry = false;
-    exchange->ended_early = false;
     exchange->media_type[0] = '\0';
     exchange->content_digest[0] = '\0';
     exchange->content_length = -1;
@@ -275,6 +274,17 @@ static bool code_may_pass(CURLcode code)
     return false;
 }
 
+/* Whether the answer can do without what was missing of its body. Where a redirect leads, libcurl
+ * says at its end alone; one with so large a page that we broke it off leads nowhere. */
+static bool is_complete(const struct exchange *exchange, CURLcode code)
+{
+    if (code == CURLE_OK)
+        return true;
+    if (is_redirect(exchange))
+        return code == CURLE_WRITE_ERROR;
+    return exchange->status >= 300 && !has_content(exchange);
+}
+
 /* What the end of the transfer means. The URL is left out of errors: a redirect's may
  * be signed. */
 static bool judge(struct hop *hop, CURLcode code, struct error *error)
@@ -287,12 +297,11 @@ static bool judge(struct hop *hop, CURLcode code, struct error *error)
     if (hop->sink_refused)
         return false; /* the sink filled the error */
     read_answer(hop);
-    if (code == CURLE_OK || (exchange->status >= 300 && !has_content(exchange)))
+    if (is_complete(exchange, code))
         return true;
     exchange->may_retry = code_may_pass(code);
-    exchange->ended_early = exchange->status != 0;
     return error_set(error, ERROR_PULL_FAILED, "%s to %s:%u failed: %s",
-                     exchange->ended_early ? "the transfer" : "the request", hop->origin.host,
+                     exchange->status != 0 ? "the transfer" : "the request", hop->origin.host,
                      hop->origin.port,
                      excerpt_of(hop->reason[0] ? hop->reason : curl_easy_strerror(code)).text);
 }

@@ -119,7 +119,6 @@ struct exchange {
     int status;
     bool came_from_elsewhere; /* a redirect led to another origin */
     bool may_retry;           /* the transport failed in a way that may pass */
-    bool ended_early;         /* the body was shorter than announced, or cut */
     char media_type[MEDIA_TYPE_SIZE];
     char content_digest[DIGEST_TEXT_SIZE]; /* "" when absent or of another kind */
     int64_t content_length;                /* -1 when unknown */
@@ -160,12 +159,13 @@ bool registry_cancelled(struct error *error); /* sets ERROR_PULL_CANCELLED; retu
 /* Attempts at one thing: how many were made in a row, and in all. */
 struct attempts {
     unsigned max_in_a_row;
+    int patience_seconds; /* for a pause that is asked for */
     unsigned in_a_row;
     unsigned in_all;
 };
 
-/* As many as the client's config says; but two at a mirror, behind which the registry
- * waits. */
+/* As many as the client's config says; but two at a mirror, and none once it asks for a pause:
+ * behind it the registry waits. */
 [[nodiscard]] struct attempts attempts_at(const struct registry_client *client,
                                           const struct reference *reference,
                                           const struct reference *source);

@@ -61,8 +61,9 @@ struct attempts attempts_at(const struct registry_client *client, const struct r
 {
     bool is_mirror = strcmp(reference->registry, source->registry) != 0;
     unsigned max = client->max_attempts;
-    return (struct attempts){.max_in_a_row =
-                                 is_mirror && max > ATTEMPTS_AT_MIRROR ? ATTEMPTS_AT_MIRROR : max};
+    if (!is_mirror)
+        return (struct attempts){.max_in_a_row = max, .patience_seconds = RETRY_AFTER_MAX_SECONDS};
+    return (struct attempts){.max_in_a_row = max > ATTEMPTS_AT_MIRROR ? ATTEMPTS_AT_MIRROR : max};
 }
 
 bool attempts_pause(struct attempts *attempts, int retry_after_seconds, const atomic_bool *cancel,
@@ -71,7 +72,7 @@ bool attempts_pause(struct attempts *attempts, int retry_after_seconds, const at
     attempts->in_a_row++;
     attempts->in_all++;
     if (attempts->in_a_row >= attempts->max_in_a_row || attempts->in_all >= ATTEMPTS_IN_ALL ||
-        retry_after_seconds > RETRY_AFTER_MAX_SECONDS)
+        retry_after_seconds > attempts->patience_seconds)
         return false;
     metric_add(METRIC_REGISTRY_RETRIES, 1);
     int64_t due_ms = registry_now_ms() + pause_ms(attempts, retry_after_seconds);

@@ -275,8 +275,7 @@ class RegistryHandler(BaseHTTPRequestHandler):
             self.send_header("Location", target)
             self.send_header("Content-Length", str(len(fault.body or b"")))
             self.end_headers()
-            self.wfile.write(fault.body or b"")
-            return None
+            return self.send_body(fault, fault.body or b"")
         if fault.status:
             return self.answer_fault(fault)
         found = self.registry.content(kind, what)

@@ -67,6 +67,7 @@ CASES = {
     "longer-announced": Case(always(content_length=1 << 30), "DigestMismatch"),
     "redirect-in-a-circle": Case(always(redirect="/v2/a/b/blobs/"), "PullFailed"),
     "redirect-to-a-file": Case(always(redirect="file:///etc/passwd"), "PullFailed"),
+    "redirect-breaks-off": Case((Fault(redirect="/elsewhere/", body=b" " * 99, drop_after=9),)),
     "no-such-platform": Case((), "PlatformNotFound", platform="linux/s390x"),
     "stalls": Case((Fault(stall_after=1000, stall_seconds=100),)),
 }
@@ -118,8 +119,8 @@ def inject(registry, image, case):
         middle = len(data) // 2
         flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
         faults = (Fault(content=flipped, always=True),)
-    if faults and faults[0].redirect == "/v2/a/b/blobs/":
-        faults = (replace(faults[0], redirect=f"{registry.url}/v2/a/b/blobs/"),)
+    if faults and (faults[0].redirect or "").startswith("/"):
+        faults = (replace(faults[0], redirect=f"{registry.url}{faults[0].redirect}"),)
     kind, what = {
         "manifest": ("manifests", image.tag),
         "token": ("token", "*"),

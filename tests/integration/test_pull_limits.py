@@ -89,6 +89,14 @@ def test_layers_that_are_here_count_as_well(limited, builder, registry):
     assert pulling.inspect(larder, f"{registry.host}/a/b:two-of-three")["handle"]
 
 
+def test_a_layer_that_stands_in_an_image_twice_counts_once(limited, builder, registry):
+    larder = limited("--max-image-bytes", "2560KiB")
+    twice = [builder.images["three"].layers[0]] * 2
+    upper = [builder.images["three"].layers[1]]
+    builder.add("twice", twice + upper, compressions="plain")
+    pulling.pull(larder, f"{registry.host}/a/b:twice")
+
+
 def test_an_image_as_large_as_allowed_is_taken(limited, builder, registry):
     blobs = [layer["digest"] for layer in builder.images["three"].manifest()["layers"]]
     tars = [gzip.decompress(builder.layout.blob_path(blob).read_bytes()) for blob in blobs]

@@ -560,6 +560,13 @@ def test_a_redirect_may_come_with_a_page(registry, images, kib):
     assert answer.good and answer.layers == images.layers, answer.text
 
 
+def test_a_redirect_that_breaks_off_is_asked_for_again(registry, images):
+    page = Fault(redirect=f"{registry.url}/elsewhere/", body=b" " * 100, drop_after=20)
+    registry.fault("blobs", images.layers[0], Fault(drop_after=MIB), page)
+    answer = probe("pull", f"{registry.host}/a/b:one")
+    assert answer.good and answer.layers == images.layers, answer.text
+
+
 def test_but_not_with_one_that_is_large(registry, images):
     page = Fault(redirect=f"{registry.url}/elsewhere/", body=b" " * 2 * MIB, always=True)
     registry.fault("blobs", images.layers[0], page)
@@ -603,6 +610,17 @@ def test_a_mirror_without_the_image_leads_to_the_registry(mirrored, images):
     mirror.fault("blobs", "*", Fault(status=500, always=True))
     answer = probe("pull", f"{registry.host}/a/b:one", "--mirror", option)
     assert answer.good and answer.layers == images.layers, answer.text
+
+
+def test_a_mirror_that_asks_for_a_pause_is_passed_over(mirrored, images):
+    mirror, registry, option = mirrored
+    pause = Fault(status=503, headers={"Retry_After": "1"}, always=True)
+    mirror.fault("manifests", "*", pause)
+    mirror.fault("blobs", "*", pause)
+    answer = probe("pull", f"{registry.host}/a/b:one", "--mirror", option)
+    assert answer.good and answer.layers == images.layers, answer.text
+    asked = [request.path for request in mirror.requests]
+    assert len(asked) == len(set(asked)), f"asked again: {asked}"
 
 
 def test_what_a_mirror_began_the_registry_goes_on_with(mirrored, images):
