@@ -5,6 +5,7 @@
  * The blob is read into memory first; the time starts after that and ends with the
  * durable, verified layer file. Prints one JSON object; the CPU time is the
  * process's own, from fork to exit, and that of the fsync. */
+#include "in_memory.h"
 #include "start_line.h"
 
 #include "store/convert.h"
@@ -30,23 +31,6 @@ static bool parse_compression(const char *name, enum layer_compression *compress
             return true;
         }
     return false;
-}
-
-static uint8_t *read_file(const char *path, size_t *size_bytes)
-{
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat status;
-    if (fd < 0 || fstat(fd, &status) != 0)
-        return NULL;
-    *size_bytes = (size_t)status.st_size;
-    cleanup_free uint8_t *bytes = malloc(*size_bytes + 1);
-    for (size_t have = 0; bytes && have < *size_bytes;) {
-        ssize_t got = read(fd, bytes + have, *size_bytes - have);
-        if (got <= 0)
-            return NULL;
-        have += (size_t)got;
-    }
-    return steal(&bytes);
 }
 
 static double seconds_of(struct timeval time)
@@ -125,7 +109,7 @@ int main(int argc, char **argv)
     nursery_prepare(); /* it is there by the time that the blob is read and digested, as a node's is
                         */
     size_t size_bytes = 0;
-    cleanup_free uint8_t *blob = read_file(argv[2], &size_bytes);
+    cleanup_free uint8_t *blob = read_into_memory(argv[2], &size_bytes);
     cleanup_fd int output = open(argv[4], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (!blob || output < 0) {
         perror(blob ? argv[4] : argv[2]);

@@ -1,14 +1,15 @@
 /* One stage of a conversion by itself, for bench/convert:
  *
- *     convert_stage build TAR OUTPUT             layer_build(), of a mapped file
+ *     convert_stage build TAR OUTPUT             layer_build(), of a file read as `cat` reads it
  *     convert_stage compose OUTPUT LAYER…        compose_fsmeta() of layer files
  *     convert_stage inflate gzip|zstd BLOB       inflating alone, from memory
  *     convert_stage sha256 FILE                  digesting alone, from memory
  *
  * Prints {"wall_seconds", "cpu_seconds", "bytes"} of the stage, without the start of
- * the program and without reading a file into memory. Of a build also what fdatasync()
- * takes after it, and what it held in memory when the tar had ended. inflate and sha256 may begin
- * at a line (start_line.h). */
+ * the program; inflate and sha256 without reading a file into memory. Of a build also what
+ * fdatasync() takes after it, and what it held in memory when the tar had ended. inflate and sha256
+ * may begin at a line (start_line.h). */
+#include "in_memory.h"
 #include "start_line.h"
 
 #include "store/compose.h"
@@ -19,47 +20,33 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { PIECE_BYTES = 128 << 10, MAX_LAYERS = 1024 };
 
-/* A tar in memory: in the converter it lies in the inflate buffer. */
-struct mapping {
-    const uint8_t *bytes;
-    size_t size_bytes;
-    size_t given;
+/* A tar that comes piece by piece, as from the converter's ring. (To map it would cost more than to
+ * read it: a machine may take 10 us for a page fault, and no core has seen the bytes before.) */
+struct tar_file {
+    int fd;
     size_t state_bytes; /* allocated when all was given */
+    uint8_t piece[PIECE_BYTES];
 };
 
 static bool next_piece(void *context, const void **bytes, size_t *size_bytes, struct error *error)
 {
-    (void)error;
-    struct mapping *mapping = context;
-    size_t left = mapping->size_bytes - mapping->given;
-    *bytes = mapping->bytes + mapping->given;
-    *size_bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
-    mapping->given += *size_bytes;
-    if (left == 0) {
+    struct tar_file *tar = context;
+    ssize_t count = read(tar->fd, tar->piece, sizeof(tar->piece));
+    if (count < 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot read the tar");
+    *bytes = tar->piece;
+    *size_bytes = (size_t)count;
+    if (count == 0) {
         struct mallinfo2 info = mallinfo2();
-        mapping->state_bytes = info.uordblks + info.hblkhd;
+        tar->state_bytes = info.uordblks + info.hblkhd;
     }
     return true;
-}
-
-static bool map_file(const char *path, struct mapping *mapping)
-{
-    struct stat status;
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) != 0)
-        return false;
-    mapping->size_bytes = (size_t)status.st_size;
-    void *bytes = mmap(NULL, mapping->size_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED)
-        return false;
-    mapping->bytes = bytes;
-    return madvise(bytes, mapping->size_bytes, MADV_SEQUENTIAL) == 0;
 }
 
 static double seconds(clockid_t clock)
@@ -99,11 +86,13 @@ static int open_output(const char *path)
 
 static bool build(char **arguments, struct error *error)
 {
-    struct mapping mapping = {0};
+    static struct tar_file tar;
+    cleanup_fd int input = open(arguments[0], O_RDONLY | O_CLOEXEC);
     cleanup_fd int output = open_output(arguments[1]);
-    if (!map_file(arguments[0], &mapping) || output < 0)
+    if (input < 0 || output < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot open");
-    const struct tar_source source = {next_piece, &mapping};
+    tar.fd = input;
+    const struct tar_source source = {next_piece, &tar};
     const struct layer_limits limits = {
         .max_entries = 1 << 24, .max_path_depth = 2048, .max_output_bytes = UINT64_MAX};
     const struct digest diff_id = {{0}};
@@ -120,8 +109,7 @@ static bool build(char **arguments, struct error *error)
     printf("{\"wall_seconds\": %.5f, \"cpu_seconds\": %.5f, \"sync_cpu_seconds\": %.5f, "
            "\"bytes\": %llu, \"entries\": %llu, \"state_bytes\": %zu}\n",
            built.wall, built.cpu, synced.cpu, (unsigned long long)result.erofs_size_bytes,
-           (unsigned long long)result.entries,
-           mapping.state_bytes - before.uordblks - before.hblkhd);
+           (unsigned long long)result.entries, tar.state_bytes - before.uordblks - before.hblkhd);
     return true;
 }
 
@@ -147,25 +135,12 @@ static bool compose(char **arguments, struct error *error)
     return true;
 }
 
-static uint8_t *read_file(const char *path, size_t *size_bytes)
-{
-    cleanup_file FILE *file = fopen(path, "re");
-    struct stat status;
-    if (!file || fstat(fileno(file), &status) != 0)
-        return NULL;
-    *size_bytes = (size_t)status.st_size;
-    cleanup_free uint8_t *bytes = malloc(*size_bytes + 1);
-    if (!bytes || fread(bytes, 1, *size_bytes, file) != *size_bytes)
-        return NULL;
-    return steal(&bytes);
-}
-
 static bool inflate(char **arguments, struct error *error)
 {
     static uint8_t room[PIECE_BYTES];
     bool is_gzip = strcmp(arguments[0], "gzip") == 0;
     size_t size = 0;
-    cleanup_free uint8_t *blob = read_file(arguments[1], &size);
+    cleanup_free uint8_t *blob = read_into_memory(arguments[1], &size);
     if (!blob)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot read %s", arguments[1]);
     cleanup_inflate struct inflate *inflate =
@@ -188,7 +163,7 @@ static bool inflate(char **arguments, struct error *error)
 static bool sha256(char **arguments, struct error *error)
 {
     size_t size = 0;
-    cleanup_free uint8_t *bytes = read_file(arguments[0], &size);
+    cleanup_free uint8_t *bytes = read_into_memory(arguments[0], &size);
     if (!bytes)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot read %s", arguments[0]);
     start_line_wait();
