@@ -23,7 +23,7 @@ struct told {
     char fds[64]; /* the numbers of its open files */
     char argument[16];
     pid_t parent, group;
-    const void *code, *stack;
+    const void *code, *stack, *heap;
     char input[16]; /* all that it read */
 };
 
@@ -54,6 +54,7 @@ int told_process_main(void)
     told->group = getpgrp();
     told->code = (const void *)(uintptr_t)told_process_main;
     told->stack = &told;
+    told->heap = malloc(64 << 10); /* more than is left of what the nursery freed */
     size_t size = 0;
     while (read(BOX_INPUT_FD, told->input + size, 1) > 0)
         size++;
@@ -117,6 +118,17 @@ Test(nursery, starts_a_process_with_its_files_and_no_other)
     cr_expect_eq(told->parent, getpid());
     cr_expect_eq(told->group, process.pid, "a signal of the terminal does not reach it");
     boxes_expect_none();
+}
+
+Test(nursery, the_heap_of_a_process_begins_with_a_huge_page)
+{
+    if (SANITIZED)
+        cr_skip("malloc() is the sanitizer's");
+    enum { HUGE_PAGE = 2 << 20, PAGE = 4096 };
+    struct process process = start();
+    expect_done(&process);
+    uintptr_t begin = (uintptr_t)process.told->heap;
+    cr_expect_lt((begin + PAGE) % HUGE_PAGE, 2 * PAGE, "%p", process.told->heap);
 }
 
 /* libc knows another id of its thread. */
