@@ -238,13 +238,13 @@ static pid_t fork_sibling(void)
  * where the next huge page begins, without touching it. */
 static void begin_heap_anew(void)
 {
-    enum { HUGE_PAGE = 2 << 20, HEADERS = 64 };
+    enum { HUGE_PAGE = 2 << 20, HEADER = 16 };
     if (SANITIZED)
         return;                                      /* its malloc() is another */
     (void)mallopt(M_TOP_PAD, 2 * HUGE_PAGE);         /* at least one that lies in the next step */
     (void)mallopt(M_MMAP_THRESHOLD, 16 * HUGE_PAGE); /* buffers in the heap, too */
     size_t to_huge_page = -(uintptr_t)sbrk(0) & (HUGE_PAGE - 1);
-    void *volatile skipped = malloc(mallinfo2().keepcost + to_huge_page + HUGE_PAGE - HEADERS);
+    void *volatile skipped = malloc(mallinfo2().keepcost + to_huge_page + HUGE_PAGE - HEADER);
     (void)skipped;
 }
 

@@ -165,7 +165,7 @@ struct attempts {
 };
 
 /* As many as the client's config says; but two at a mirror, and none once it asks for a pause:
- * behind it the registry waits. */
+ * behind it the registry waits. (A mirror's token server is asked as a registry's.) */
 [[nodiscard]] struct attempts attempts_at(const struct registry_client *client,
                                           const struct reference *reference,
                                           const struct reference *source);
