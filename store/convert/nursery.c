@@ -234,18 +234,19 @@ static pid_t fork_sibling(void)
 
 /* A process takes nearly each page of its memory for the first time. In a virtual machine that may
  * be 10 us for 4 KiB, and was three quarters of what composing took; a huge page costs little more.
- * malloc() asks for those, but what is left of the nursery's heap has none: we step over it, to
- * where the next huge page begins, without touching it. */
+ * malloc() asks for those where it grows the heap by enough of them. What is left of the nursery's
+ * heap has none: a block that is never touched reaches to where the next huge page begins. (A
+ * sanitizer has a malloc() of its own.) */
 static void begin_heap_anew(void)
 {
-    enum { HUGE_PAGE = 2 << 20, HEADER = 16 };
+    enum { HUGE_PAGE = 2 << 20, HEADER = 16 }; /* of a block */
     if (SANITIZED)
-        return;                                      /* its malloc() is another */
-    (void)mallopt(M_TOP_PAD, 2 * HUGE_PAGE);         /* at least one that lies in the next step */
-    (void)mallopt(M_MMAP_THRESHOLD, 16 * HUGE_PAGE); /* buffers in the heap, too */
+        return;
+    (void)mallopt(M_TOP_PAD, 2 * HUGE_PAGE);
+    (void)mallopt(M_MMAP_THRESHOLD, 16 * HUGE_PAGE); /* large buffers lie in the heap, too */
     size_t to_huge_page = -(uintptr_t)sbrk(0) & (HUGE_PAGE - 1);
-    void *volatile skipped = malloc(mallinfo2().keepcost + to_huge_page + HUGE_PAGE - HEADER);
-    (void)skipped;
+    void *volatile untouched = malloc(mallinfo2().keepcost + to_huge_page + HUGE_PAGE - HEADER);
+    (void)untouched;
 }
 
 static void become(char *name, const struct request *request, const int fds[PASSED])

@@ -24,6 +24,7 @@ struct told {
     char argument[16];
     pid_t parent, group;
     const void *code, *stack, *heap;
+    bool heap_wants_huge_pages;
     char input[16]; /* all that it read */
 };
 
@@ -36,6 +37,31 @@ static void tell_fds(struct told *told)
         if (fcntl(fd, F_GETFD) >= 0)
             snprintf(told->fds + used, sizeof(told->fds) - used, "%d ", fd);
     }
+}
+
+/* proc_pid_smaps(5): "hg" among the VmFlags of its mapping. */
+static bool wants_huge_pages(const void *address)
+{
+    cleanup_file FILE *maps = fopen("/proc/self/smaps", "re");
+    char line[512];
+    bool is_its = false;
+    while (maps && fgets(line, sizeof(line), maps)) {
+        char *end = NULL;
+        uintptr_t begin = strtoul(line, &end, 16);
+        if (*end == '-')
+            is_its = (uintptr_t)address >= begin && (uintptr_t)address < strtoul(end + 1, NULL, 16);
+        if (is_its && strncmp(line, "VmFlags:", 8) == 0)
+            return strstr(line, " hg") != NULL;
+    }
+    return false;
+}
+
+/* Whether the kernel gives huge pages to those who ask, and to no others. */
+static bool kernel_has_them_on_demand(void)
+{
+    cleanup_file FILE *mode = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+    char words[64];
+    return mode && fgets(words, sizeof(words), mode) && strstr(words, "[madvise]");
 }
 
 /* Reads its input to the end. "abort" in it: aborts. Else writes it to its output. */
@@ -55,6 +81,7 @@ int told_process_main(void)
     told->code = (const void *)(uintptr_t)told_process_main;
     told->stack = &told;
     told->heap = malloc(64 << 10); /* more than is left of what the nursery freed */
+    told->heap_wants_huge_pages = wants_huge_pages((const char *)told->heap + (32 << 10));
     size_t size = 0;
     while (read(BOX_INPUT_FD, told->input + size, 1) > 0)
         size++;
@@ -129,6 +156,8 @@ Test(nursery, the_heap_of_a_process_begins_with_a_huge_page)
     expect_done(&process);
     uintptr_t begin = (uintptr_t)process.told->heap;
     cr_expect_lt((begin + PAGE) % HUGE_PAGE, 2 * PAGE, "%p", process.told->heap);
+    if (kernel_has_them_on_demand())
+        cr_expect(process.told->heap_wants_huge_pages);
 }
 
 /* libc knows another id of its thread. */
