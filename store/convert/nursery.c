@@ -232,6 +232,8 @@ static pid_t fork_sibling(void)
     return (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
+static void *volatile untouched; /* block of the heap, see begin_heap_anew() */
+
 /* A process takes nearly each page of its memory for the first time. In a virtual machine that may
  * be 10 us for 4 KiB, and was three quarters of what composing took; a huge page costs little more.
  * malloc() asks for those where it grows the heap by enough of them. What is left of the nursery's
@@ -245,8 +247,7 @@ static void begin_heap_anew(void)
     (void)mallopt(M_TOP_PAD, 2 * HUGE_PAGE);
     (void)mallopt(M_MMAP_THRESHOLD, 16 * HUGE_PAGE); /* large buffers lie in the heap, too */
     size_t to_huge_page = -(uintptr_t)sbrk(0) & (HUGE_PAGE - 1);
-    void *volatile untouched = malloc(mallinfo2().keepcost + to_huge_page + HUGE_PAGE - HEADER);
-    (void)untouched;
+    untouched = malloc(mallinfo2().keepcost + to_huge_page + HUGE_PAGE - HEADER);
 }
 
 static void become(char *name, const struct request *request, const int fds[PASSED])
