@@ -73,6 +73,9 @@ static bool set_up(struct catalogue_session *session, struct error *error)
              "SET tcp_keepalives_count = 7; SET tcp_user_timeout = 9000; "
              "SET statement_timeout = %u; SET idle_session_timeout = 0; " /* locks are kept idle */
              "SET client_min_messages = error; SET jit = off; " /* it takes longer than they do */
+             /* What counts for the gauges must not take every processor from those who wait. It is
+              * no slower: what PostgreSQL cannot divide, each of its workers does as a whole. */
+             "SET max_parallel_workers_per_gather = 0; "
              "SET bytea_output = 'hex'; SET default_transaction_isolation = 'read committed'; "
              "SET plan_cache_mode = %s",
              session->application_name, session->statement_timeout_ms,

@@ -275,6 +275,40 @@ Test(catalogue, when_a_server_hangs_idle_connections_to_it_are_not_trusted)
     catalogue_close(pool);
 }
 
+/* The whole plan. */
+static const char *plan_of_counting(const struct statement *explain, struct arena *arena)
+{
+    struct rows rows;
+    struct error error = {0};
+    const char *plan = "";
+    struct catalogue *pool = open_pool(database_conninfo(), 1, 2000, 2000);
+    struct catalogue_session *session = must_acquire(pool);
+    cr_assert(session_query(session, explain, NULL, 0, arena, &rows, &error), "%s", error.message);
+    for (size_t row = 0; row < rows.count; row++)
+        plan = arena_printf(arena, "%s%s\n", plan, rows_text(&rows, row, 0));
+    catalogue_release(session);
+    catalogue_close(pool);
+    return plan;
+}
+
+Test(catalogue, a_statement_takes_one_process_of_postgresql)
+{
+    cleanup_arena struct arena arena = {0};
+    static const struct statement alone = {"test_alone",
+                                           "EXPLAIN SELECT count(*) FROM pg_attribute"};
+    database_sql(
+        "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET parallel_setup_cost = 0;"
+        "                           ALTER DATABASE %1$I SET parallel_tuple_cost = 0;"
+        "                           ALTER DATABASE %1$I SET min_parallel_table_scan_size = 0',"
+        "                          current_database()); END$$");
+    cr_expect_null(strstr(plan_of_counting(&alone, &arena), "Gather"), "%s",
+                   plan_of_counting(&alone, &arena));
+    cr_expect_not_null(strstr(database_sql("EXPLAIN (FORMAT json) SELECT count(*)"
+                                           " FROM pg_attribute"),
+                              "Gather"),
+                       "another's would");
+}
+
 Test(catalogue, an_address_that_is_none_is_told_at_once)
 {
     const struct catalogue_config config = {.conninfo = "host", .max_sessions = 1};
