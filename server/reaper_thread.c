@@ -47,7 +47,8 @@ static void forget_configs(struct reaper_thread *reaper)
     reaper_thread_tell(reaper);
 }
 
-static void reap(struct reaper_thread *reaper)
+/* Whether images went. */
+static bool reap(struct reaper_thread *reaper)
 {
     const struct reaper_pass pass = {
         .catalogue = reaper->catalogue,
@@ -64,8 +65,7 @@ static void reap(struct reaper_thread *reaper)
         LOG(reaper->log, LOG_INFO, "reaped", FIELD_INT("files", files),
             FIELD_INT("descriptions", reaped.description_files), FIELD_INT("bytes", reaped.bytes),
             FIELD_INT("duration_us", clock_now_us() - begun_us));
-    if (reaped.fsmeta_files > 0)
-        forget_configs(reaper);
+    return reaped.fsmeta_files > 0;
 }
 
 static void expire(struct reaper_thread *reaper)
@@ -136,8 +136,10 @@ static void *run(void *argument)
     struct reaper_thread *reaper = argument;
     while (begin_pass(reaper)) {
         tidy(reaper);
-        reap(reaper);
+        bool images_went = reap(reaper);
         end_pass(reaper);
+        if (images_went) /* for which no prune waits */
+            forget_configs(reaper);
     }
     return NULL;
 }
