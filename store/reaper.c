@@ -4,7 +4,6 @@
 #include "store/crash_point.h"
 #include "store/described.h"
 #include "store/metrics.h"
-#include "store/turn.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -16,8 +15,8 @@ enum {
      * is as long as a prune waits for a file to go, and the others take less. */
     LEAST_A_BATCH = 16,
     FIRST_BATCH = 256,
-    MOST_A_BATCH = 512,
-    LIGHT_US = 20 * 1000,
+    MOST_A_BATCH = 4096,
+    LIGHT_US = 100 * 1000,
     HEAVY_US = 400 * 1000,
     /* PostgreSQL gives the rows to others once it takes our connection for dead, which it
      * does not do so soon after it heard from us. */
@@ -32,14 +31,12 @@ struct batch {
     struct arena *arena;
     struct catalogue_session *session;
     struct blobdir *blobdir;
-    struct turn *turn; /* to unlink: one walk does at a time */
     int64_t locked_us; /* before the rows were locked */
     int64_t looked_us; /* when the connection was found open last */
     struct condemned_batch rows;
     /* what was done */
     size_t done;
-    bool had_no_turn; /* the other one hangs */
-    int64_t took_us;  /* without its waiting for the turn */
+    int64_t took_us;
     bool *is_touched; /* of each kind: its directory, which is synced in the end */
     struct reaped reaped;
     bool failed;
@@ -145,31 +142,22 @@ static bool sync_directories(struct blobdir *blobdir, const bool *is_touched, st
     return true;
 }
 
-/* With each file that is ours, as long as its row may be trusted to be. */
-static void for_ours(struct batch *batch, bool described,
-                     void (*act)(struct batch *batch, struct condemned_file *file))
-{
-    const int64_t begun_us = metric_now_us();
-    for (size_t i = 0; i < batch->rows.count && may_unlink(batch); i++) {
-        struct condemned_file *file = &batch->rows.files[i];
-        if (!file->is_busy && file->is_described == described)
-            act(batch, file);
-    }
-    batch->took_us += metric_now_us() - begun_us;
-}
-
-/* To renew takes statements, for which nobody's turn is to wait. */
-static void unlink_ours(struct batch *batch)
+/* As long as its rows may be trusted to be ours. */
+static void reap_ours(struct batch *batch)
 {
     if (batch->rows.count > 0)
         CRASH_POINT(REAP_LOCKED);
-    for_ours(batch, true, renew);
-    /* Where the other one's directory hangs, ours are not kept from others too. */
-    batch->had_no_turn = !turn_take(batch->turn, batch->locked_us + UNLINK_FOR_US);
-    if (batch->had_no_turn)
-        return;
-    for_ours(batch, false, unlink_one);
-    turn_give_back(batch->turn);
+    const int64_t begun_us = metric_now_us();
+    for (size_t i = 0; i < batch->rows.count && may_unlink(batch); i++) {
+        struct condemned_file *file = &batch->rows.files[i];
+        if (file->is_busy)
+            continue;
+        if (file->is_described)
+            renew(batch, file);
+        else
+            unlink_one(batch, file);
+    }
+    batch->took_us = metric_now_us() - begun_us;
 }
 
 /* A description that is back without its row would be of an image that the catalogue has lost: the
@@ -183,6 +171,7 @@ static bool sync_descriptions(struct batch *batch, struct error *error)
 struct choice {
     const struct blob_id *files; /* or NULL */
     size_t count;
+    bool layers;
     const char *place;
 };
 
@@ -193,8 +182,8 @@ static bool lock_rows(struct batch *batch, const struct choice *choice, struct e
         return false;
     return choice->files ? condemned_lock_given(batch->session, choice->files, choice->count,
                                                 batch->arena, &batch->rows, error)
-                         : condemned_lock_behind(batch->session, choice->place, choice->count,
-                                                 batch->arena, &batch->rows, error);
+                         : condemned_lock_behind(batch->session, choice->layers, choice->place,
+                                                 choice->count, batch->arena, &batch->rows, error);
 }
 
 /* Should PostgreSQL forget the commit, the rows are found again without their files: so nobody
@@ -203,7 +192,7 @@ static bool run_batch(struct batch *batch, const struct choice *choice, struct e
 {
     if (!lock_rows(batch, choice, error))
         return false;
-    unlink_ours(batch);
+    reap_ours(batch);
     if (batch->done > 0 && (!sync_descriptions(batch, error) ||
                             !condemned_forget(batch->session, &batch->rows, batch->arena, error)))
         return false;
@@ -272,13 +261,11 @@ static bool reap_batch(struct catalogue *catalogue, struct batch *batch,
 bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const struct blob_id *files,
                  size_t file_count, struct reaped *reaped, struct error *error)
 {
-    struct turn turn; /* of nobody else */
     struct tally tally = {0};
-    turn_init(&turn);
     bool goes_on = true;
     for (size_t i = 0; i < file_count && goes_on; i += FIRST_BATCH) {
         cleanup_arena struct arena arena = {0};
-        struct batch batch = {.arena = &arena, .blobdir = blobdir, .turn = &turn};
+        struct batch batch = {.arena = &arena, .blobdir = blobdir};
         size_t left = file_count - i;
         const struct choice choice = {
             .files = &files[i],
@@ -287,14 +274,13 @@ bool reaper_reap(struct catalogue *catalogue, struct blobdir *blobdir, const str
         CRASH_POINT(REAP_BEGUN);
         goes_on = reap_batch(catalogue, &batch, &choice, &tally);
     }
-    turn_destroy(&turn);
     return finish(&tally, blobdir, reaped, error);
 }
 
-/* On its way through all that is condemned, beside another one: each takes what nobody has. */
+/* On its way through the condemned layers, or through all else; it takes what nobody has. */
 struct walk {
     const struct reaper_pass *pass;
-    struct turn *turn;
+    bool layers;
     struct tally tally;
     size_t limit;   /* of the next batch */
     char place[32]; /* of the last row it had; "": none yet */
@@ -315,12 +301,11 @@ static bool step(struct walk *walk)
 {
     const struct reaper_pass *pass = walk->pass;
     cleanup_arena struct arena arena = {0};
-    struct batch batch = {.arena = &arena, .blobdir = pass->blobdir, .turn = walk->turn};
-    const struct choice choice = {.count = walk->limit,
-                                  .place = walk->place[0] ? walk->place : NULL};
+    struct batch batch = {.arena = &arena, .blobdir = pass->blobdir};
+    const struct choice choice = {
+        .count = walk->limit, .layers = walk->layers, .place = walk->place[0] ? walk->place : NULL};
     if ((pass->stop && atomic_load(pass->stop)) ||
-        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally) || !batch.rows.has_more ||
-        batch.had_no_turn)
+        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally) || !batch.rows.has_more)
         return false;
     walk_on(walk, &batch);
     return true;
@@ -333,22 +318,24 @@ static void *run_walk(void *walk)
     return NULL;
 }
 
-/* Where there is much, two walks: PostgreSQL works for one while the other unlinks. They unlink in
- * turn: two at once would leave the reads less of the machine. */
+/* A directory lets go of one file at a time: layers have theirs, and are half of what goes. Where
+ * there is much of both, they go at once, and PostgreSQL works for one walk while the other
+ * unlinks. */
 bool reaper_run_pass(const struct reaper_pass *pass, struct reaped *reaped, struct error *error)
 {
-    struct turn turn;
-    struct walk first = {.pass = pass, .turn = &turn, .limit = FIRST_BATCH};
-    struct walk second = {.pass = pass, .turn = &turn, .limit = FIRST_BATCH};
+    struct walk layers = {.pass = pass, .layers = true, .limit = FIRST_BATCH};
+    struct walk others = {.pass = pass, .limit = FIRST_BATCH};
     pthread_t thread;
-    turn_init(&turn);
-    if (step(&first)) {
-        bool has_second = pthread_create(&thread, NULL, run_walk, &second) == 0;
-        run_walk(&first);
-        if (has_second)
-            pthread_join(thread, NULL);
-    }
-    turn_destroy(&turn);
-    tally_add(&first.tally, &second.tally);
-    return finish(&first.tally, pass->blobdir, reaped, error);
+    bool more_layers = step(&layers);
+    bool more_others = step(&others);
+    bool at_once =
+        more_layers && more_others && pthread_create(&thread, NULL, run_walk, &layers) == 0;
+    if (more_others)
+        run_walk(&others);
+    if (at_once)
+        pthread_join(thread, NULL);
+    else if (more_layers)
+        run_walk(&layers);
+    tally_add(&layers.tally, &others.tally);
+    return finish(&layers.tally, pass->blobdir, reaped, error);
 }

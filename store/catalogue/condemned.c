@@ -116,17 +116,20 @@ static bool take_locked(struct catalogue_session *session, const struct rows *ro
 
 /* A scan of a range of places (TID Range Scan) goes through it in order; were it not to, what it
  * leaves out is for a later pass. */
-bool condemned_lock_behind(struct catalogue_session *session, const char *place, size_t limit,
-                           struct arena *arena, struct condemned_batch *batch, struct error *error)
+bool condemned_lock_behind(struct catalogue_session *session, bool layers, const char *place,
+                           size_t limit, struct arena *arena, struct condemned_batch *batch,
+                           struct error *error)
 {
-    /* $1: behind that place; $2: how many */
-    static const struct statement lock = {"condemned_lock_behind",
-                                          "SELECT" COLUMNS " FROM condemned_files c"
-                                          " WHERE ctid > $1::tid LIMIT $2::bigint"
-                                          "   FOR UPDATE SKIP LOCKED"};
+    /* $1: behind that place; $2: layers, or all others; $3: how many. By no index on the kind,
+     * which would give them in its own order. */
+    static const struct statement lock = {
+        "condemned_lock_behind", "SELECT" COLUMNS " FROM condemned_files c"
+                                 " WHERE ctid > $1::tid AND (kind || '' = 'layer') = $2::boolean"
+                                 " LIMIT $3::bigint"
+                                 "   FOR UPDATE SKIP LOCKED"};
     struct rows rows;
     if (!QUERY(session, &lock, arena, &rows, error, place ? place : "(0,0)",
-               parameter_int(arena, (int64_t)limit)))
+               layers ? "true" : "false", parameter_int(arena, (int64_t)limit)))
         return false;
     batch->has_more = rows.count == limit;
     return take_locked(session, &rows, arena, batch, error);

@@ -33,12 +33,12 @@ struct condemned_batch {
     bool has_more; /* there may be more behind the last of them */
 };
 
-/* Locks up to `limit` rows behind a place (NULL: the first), which nobody else has locked. They
- * come in the order in which they stand in their table, and were written: for a prune, that is
- * about the one in which the files were, and a file system unlinks in that order faster than in any
- * other. */
-[[nodiscard]] bool condemned_lock_behind(struct catalogue_session *session, const char *place,
-                                         size_t limit, struct arena *arena,
+/* Locks up to `limit` rows behind a place (NULL: the first), which nobody else has locked: those of
+ * layers, or all others, which are what images have of their own. They come in the order in which
+ * they stand in their table, and were written: for a prune, that is about the one in which the
+ * files were, and a file system unlinks in that order faster than in any other. */
+[[nodiscard]] bool condemned_lock_behind(struct catalogue_session *session, bool layers,
+                                         const char *place, size_t limit, struct arena *arena,
                                          struct condemned_batch *batch, struct error *error);
 /* Locks the rows of those of the given files that are condemned still. */
 [[nodiscard]] bool condemned_lock_given(struct catalogue_session *session,

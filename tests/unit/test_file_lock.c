@@ -68,13 +68,22 @@ static void condemn(const struct blob_id *file, const char *kind)
     (void)database_sql(sql);
 }
 
+/* Has all rows: those of layers first. */
 static struct catalogue_session *begin_reaping(struct arena *arena, struct condemned_batch *batch)
 {
     struct error error;
+    struct condemned_batch halves[2];
     struct catalogue_session *session = catalogue_acquire(database_catalogue, &error);
     cr_assert_not_null(session, "%s", error.message);
     cr_assert(session_begin_batch(session, &error), "%s", error.message);
-    cr_assert(condemned_lock_behind(session, NULL, 10, arena, batch, &error), "%s", error.message);
+    cr_assert(condemned_lock_behind(session, true, NULL, 10, arena, &halves[0], &error) &&
+                  condemned_lock_behind(session, false, NULL, 10, arena, &halves[1], &error),
+              "%s", error.message);
+    *batch = (struct condemned_batch){.count = halves[0].count + halves[1].count};
+    batch->files = arena_alloc_array(arena, batch->count, sizeof(*batch->files));
+    for (size_t i = 0; i < batch->count; i++)
+        batch->files[i] =
+            i < halves[0].count ? halves[0].files[i] : halves[1].files[i - halves[0].count];
     return session;
 }
 

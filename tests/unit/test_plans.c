@@ -308,7 +308,7 @@ static bool reap(struct catalogue *catalogue, struct arena *arena, struct error 
     struct condemned_batch batch;
     cleanup_session struct catalogue_session *session = catalogue_acquire(catalogue, error);
     if (!session || !session_begin_batch(session, error) ||
-        !condemned_lock_behind(session, "(5,1)", PAGE, arena, &batch, error))
+        !condemned_lock_behind(session, true, "(5,1)", PAGE, arena, &batch, error))
         return false;
     for (size_t i = 0; i < batch.count; i++)
         batch.files[i].end = CONDEMNED_GONE;
