@@ -138,7 +138,7 @@ static void *run(void *argument)
         tidy(reaper);
         bool images_went = reap(reaper);
         end_pass(reaper);
-        if (images_went) /* for which no prune waits */
+        if (images_went) /* a prune is answered before */
             forget_configs(reaper);
     }
     return NULL;

@@ -15,7 +15,7 @@ enum {
      * is as long as a prune waits for a file to go, and the others take less. */
     LEAST_A_BATCH = 16,
     FIRST_BATCH = 256,
-    MOST_A_BATCH = 4096,
+    MOST_A_BATCH = 2048,
     LIGHT_US = 100 * 1000,
     HEAVY_US = 400 * 1000,
     /* PostgreSQL gives the rows to others once it takes our connection for dead, which it
@@ -35,8 +35,8 @@ struct batch {
     int64_t looked_us; /* when the connection was found open last */
     struct condemned_batch rows;
     /* what was done */
+    size_t tried; /* of the rows, from the first on */
     size_t done;
-    int64_t took_us;
     bool *is_touched; /* of each kind: its directory, which is synced in the end */
     struct reaped reaped;
     bool failed;
@@ -147,9 +147,8 @@ static void reap_ours(struct batch *batch)
 {
     if (batch->rows.count > 0)
         CRASH_POINT(REAP_LOCKED);
-    const int64_t begun_us = metric_now_us();
-    for (size_t i = 0; i < batch->rows.count && may_unlink(batch); i++) {
-        struct condemned_file *file = &batch->rows.files[i];
+    for (; batch->tried < batch->rows.count && may_unlink(batch); batch->tried++) {
+        struct condemned_file *file = &batch->rows.files[batch->tried];
         if (file->is_busy)
             continue;
         if (file->is_described)
@@ -157,7 +156,6 @@ static void reap_ours(struct batch *batch)
         else
             unlink_one(batch, file);
     }
-    batch->took_us = metric_now_us() - begun_us;
 }
 
 /* A description that is back without its row would be of an image that the catalogue has lost: the
@@ -283,16 +281,19 @@ struct walk {
     bool layers;
     struct tally tally;
     size_t limit;   /* of the next batch */
-    char place[32]; /* of the last row it had; "": none yet */
+    char place[32]; /* of the last row that it tried; "": none yet */
 };
 
+/* Behind what was tried: where that was not all, the rest is next. */
 static void walk_on(struct walk *walk, const struct batch *batch)
 {
-    const struct condemned_file *last = &batch->rows.files[batch->rows.count - 1];
+    const struct condemned_file *last = &batch->rows.files[batch->tried - 1];
+    const int64_t took_us = metric_now_us() - batch->locked_us; /* of all that others wait for */
+    bool was_full = batch->rows.count == walk->limit;
     snprintf(walk->place, sizeof(walk->place), "%s", last->place);
-    if (batch->took_us < LIGHT_US && walk->limit < MOST_A_BATCH)
+    if (took_us < LIGHT_US && was_full && walk->limit < MOST_A_BATCH)
         walk->limit *= 2;
-    else if (batch->took_us > HEAVY_US && walk->limit > LEAST_A_BATCH)
+    else if (took_us > HEAVY_US && walk->limit > LEAST_A_BATCH)
         walk->limit /= 2;
 }
 
@@ -305,7 +306,8 @@ static bool step(struct walk *walk)
     const struct choice choice = {
         .count = walk->limit, .layers = walk->layers, .place = walk->place[0] ? walk->place : NULL};
     if ((pass->stop && atomic_load(pass->stop)) ||
-        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally) || !batch.rows.has_more)
+        !reap_batch(pass->catalogue, &batch, &choice, &walk->tally) || batch.tried == 0 ||
+        (batch.tried == batch.rows.count && !batch.rows.has_more))
         return false;
     walk_on(walk, &batch);
     return true;

@@ -24,8 +24,8 @@
                                const struct blob_id *files, size_t file_count,
                                struct reaped *reaped, struct error *error);
 
-/* Through all that is condemned, in two threads where it is more than a batch, or until *stop (may
- * be NULL) is set: then each ends the batch that it is at. What cannot go may be tried twice. Fails
+/* Through all that is condemned, in two threads where there is more than a batch of layers and of
+ * other files, or until *stop (may be NULL) is set: then each ends the batch that it is at. Fails
  * as reaper_reap() does, or when PostgreSQL is away for either. */
 struct reaper_pass {
     struct catalogue *catalogue;

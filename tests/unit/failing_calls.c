@@ -52,6 +52,16 @@ int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
 }
 
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
+int unlinkat(int fd, const char *name, int flags)
+{
+    if (fault == ONE_SLOW_UNLINK) {
+        fault = SOUND;
+        sleep(6);
+    }
+    return (int)syscall(SYS_unlinkat, fd, name, flags);
+}
+
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
     if (fault == NO_RENAME && fail(EXDEV))

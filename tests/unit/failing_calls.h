@@ -11,7 +11,8 @@ enum fault {
     NO_LINK,
     LINK_OVER,
     NO_RENAME,
-    RENAME_COPIES
+    RENAME_COPIES,
+    ONE_SLOW_UNLINK /* for longer than a reaper trusts its rows */
 };
 
 /* Of this test's process, for all its threads; SOUND until it is set. */

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* More than a few batches. */
-enum { LAYERS = 1500, LAYER_BYTES = 4096 };
+enum { LAYERS = 1500, LAYER_BYTES = 4096, VMDKS = 600 };
 
 static char directory[64];
 static struct blobdir *blobdir;
@@ -50,11 +50,13 @@ static void begin(void)
         cr_assert(fd >= 0 && write(fd, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes));
         close(fd);
     }
-    char sql[256];
-    snprintf(sql, sizeof(sql),
+    char sql[512];
+    snprintf(sql, sizeof(sql), /* the files of the latter are gone already */
              "INSERT INTO condemned_files (kind, digest, removal_id)"
-             " SELECT 'layer', digest_of('layer ' || n), 7 FROM generate_series(0, %d - 1) n",
-             LAYERS);
+             " SELECT 'layer', digest_of('layer ' || n), 7 FROM generate_series(0, %d - 1) n;"
+             "INSERT INTO condemned_files (kind, digest, removal_id)"
+             " SELECT 'vmdk', digest_of('image ' || n), 7 FROM generate_series(0, %d - 1) n",
+             LAYERS, VMDKS);
     database_sql(sql);
 }
 
@@ -89,11 +91,22 @@ Test(reaper, takes_all_that_is_condemned_and_counts_each_file_once)
     struct error error;
     cr_assert(run_pass(NULL, &reaped, &error), "%s", error.message);
     cr_expect_eq(reaped.layer_files, LAYERS);
+    cr_expect_eq(reaped.vmdk_files, VMDKS);
     cr_expect_eq(files_left(), 0);
     cr_expect_str_eq(database_sql("SELECT count(*) FROM condemned_files"), "0");
-    cr_expect_str_eq(database_sql("SELECT sum(layers) || ' ' || sum(bytes) FROM reaped_files"
-                                  " WHERE removal_id = 7"),
-                     "1500 6144000");
+    cr_expect_str_eq(database_sql("SELECT sum(layers) || ' ' || sum(vmdk) || ' ' || sum(bytes)"
+                                  "  FROM reaped_files WHERE removal_id = 7"),
+                     "1500 600 6144000");
+}
+
+Test(reaper, goes_on_where_it_stopped_trusting_its_rows)
+{
+    struct reaped reaped;
+    struct error error;
+    fault = ONE_SLOW_UNLINK;
+    cr_assert(run_pass(NULL, &reaped, &error), "%s", error.message);
+    cr_expect_eq(reaped.layer_files, LAYERS, "%lld", (long long)reaped.layer_files);
+    cr_expect_eq(files_left(), 0);
 }
 
 Test(reaper, passes_over_nothing_while_it_takes_locks_for_an_old_node)
