@@ -232,7 +232,7 @@ static pid_t fork_sibling(void)
     return (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-static void *volatile untouched; /* block of the heap, see begin_heap_anew() */
+static void *volatile untouched; /* what begin_heap_anew() steps over, for the process's life */
 
 /* A process takes nearly each page of its memory for the first time. In a virtual machine that may
  * be 10 us for 4 KiB, and was three quarters of what composing took; a huge page costs little more.
