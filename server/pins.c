@@ -53,21 +53,14 @@ bool pins_list(struct request *request, struct error *error)
 bool pins_put(struct request *request, struct error *error)
 {
     const char *pattern = NULL;
-    struct pin_list pins;
+    struct pin pin;
     bool created = false;
     if (!read_pattern(request, &pattern, error) ||
-        !catalogue_put_pin(request->node->catalogue, pattern, &created, error) ||
-        !catalogue_list_pins(request->node->catalogue, &request->arena, &pins, error))
+        !catalogue_put_pin(request->node->catalogue, pattern, &request->arena, &pin, &created,
+                           error))
         return false;
-    size_t i = 0;
-    while (i < pins.count && strcmp(pins.pins[i].pattern, pattern) != 0)
-        i++;
-    if (i == pins.count) { /* taken away again by another */
-        request_answer_empty(request, 204);
-        return true;
-    }
     cleanup_json_writer struct json_writer out = {0};
-    shape_pin(&out, NULL, &pins.pins[i]);
+    shape_pin(&out, NULL, &pin);
     request_answer_json(request, created ? 201 : 200, &out);
     return true;
 }

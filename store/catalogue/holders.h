@@ -130,8 +130,10 @@ struct pin_list {
     struct pin *pins; /* by pattern */
     size_t count;
 };
+/* Again with the same pattern leaves it as it is. */
 [[nodiscard]] bool catalogue_put_pin(struct catalogue *catalogue, const char *pattern,
-                                     bool *created, struct error *error);
+                                     struct arena *arena, struct pin *pin, bool *created,
+                                     struct error *error);
 /* Removing one that is not there is fine. */
 [[nodiscard]] bool catalogue_remove_pin(struct catalogue *catalogue, const char *pattern,
                                         struct error *error);

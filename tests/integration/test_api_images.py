@@ -241,6 +241,24 @@ def test_pins_protect_from_delete_and_prune(larder, registry, cached):
     assert larder.get("/pins").json() == {"pins": []}
 
 
+def test_who_sets_a_pin_that_another_takes_away_is_told_of_it_all_the_same(larder):
+    def take_away():
+        while not is_over.is_set():
+            assert larder.delete("/pins/registry.example/contended:1").status_code == 204
+
+    is_over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(take_away)
+        try:
+            answers = [larder.put("/pins/registry.example/contended:1") for _ in range(300)]
+        finally:
+            is_over.set()
+        other.result()
+    assert {answer.status_code for answer in answers} <= {200, 201}
+    assert {answer.json()["reference"] for answer in answers} == {"registry.example/contended:1"}
+    assert larder.delete("/pins/registry.example/contended:1").status_code == 204
+
+
 def test_a_pull_is_accepted_found_and_listed(larder, registry, built_images):
     images.push_to(registry, built_images["bare"], "api/bare:1")
     body = {"reference": f"{registry}/api/bare:1", "policy": "always"}

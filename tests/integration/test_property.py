@@ -274,7 +274,7 @@ class World:
         return {}
 
     def pin(self, node, pattern):
-        if self.ask(node, "PUT", f"/pins/{pattern}", 200, 201, 204) is not None:
+        if self.ask(node, "PUT", f"/pins/{pattern}", 200, 201) is not None:
             self.did("pin")
         return {}
 

@@ -511,21 +511,31 @@ Test(holders, snapshots_page_by_id_and_filter_by_manifest)
     }
 }
 
+static bool put_pin(const char *pattern, struct arena *arena, struct pin *pin, bool *created)
+{
+    struct error error;
+    return catalogue_put_pin(database_catalogue, pattern, arena, pin, created, &error);
+}
+
 Test(holders, pins_are_a_sorted_set)
 {
     cleanup_arena struct arena arena = {0};
     struct error error = {0};
     struct pin_list pins;
+    struct pin pin;
+    struct pin again;
     bool created = false;
-    cr_assert(catalogue_put_pin(database_catalogue, "q.io/b:*", &created, &error) && created);
-    cr_assert(catalogue_put_pin(database_catalogue, "q.io/a:1", &created, &error) && created);
-    cr_assert(catalogue_put_pin(database_catalogue, "q.io/a:1", &created, &error));
+    cr_assert(put_pin("q.io/b:*", &arena, &pin, &created) && created);
+    cr_assert(put_pin("q.io/a:1", &arena, &pin, &created) && created);
+    cr_assert(put_pin("q.io/a:1", &arena, &again, &created));
     cr_expect_not(created, "a pin is there once");
+    cr_expect_str_eq(again.pattern, "q.io/a:1");
+    cr_expect_eq(again.created_at_ms, pin.created_at_ms, "it is the same");
     cr_assert(catalogue_list_pins(database_catalogue, &arena, &pins, &error));
     cr_assert_eq(pins.count, 2);
     cr_expect_str_eq(pins.pins[0].pattern, "q.io/a:1", "they come sorted");
     cr_expect(catalogue_remove_pin(database_catalogue, "q.io/a:1", &error));
     cr_expect(catalogue_remove_pin(database_catalogue, "q.io/a:1", &error), "twice is fine");
-    cr_expect_not(catalogue_put_pin(database_catalogue, "", &created, &error));
+    cr_expect_not(catalogue_put_pin(database_catalogue, "", &arena, &pin, &created, &error));
     cr_expect_eq(error.code, ERROR_INVALID_ARGUMENT, "an empty pin is none: %s", error.message);
 }

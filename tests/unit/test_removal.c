@@ -226,16 +226,18 @@ Test(removal, a_pin_is_not_answered_before_the_removal_that_did_not_see_it_is_ov
 {
     static const struct statement removal_runs = {
         "test_removal", "SELECT pg_advisory_xact_lock(hashtext('larder removal'))"};
+    cleanup_arena struct arena arena = {0};
     struct error error = {0};
+    struct pin pin;
     bool created = false;
     struct catalogue_session *removal = hold_open(&removal_runs);
-    cr_expect_not(catalogue_put_pin(database_catalogue, "q.io/*", &created, &error));
+    cr_expect_not(catalogue_put_pin(database_catalogue, "q.io/*", &arena, &pin, &created, &error));
     cr_expect_eq(error.code, ERROR_CATALOGUE_UNAVAILABLE);
     cr_expect(strstr(error.message, "a removal is running"), "%s", error.message);
     cr_expect_eq(error.retry_after_seconds, 1);
     cr_expect_str_eq(database_sql("SELECT count(*) FROM pins"), "0");
     let_go(removal);
-    cr_expect(catalogue_put_pin(database_catalogue, "q.io/*", &created, &error), "%s",
+    cr_expect(catalogue_put_pin(database_catalogue, "q.io/*", &arena, &pin, &created, &error), "%s",
               error.message);
     cr_expect(created);
 }
