@@ -4,6 +4,7 @@
 #include "server/node.h"
 #include "store/puller.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -54,9 +55,17 @@ static unsigned connection_limit(const struct options *options)
     return (unsigned)(files.rlim_cur > 2 * beside ? files.rlim_cur - beside : files.rlim_cur / 2);
 }
 
+/* A container or a unit may have some of the machine's only. */
+static size_t processors_allowed(void)
+{
+    cpu_set_t allowed;
+    int count = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : 0;
+    return (size_t)(count > 0 ? count : get_nprocs()); /* more than a cpu_set_t tells */
+}
+
 static bool start_loops(struct http_server *server, struct error *error)
 {
-    size_t count = (size_t)get_nprocs();
+    size_t count = processors_allowed();
     server->loops = calloc(count, sizeof(struct http_loop *));
     if (!server->loops)
         abort();

@@ -198,6 +198,23 @@ def test_more_connections_than_a_process_usually_may_have_are_served(make_larder
     node.stop()
 
 
+def listening_sockets(node):
+    """A loop has one each."""
+    port = f":{int(node.url.rpartition(':')[2]):04X}"
+    lines = [line.split() for line in open("/proc/net/tcp", encoding="ascii")]
+    return sum(line[1].endswith(port) and line[3] == "0A" for line in lines)
+
+
+def test_a_node_has_as_many_loops_as_processors_it_may_use(make_larder, database):
+    allowed = os.sched_getaffinity(0)
+    assert listening_sockets(make_larder(database=database)) == len(allowed)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert listening_sockets(make_larder(database=database)) == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 def test_many_at_once_are_all_answered_and_nothing_is_left_open(make_larder, database):
     node = make_larder(database=database)
     statuses = []
