@@ -1,7 +1,6 @@
 #include "server/cross_site.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -54,8 +53,10 @@ bool cross_site_check_host(const struct request *request, struct error *error)
     if (!host || host[0] == '[') /* an IPv6 address; a browser sends one or the other */
         return true;
     size_t length = strcspn(host, ":");
-    snprintf(name, sizeof(name), "%.*s", (int)length, host);
-    return (length < sizeof(name) && is_local(name)) ||
+    size_t kept = length < sizeof(name) ? length : sizeof(name) - 1;
+    memcpy(name, host, kept);
+    name[kept] = '\0';
+    return (kept == length && is_local(name)) ||
            error_set(
                error, ERROR_FORBIDDEN,
                "Without tokens this node is not asked by a name with a dot, which may be a web "

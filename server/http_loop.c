@@ -15,9 +15,10 @@
 #include <sys/random.h>
 
 enum {
-    /* Request line and headers of one request, as much as Node.js takes. libmicrohttpd zeroes all
-     * of it after each request, and an idle connection keeps it. */
-    CONNECTION_MEMORY_BYTES = 16 * 1024,
+    /* Request line and headers of one request, those of its answer, and 64 bytes for each header
+     * and parameter: a header of 8 KiB, the most that nginx takes of one, has room. libmicrohttpd
+     * zeroes all of it twice for each request, and an idle connection keeps it. */
+    CONNECTION_MEMORY_BYTES = 12 * 1024,
     IDLE_TIMEOUT_SECONDS = 60,
     SLEEP_MAX_MS = 1000,
     LOG_LINES_MAX_BYTES = 64 * 1024, /* then they are handed on, */
